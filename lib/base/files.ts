@@ -1,0 +1,94 @@
+/**
+ * Files that are either whole or absent: written aside and renamed.
+ *
+ * @module
+ */
+import { basename, dirname, join } from "@std/path";
+import { CyclopsError, messageOf } from "./errors.ts";
+
+let counter = 0;
+
+/** A name beside `path` that no other process or call uses, hidden until it is renamed. */
+export function asideName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${Deno.pid}.${counter++}.part`);
+}
+
+/** An error about a file, in the project's form: action, path, what the system said, how to mend it. */
+export function fileError(action: string, path: string, error: unknown): CyclopsError {
+  const cause = error instanceof Error ? error : undefined;
+  let found = messageOf(error).replace(/ \(os error \d+\).*$/s, "");
+  if (error instanceof Deno.errors.NotFound) found = "no such file or folder";
+  if (error instanceof Deno.errors.PermissionDenied) found = "permission denied: check who owns the folder";
+  if (/os error 28|No space left/.test(messageOf(error))) {
+    found = "no space left on the disk: free some and try again";
+  }
+  if (/os error 30|Read-only file system/.test(messageOf(error))) found = "the file system is read-only";
+  return new CyclopsError(`Cannot ${action} ${path}: ${found}`, { cause });
+}
+
+/**
+ * Writes a file so that `path` holds either its old content or all of the new, whatever happens meanwhile.
+ *
+ * @throws {CyclopsError} When the folder cannot be written; nothing is left behind.
+ */
+export async function writeWhole(path: string, content: Uint8Array | string): Promise<void> {
+  const aside = asideName(path);
+  try {
+    await Deno.mkdir(dirname(path), { recursive: true });
+    const file = await Deno.open(aside, { write: true, create: true, truncate: true });
+    try {
+      const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      await file.sync();
+    } finally {
+      file.close();
+    }
+    await Deno.rename(aside, path);
+  } catch (error) {
+    await Deno.remove(aside).catch(() => {});
+    throw fileError("write", path, error);
+  }
+}
+
+/** True where a file or folder of that name exists. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    throw fileError("look at", path, error);
+  }
+}
+
+/**
+ * Reads a file whole.
+ *
+ * @throws {CyclopsError} When it cannot be read, naming it.
+ */
+export async function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await Deno.readFile(path);
+  } catch (error) {
+    throw fileError("read", path, error);
+  }
+}
+
+/** Reads a text file whole; see {@linkcode readBytes}. */
+export async function readText(path: string): Promise<string> {
+  return new TextDecoder().decode(await readBytes(path));
+}
+
+/**
+ * Reads and parses a JSON file.
+ *
+ * @throws {CyclopsError} When it cannot be read or is not JSON, naming it.
+ */
+export async function readJson(path: string): Promise<unknown> {
+  const content = await readText(path);
+  try {
+    return JSON.parse(content);
+  } catch (error) {
+    throw new CyclopsError(`Cannot read ${path}: not valid JSON (${messageOf(error)})`);
+  }
+}

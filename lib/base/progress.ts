@@ -1,0 +1,117 @@
+/**
+ * Progress of long work: a bar that redraws itself on a terminal, plain lines in a log. Writes to standard error,
+ * so that standard output stays clean for results.
+ *
+ * @module
+ */
+import { format as formatDuration } from "@std/fmt/duration";
+
+/** Options of {@linkcode Progress}. */
+export interface ProgressOptions {
+  /** What is being done, e.g. "street". */
+  readonly label: string;
+  /** How many units the whole is; `undefined` when unknown. */
+  readonly total?: number;
+  /** What is counted, e.g. "pairs". @default "steps" */
+  readonly unit?: string;
+  /** Seconds between lines in a log. @default 10 */
+  readonly logEvery?: number;
+  /** Where the text goes. @default standard error */
+  readonly write?: (text: string) => void;
+  /** Redraw one line instead of printing many. @default whether standard error is a terminal */
+  readonly terminal?: boolean;
+}
+
+/** "3m 20s", "45s": short enough for a progress line. */
+export function shortDuration(milliseconds: number): string {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  return seconds === 0 ? "0s" : formatDuration(seconds * 1000, { ignoreZero: true });
+}
+
+/**
+ * Shows how far long work has come, how fast it goes and how long it still takes.
+ *
+ * @example
+ * ```ts
+ * import { Progress } from "./progress.ts";
+ *
+ * const progress = new Progress({ label: "reading", total: 3, unit: "files" });
+ * for (let i = 1; i <= 3; i++) progress.update(i);
+ * progress.finish();
+ * ```
+ */
+export class Progress {
+  readonly #options: ProgressOptions;
+  readonly #started = performance.now();
+  readonly #terminal: boolean;
+  readonly #write: (text: string) => void;
+  #shown = -Infinity;
+  #first: number | undefined;
+  #done = 0;
+  #detail = "";
+
+  constructor(options: ProgressOptions) {
+    this.#options = options;
+    this.#terminal = options.terminal ?? Deno.stderr.isTerminal();
+    const encoder = new TextEncoder();
+    this.#write = options.write ?? ((text) => void Deno.stderr.writeSync(encoder.encode(text)));
+  }
+
+  /** Units per second since the first update. */
+  get rate(): number {
+    const seconds = (performance.now() - this.#started) / 1000;
+    return seconds > 0 ? (this.#done - (this.#first ?? 0)) / seconds : 0;
+  }
+
+  /**
+   * Reports the state; draws at most ten times a second on a terminal, every `logEvery` seconds in a log.
+   *
+   * @param done Units done so far.
+   * @param detail A short text to show beside the bar, e.g. the loss.
+   */
+  update(done: number, detail = ""): void {
+    this.#first ??= done > 1 ? done - 1 : 0;
+    this.#done = done;
+    this.#detail = detail;
+    const now = performance.now();
+    const every = this.#terminal ? 100 : (this.#options.logEvery ?? 10) * 1000;
+    if (now - this.#shown < every) return;
+    this.#shown = now;
+    this.#write(this.#terminal ? `\r\x1b[2K${this.line()}` : `${this.line()}\n`);
+  }
+
+  /** The current line, without control characters. */
+  line(): string {
+    const { label, total, unit = "steps" } = this.#options;
+    const rate = this.rate;
+    const parts = [label];
+    if (total !== undefined) {
+      const fraction = total > 0 ? Math.min(1, this.#done / total) : 1;
+      if (this.#terminal) {
+        const filled = Math.round(fraction * 24);
+        parts.push("█".repeat(filled) + "░".repeat(24 - filled));
+      }
+      parts.push(`${this.#done}/${total} ${unit}`);
+    } else parts.push(`${this.#done} ${unit}`);
+    if (rate > 0) parts.push(rate >= 1 ? `${rate.toFixed(1)}/s` : `${(1 / rate).toFixed(1)} s each`);
+    if (this.#detail) parts.push(this.#detail);
+    if (total !== undefined && rate > 0 && this.#done < total) {
+      parts.push(`${shortDuration((total - this.#done) / rate * 1000)} left`);
+    }
+    return parts.join("  ");
+  }
+
+  /** Prints a line above the bar. */
+  log(line: string): void {
+    this.#write(this.#terminal ? `\r\x1b[2K${line}\n` : `${line}\n`);
+    this.#shown = -Infinity;
+  }
+
+  /** Ends the bar with a summary line. */
+  finish(summary?: string): void {
+    const took = shortDuration(performance.now() - this.#started);
+    const line = summary ??
+      `${this.#options.label}  ${this.#done} ${this.#options.unit ?? "steps"} in ${took}`;
+    this.#write(this.#terminal ? `\r\x1b[2K${line}\n` : `${line}\n`);
+  }
+}

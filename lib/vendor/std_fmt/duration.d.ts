@@ -1,0 +1,6 @@
+// Types of the part of @std/fmt/duration that this project uses.
+export interface DurationOptions {
+  style?: "narrow" | "full" | "digital";
+  ignoreZero?: boolean;
+}
+export function format(ms: number, options?: DurationOptions): string;

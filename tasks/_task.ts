@@ -1,0 +1,169 @@
+/**
+ * What every task shares: options from the command line, `--help`, and errors a person can read.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli";
+import { bold, dim, red, setColorEnabled } from "@std/fmt/colors";
+import { messageOf, UsageError } from "../lib/base/errors.ts";
+import {
+  allowedValues,
+  nearestNames,
+  type OptionsOf,
+  type OptionSpec,
+  type OptionSpecs,
+  resolveOptions,
+  toKebabCase,
+} from "../lib/base/options.ts";
+
+/** A task's face: its name, its options and how it is called. */
+export interface TaskDescription<S extends OptionSpecs> {
+  /** As in `deno task NAME`. */
+  readonly name: string;
+  /** One or two sentences for the top of the help. */
+  readonly summary: string;
+  readonly options: S;
+  /** What the words that are no options stand for, e.g. "IMAGE…"; none are taken when absent. */
+  readonly positionals?: string;
+  /** Whole command lines shown at the end of the help. */
+  readonly examples?: readonly string[];
+}
+
+const COMMON = { help: "Show this help.", debug: "Show stack traces of errors." } as const;
+
+/** The help text of a task. */
+export function helpText<S extends OptionSpecs>(task: TaskDescription<S>): string {
+  const rows = Object.entries(task.options).map(([key, spec]) => [flagName(key, spec), describe(spec)]);
+  for (const [name, help] of Object.entries(COMMON)) rows.push([`--${name}`, help]);
+  const width = Math.max(...rows.map(([name]) => name.length));
+  const lines = [
+    `${bold(`deno task ${task.name}`)}${task.positionals ? ` ${task.positionals}` : ""} [options]`,
+    "",
+    task.summary,
+    "",
+    "Options",
+    ...rows.map(([name, help]) => `  ${name.padEnd(width)}  ${help}`),
+  ];
+  if (task.examples?.length) lines.push("", "Examples", ...task.examples.map((e) => `  ${dim(e)}`));
+  return lines.join("\n");
+}
+
+function flagName(key: string, spec: OptionSpec): string {
+  const name = `--${toKebabCase(key)}`;
+  switch (spec.kind) {
+    case "flag":
+      return spec.default ? `--no-${toKebabCase(key)}` : name;
+    case "choice":
+      return `${name} ${spec.choices.join("|")}`;
+    case "number":
+      return `${name} ${spec.integer ? "N" : "X"}`;
+    case "text":
+      return `${name} ${spec.value ?? "TEXT"}`;
+  }
+}
+
+function describe(spec: OptionSpec): string {
+  const notes: string[] = [];
+  if (spec.kind === "number" && spec.unit) notes.push(spec.unit);
+  if (spec.default !== undefined && spec.kind !== "flag") notes.push(`default ${spec.default}`);
+  return notes.length ? `${spec.help} (${notes.join(", ")})` : spec.help;
+}
+
+/**
+ * Reads a command line into options and positional words.
+ *
+ * @throws {UsageError} On an unknown option, a missing or a disallowed value.
+ */
+export function parseTaskArgs<S extends OptionSpecs>(
+  task: TaskDescription<S>,
+  args: readonly string[],
+): {
+  readonly options: OptionsOf<S>;
+  readonly positionals: readonly string[];
+  readonly given: ReadonlySet<string>;
+} {
+  const keys = new Map(Object.keys(task.options).map((key) => [toKebabCase(key), key]));
+  const isFlag = (name: string) => task.options[keys.get(name)!].kind === "flag";
+  const flags = [...keys.keys()].filter(isFlag);
+  const valued = [...keys.keys()].filter((name) => !isFlag(name));
+  const parsed = parseArgs(args, {
+    boolean: flags,
+    negatable: flags,
+    string: valued,
+    collect: valued,
+    unknown: (word, name) => {
+      if (name === undefined) return;
+      const near = nearestNames(name, [...keys.keys()]);
+      const hint = near.length
+        ? `did you mean ${near.map((n) => "--" + n).join(" or ")}?`
+        : `deno task ${task.name} --help lists the options`;
+      throw new UsageError(`Cannot run ${task.name}: unknown option ${word} (${hint})`);
+    },
+  });
+  const values: Record<string, unknown> = {};
+  const given = new Set<string>();
+  for (const [name, key] of keys) {
+    const spec = task.options[key];
+    const mentioned = args.some((a) =>
+      a === `--${name}` || a === `--no-${name}` || a.startsWith(`--${name}=`)
+    );
+    if (!mentioned) continue;
+    given.add(key);
+    if (spec.kind === "flag") {
+      values[key] = parsed[name];
+      continue;
+    }
+    const all = parsed[name] as string[] | undefined;
+    if (!all?.length || all.at(-1) === "") {
+      throw new UsageError(`Cannot run ${task.name}: --${name} needs a value, ${allowedValues(spec)}`);
+    }
+    if (all.length > 1) {
+      throw new UsageError(`Cannot run ${task.name}: --${name} is given ${all.length} times, wanted once`);
+    }
+    const word = all[0];
+    values[key] = spec.kind === "number" ? (word.trim() === "" ? NaN : Number(word)) : word;
+    if (spec.kind === "number" && Number.isNaN(values[key])) {
+      throw new UsageError(`Cannot run ${task.name}: --${name} is "${word}", wanted ${allowedValues(spec)}`);
+    }
+  }
+  const positionals = parsed._.map(String);
+  if (positionals.length && !task.positionals) {
+    throw new UsageError(
+      `Cannot run ${task.name}: "${positionals[0]}" is not an option (options start with --)`,
+    );
+  }
+  return { options: resolveOptions(task.name, task.options, values), positionals, given };
+}
+
+/**
+ * Runs a task from the command line and ends the process: status 0 on success (or what `main` returns), 2 for a
+ * wrong call, 1 for a failure. Errors show as one line; `--debug` adds the stack.
+ */
+export async function runTask<S extends OptionSpecs>(
+  task: TaskDescription<S>,
+  main: (
+    options: OptionsOf<S>,
+    positionals: readonly string[],
+    given: ReadonlySet<string>,
+  ) => Promise<number | void> | number | void,
+): Promise<never> {
+  if (!Deno.stdout.isTerminal()) setColorEnabled(false);
+  let args = Deno.args;
+  const debug = args.includes("--debug");
+  args = args.filter((a) => a !== "--debug");
+  if (args.includes("--help") || args.includes("-h")) {
+    console.log(helpText(task));
+    Deno.exit(0);
+  }
+  try {
+    const { options, positionals, given } = parseTaskArgs(task, args);
+    Deno.exit(await main(options, positionals, given) ?? 0);
+  } catch (error) {
+    const usage = error instanceof UsageError;
+    console.error(`${red("error")}: ${messageOf(error)}`);
+    if (debug && error instanceof Error) console.error(error.stack, error.cause ?? "");
+    else if (usage) console.error(`deno task ${task.name} --help shows how it is called`);
+    else console.error("--debug shows where it happened");
+    Deno.exit(usage ? 2 : 1);
+  }
+}
