@@ -1,0 +1,206 @@
+/**
+ * Images on disk: 8-bit RGB (PNG, JPEG and what else sharp reads) and 16-bit grey PNG (KITTI's depth maps).
+ * sharp, a native module, is loaded at the first use, so that importing this file costs nothing.
+ *
+ * @module
+ */
+import type { default as Sharp } from "sharp";
+import { CyclopsError, messageOf } from "../base/errors.ts";
+import { fileError, readBytes, writeWhole } from "../base/files.ts";
+import type { ImageSize } from "../geometry/camera.ts";
+
+/** An 8-bit colour image. */
+export interface RgbImage extends ImageSize {
+  /** [height, width, 3] interleaved red, green, blue, 0–255. */
+  readonly data: Uint8Array;
+}
+
+/** A 16-bit grey image. */
+export interface Gray16Image extends ImageSize {
+  /** [height, width], 0–65535. */
+  readonly data: Uint16Array;
+}
+
+/** How hard PNG encoding tries. */
+export interface PngOptions {
+  /** zlib level, 0 (fast) to 9 (small). @default 6 */
+  readonly compressionLevel?: number;
+}
+
+let loading: Promise<typeof Sharp> | undefined;
+
+/** sharp, loaded once: one thread a call (callers run several images at once) and no cache of decoded files. */
+function loadSharp(): Promise<typeof Sharp> {
+  return loading ??= import("sharp").then(({ default: sharp }) => {
+    sharp.concurrency(1);
+    sharp.cache(false);
+    return sharp;
+  }, (error) => {
+    loading = undefined;
+    throw new CyclopsError(
+      `Cannot load sharp, which reads and writes images: ${messageOf(error)} (run deno install to fetch it)`,
+      { cause: error instanceof Error ? error : undefined },
+    );
+  });
+}
+
+/** What a file's first bytes say it is. */
+function kindOf(bytes: Uint8Array): string {
+  const head = new TextDecoder("latin1").decode(bytes.subarray(0, 16));
+  if (bytes.length === 0) return "an empty file";
+  if (head.startsWith("\x89PNG\r\n\x1a\n")) return "a PNG";
+  if (head.startsWith("\xff\xd8\xff")) return "a JPEG";
+  if (head.startsWith("GIF8")) return "a GIF";
+  if (head.startsWith("RIFF") && head.slice(8, 12) === "WEBP") return "a WebP";
+  if (head.startsWith("version https://git")) return "a Git LFS pointer, not the image itself";
+  if (/^\s*<(!doctype|html|\?xml)/i.test(head)) return "a web page, not an image";
+  return "no image format known here";
+}
+
+function imageError(action: string, path: string, bytes: Uint8Array, error: unknown): CyclopsError {
+  const kind = kindOf(bytes);
+  const image = /^an? (PNG|JPEG|GIF|WebP)$/.test(kind);
+  const said = messageOf(error).split("\n")[0];
+  const found = image
+    ? `${kind} of ${bytes.length} bytes that breaks off or is damaged (${said}): fetch or convert it again`
+    : `it is ${kind} (${bytes.length} bytes), wanted a PNG or JPEG`;
+  return new CyclopsError(`Cannot ${action} ${path}: ${found}`, {
+    cause: error instanceof Error ? error : undefined,
+  });
+}
+
+/**
+ * Decodes an image to RGB; grey is repeated, alpha dropped, a camera's orientation flag obeyed.
+ *
+ * @param bytes The file's content.
+ * @param size Resize to exactly this, with a Lanczos-3 filter that averages when it shrinks.
+ * @param path The file's name for errors.
+ * @throws {CyclopsError} When the bytes are no image or break off.
+ */
+export async function decodeRgb(bytes: Uint8Array, size?: ImageSize, path = "image"): Promise<RgbImage> {
+  const sharp = await loadSharp();
+  try {
+    let image = sharp(bytes, { failOn: "warning" }).autoOrient();
+    if (size) image = image.resize(size.width, size.height, { fit: "fill", kernel: "lanczos3" });
+    const { data, info } = await image.toColourspace("srgb").removeAlpha().raw({ depth: "uchar" })
+      .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) throw new Error(`${info.channels} channels`);
+    return {
+      width: info.width,
+      height: info.height,
+      data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    };
+  } catch (error) {
+    throw imageError("read the image", path, bytes, error);
+  }
+}
+
+/**
+ * Reads an image file as RGB; see {@linkcode decodeRgb}.
+ *
+ * @throws {CyclopsError} When the file is missing, cut or no image.
+ *
+ * @example
+ * ```ts ignore
+ * const { data } = await readRgb("street.png", { width: 416, height: 128 });
+ * ```
+ */
+export async function readRgb(path: string, size?: ImageSize): Promise<RgbImage> {
+  return await decodeRgb(await readBytes(path), size, path);
+}
+
+/** An RGB image as the bytes of a PNG file. */
+export async function encodeRgbPng(image: RgbImage, options: PngOptions = {}): Promise<Uint8Array> {
+  const { width, height, data } = image;
+  if (data.length !== width * height * 3) {
+    throw new RangeError(
+      `Cannot encode an image: ${data.length} bytes for ${width}×${height} px, wanted ${width * height * 3}`,
+    );
+  }
+  const sharp = await loadSharp();
+  return await sharp(data, { raw: { width, height, channels: 3 } })
+    .png({ compressionLevel: options.compressionLevel ?? 6 }).toBuffer();
+}
+
+/** Writes an RGB image as PNG. @throws {CyclopsError} When it cannot be written. */
+export async function writeRgb(path: string, image: RgbImage, options: PngOptions = {}): Promise<void> {
+  await writeWhole(path, await encodeRgbPng(image, options));
+}
+
+/**
+ * Reads a 16-bit grey PNG exactly.
+ *
+ * @throws {CyclopsError} When the file is missing, cut, no image, or has another depth or several channels.
+ */
+export async function readGray16(path: string): Promise<Gray16Image> {
+  const bytes = await readBytes(path);
+  const sharp = await loadSharp();
+  let found: string;
+  try {
+    const image = sharp(bytes, { failOn: "warning" });
+    const { depth, channels } = await image.metadata();
+    if (depth === "ushort" && channels === 1) {
+      const { data, info } = await image.toColourspace("grey16").raw({ depth: "ushort" })
+        .toBuffer({ resolveWithObject: true });
+      const copy = new Uint16Array(data.byteLength / 2);
+      new Uint8Array(copy.buffer).set(data);
+      return { width: info.width, height: info.height, data: copy };
+    }
+    found = `${depth === "uchar" ? "8-bit" : depth}, ${channels} channel${channels === 1 ? "" : "s"}`;
+  } catch (error) {
+    throw imageError("read the 16-bit image", path, bytes, error);
+  }
+  throw new CyclopsError(`Cannot read the 16-bit image ${path}: it is ${found}, wanted a 16-bit grey PNG`);
+}
+
+/** A 16-bit grey image as the bytes of a PNG file. */
+export async function encodeGray16Png(image: Gray16Image, options: PngOptions = {}): Promise<Uint8Array> {
+  const { width, height, data } = image;
+  if (data.length !== width * height) {
+    throw new RangeError(
+      `Cannot encode an image: ${data.length} values for ${width}×${height} px, wanted ${width * height}`,
+    );
+  }
+  const sharp = await loadSharp();
+  return await sharp(data, { raw: { width, height, channels: 1 } })
+    .toColourspace("grey16").png({ compressionLevel: options.compressionLevel ?? 6 }).toBuffer();
+}
+
+/** Writes a 16-bit grey PNG. @throws {CyclopsError} When it cannot be written. */
+export async function writeGray16(
+  path: string,
+  image: Gray16Image,
+  options: PngOptions = {},
+): Promise<void> {
+  await writeWhole(path, await encodeGray16Png(image, options));
+}
+
+/**
+ * An image's size in px from its header alone. A PNG needs 24 bytes and no native code; other formats go through
+ * sharp and count a camera's orientation flag, as {@linkcode readRgb} does.
+ *
+ * @throws {CyclopsError} When the file is missing or no image.
+ */
+export async function imageSize(path: string): Promise<ImageSize> {
+  const head = new Uint8Array(24);
+  let length = 0;
+  try {
+    using file = await Deno.open(path);
+    for (let n; length < 24 && (n = await file.read(head.subarray(length))) !== null;) length += n;
+  } catch (error) {
+    throw fileError("read the image", path, error);
+  }
+  if (length === 24 && kindOf(head) === "a PNG") {
+    const view = new DataView(head.buffer);
+    const size = { width: view.getUint32(16), height: view.getUint32(20) };
+    if (size.width > 0 && size.height > 0) return size;
+  }
+  const bytes = await readBytes(path);
+  const sharp = await loadSharp();
+  try {
+    const { autoOrient } = await sharp(bytes).metadata();
+    return { width: autoOrient.width, height: autoOrient.height };
+  } catch (error) {
+    throw imageError("read the image", path, bytes, error);
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Split files in the field's text format: one stereo pair a line, left and right image, relative to the data's root.
+ *
+ * @module
+ */
+import { basename, dirname, extname, join } from "@std/path";
+import { CyclopsError } from "../base/errors.ts";
+import { fileError, readText } from "../base/files.ts";
+
+/** A stereo pair: image paths relative to the data's root. */
+export interface StereoPair {
+  /** The left image (image_02). */
+  readonly left: string;
+  /** The right image (image_03). */
+  readonly right: string;
+}
+
+/** How many absent files or bad lines an error lists before it only counts. */
+const SHOWN = 20;
+
+/** Lists items one a line, the first few and how many more there are. */
+export function listSome(items: readonly string[], shown = SHOWN): string {
+  const lines = items.slice(0, shown).map((item) => `  ${item}`);
+  if (items.length > shown) lines.push(`  … and ${items.length - shown} more`);
+  return lines.join("\n");
+}
+
+/**
+ * Parses a split. Empty lines and lines that start with # are passed over.
+ *
+ * @param text Lines of `LEFT RIGHT`.
+ * @param path Name of the file, for errors.
+ * @throws {CyclopsError} When a line does not hold two relative paths, or there is no pair at all.
+ */
+export function parseSplit(text: string, path: string): StereoPair[] {
+  const pairs: StereoPair[] = [], bad: string[] = [];
+  for (const [i, raw] of text.split(/\r?\n/).entries()) {
+    const line = raw.trim();
+    if (line === "" || line.startsWith("#")) continue;
+    const words = line.split(/\s+/);
+    if (words.length !== 2) bad.push(`line ${i + 1} has ${words.length} words: ${line.slice(0, 100)}`);
+    else if (words.some((w) => w.startsWith("/") || w.split(/[\\/]/).includes(".."))) {
+      bad.push(`line ${i + 1} leaves the data's root: ${line.slice(0, 100)}`);
+    } else pairs.push({ left: words[0], right: words[1] });
+  }
+  if (bad.length) {
+    throw new CyclopsError(
+      `Cannot read the split ${path}: wanted two image paths a line, relative to the data's root, but\n${
+        listSome(bad)
+      }`,
+    );
+  }
+  if (pairs.length === 0) {
+    throw new CyclopsError(`Cannot read the split ${path}: it names no pair, wanted lines of LEFT RIGHT`);
+  }
+  return pairs;
+}
+
+/** Reads a split file; see {@linkcode parseSplit}. */
+export async function readSplit(path: string): Promise<StereoPair[]> {
+  return parseSplit(await readText(path), path);
+}
+
+/** A split as text, the inverse of {@linkcode parseSplit}. */
+export function formatSplit(pairs: readonly StereoPair[]): string {
+  return pairs.map(({ left, right }) => `${left} ${right}\n`).join("");
+}
+
+/** Which images of a pair must be there. */
+export type PairSide = "left" | "right" | "both";
+
+/** Other endings an image may have: the field converts KITTI's PNG to JPEG to save space. */
+const STAND_INS: Readonly<Record<string, readonly string[]>> = {
+  ".png": [".jpg", ".jpeg"],
+  ".jpg": [".png"],
+  ".jpeg": [".png", ".jpg"],
+};
+
+/** Tells whether files exist, listing each folder once: far quicker than asking file by file over 45,000. */
+function folderLookup(root: string): (path: string) => Promise<boolean> {
+  const folders = new Map<string, Promise<ReadonlySet<string>>>();
+  const list = async (folder: string) => {
+    const names = new Set<string>();
+    try {
+      for await (const entry of Deno.readDir(folder)) names.add(entry.name);
+    } catch (error) {
+      const absent = error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory;
+      if (!absent) throw fileError("list", folder, error);
+    }
+    return names;
+  };
+  return async (path) => {
+    const folder = join(root, dirname(path));
+    if (!folders.has(folder)) folders.set(folder, list(folder));
+    return (await folders.get(folder)!).has(basename(path));
+  };
+}
+
+/** The image under that name, or its PNG/JPEG stand-in; `undefined` when neither is there. */
+async function findImage(
+  has: (path: string) => Promise<boolean>,
+  path: string,
+): Promise<string | undefined> {
+  if (await has(path)) return path;
+  const ending = extname(path);
+  for (const other of STAND_INS[ending.toLowerCase()] ?? []) {
+    const name = path.slice(0, path.length - ending.length) + other;
+    if (await has(name)) return name;
+  }
+}
+
+/**
+ * Checks that the images of a split are there.
+ *
+ * @param root The data's root folder.
+ * @param pairs As read from the split.
+ * @param side Which images are needed: evaluation needs the left ones only. @default "both"
+ * @returns The pairs under the names the images really have (JPEG for PNG and the other way round).
+ * @throws {CyclopsError} When images are absent: says how many, and lists them.
+ */
+export async function checkPairs(
+  root: string,
+  pairs: readonly StereoPair[],
+  side: PairSide = "both",
+): Promise<StereoPair[]> {
+  const has = folderLookup(root);
+  const absent: string[] = [], found: StereoPair[] = [];
+  let images = 0;
+  const look = async (path: string, needed: boolean) => {
+    if (!needed) return path;
+    images++;
+    const name = await findImage(has, path);
+    if (name === undefined) absent.push(path);
+    return name ?? path;
+  };
+  for (const pair of pairs) {
+    const left = await look(pair.left, side !== "right");
+    const right = await look(pair.right, side !== "left");
+    found.push({ left, right });
+  }
+  if (absent.length) {
+    throw new CyclopsError(
+      `Cannot use the split: ${absent.length} of ${images} images are absent under ${root} ` +
+        `(neither PNG nor JPEG; is this the right root, is the download complete?)\n${listSome(absent)}`,
+    );
+  }
+  return found;
+}
