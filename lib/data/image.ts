@@ -46,7 +46,7 @@ function loadSharp(): Promise<typeof Sharp> {
 
 /** What a file's first bytes say it is. */
 function kindOf(bytes: Uint8Array): string {
-  const head = new TextDecoder("latin1").decode(bytes.subarray(0, 16));
+  const head = String.fromCharCode(...bytes.subarray(0, 16));
   if (bytes.length === 0) return "an empty file";
   if (head.startsWith("\x89PNG\r\n\x1a\n")) return "a PNG";
   if (head.startsWith("\xff\xd8\xff")) return "a JPEG";
