@@ -1,0 +1,99 @@
+/**
+ * The C symbols of libtensorflow that the binding calls: TensorFlow's stable eager C API (`c_api.h`, `c_api_eager.h`,
+ * `tf_tensor.h`, `tf_tstring.h`).
+ *
+ * @module
+ */
+import { CyclopsError, messageOf } from "../base/errors.ts";
+
+const symbols = {
+  TF_Version: { parameters: [], result: "pointer" },
+  TF_NewStatus: { parameters: [], result: "pointer" },
+  TF_GetCode: { parameters: ["pointer"], result: "i32" },
+  TF_Message: { parameters: ["pointer"], result: "pointer" },
+
+  TFE_NewContextOptions: { parameters: [], result: "pointer" },
+  TFE_ContextOptionsSetConfig: { parameters: ["pointer", "buffer", "usize", "pointer"], result: "void" },
+  TFE_DeleteContextOptions: { parameters: ["pointer"], result: "void" },
+  TFE_NewContext: { parameters: ["pointer", "pointer"], result: "pointer" },
+  TFE_ContextListDevices: { parameters: ["pointer", "pointer"], result: "pointer" },
+  TF_DeviceListCount: { parameters: ["pointer"], result: "i32" },
+  TF_DeviceListType: { parameters: ["pointer", "i32", "pointer"], result: "pointer" },
+  TF_DeviceListName: { parameters: ["pointer", "i32", "pointer"], result: "pointer" },
+  TF_DeleteDeviceList: { parameters: ["pointer"], result: "void" },
+
+  TFE_NewOp: { parameters: ["pointer", "pointer", "pointer"], result: "pointer" },
+  TFE_DeleteOp: { parameters: ["pointer"], result: "void" },
+  TFE_OpAddInput: { parameters: ["pointer", "pointer", "pointer"], result: "void" },
+  TFE_OpSetAttrType: { parameters: ["pointer", "pointer", "i32"], result: "void" },
+  TFE_OpSetAttrTypeList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TFE_OpSetAttrBool: { parameters: ["pointer", "pointer", "u8"], result: "void" },
+  TFE_OpSetAttrBoolList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TFE_OpSetAttrInt: { parameters: ["pointer", "pointer", "i64"], result: "void" },
+  TFE_OpSetAttrIntList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TFE_OpSetAttrFloat: { parameters: ["pointer", "pointer", "f32"], result: "void" },
+  TFE_OpSetAttrFloatList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TFE_OpSetAttrString: { parameters: ["pointer", "pointer", "buffer", "usize"], result: "void" },
+  TFE_OpSetAttrStringList: {
+    parameters: ["pointer", "pointer", "buffer", "buffer", "i32"],
+    result: "void",
+  },
+  TFE_OpSetAttrShape: { parameters: ["pointer", "pointer", "buffer", "i32", "pointer"], result: "void" },
+  TFE_Execute: { parameters: ["pointer", "buffer", "buffer", "pointer"], result: "void" },
+
+  TF_AllocateTensor: { parameters: ["i32", "buffer", "i32", "usize"], result: "pointer" },
+  TF_TensorData: { parameters: ["pointer"], result: "pointer" },
+  TF_TensorByteSize: { parameters: ["pointer"], result: "usize" },
+  TF_DeleteTensor: { parameters: ["pointer"], result: "void" },
+  TFE_NewTensorHandle: { parameters: ["pointer", "pointer"], result: "pointer" },
+  TFE_DeleteTensorHandle: { parameters: ["pointer"], result: "void" },
+  TFE_TensorHandleResolve: { parameters: ["pointer", "pointer"], result: "pointer" },
+  TFE_TensorHandleCopyToDevice: {
+    parameters: ["pointer", "pointer", "pointer", "pointer"],
+    result: "pointer",
+  },
+  TFE_TensorHandleDataType: { parameters: ["pointer"], result: "i32" },
+  TFE_TensorHandleNumDims: { parameters: ["pointer", "pointer"], result: "i32" },
+  TFE_TensorHandleDim: { parameters: ["pointer", "i32", "pointer"], result: "i64" },
+
+  // From the C library, which libtensorflow is linked with: one copy straight between JavaScript and native memory.
+  copyIn: { name: "memcpy", parameters: ["pointer", "buffer", "usize"], result: "void" },
+  copyOut: { name: "memcpy", parameters: ["buffer", "pointer", "usize"], result: "void" },
+
+  TF_StringInit: { parameters: ["pointer"], result: "void" },
+  TF_StringCopy: { parameters: ["pointer", "buffer", "usize"], result: "void" },
+  TF_StringGetDataPointer: { parameters: ["pointer"], result: "pointer" },
+  TF_StringGetSize: { parameters: ["pointer"], result: "usize" },
+  TF_StringDealloc: { parameters: ["pointer"], result: "void" },
+} as const;
+
+/** The C functions of a loaded libtensorflow. */
+export type TensorFlowSymbols = Deno.DynamicLibrary<typeof symbols>["symbols"];
+
+/**
+ * Loads libtensorflow. The library cannot be unloaded again.
+ *
+ * @param path Path of `libtensorflow_cc.so.2`.
+ * @throws {CyclopsError} When it is not there, not a library, or older than 2.12.
+ */
+export function openLibrary(path: string): TensorFlowSymbols {
+  // Read by the library as it loads: 2 hides its start-up chatter and leaves errors.
+  if (!Deno.env.get("TF_CPP_MIN_LOG_LEVEL")) Deno.env.set("TF_CPP_MIN_LOG_LEVEL", "2");
+  try {
+    return Deno.dlopen(path, symbols).symbols;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw new CyclopsError(
+      `Cannot load libtensorflow from ${path}: ${
+        messageOf(error)
+      }; wanted the C library of TensorFlow 2.12 or ` +
+        "newer for this machine; deno task setup fetches it",
+      { cause: error },
+    );
+  }
+}
+
+/** Reads a NUL-terminated C string. */
+export function readCString(pointer: Deno.PointerValue): string {
+  return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
+}

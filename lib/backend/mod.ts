@@ -1,0 +1,7 @@
+/**
+ * What computes: TensorFlow.js over libtensorflow, called from Deno without a compiler.
+ *
+ * @module
+ */
+export * from "./select.ts";
+export * from "./tf.ts";
