@@ -3,5 +3,6 @@
  *
  * @module
  */
+export * from "./native.ts";
 export * from "./select.ts";
 export * from "./tf.ts";
