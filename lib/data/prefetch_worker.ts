@@ -1,0 +1,45 @@
+/**
+ * The worker that makes batches off the main thread; {@linkcode openBatches} starts it. It is sent the plan first,
+ * then numbers of batches, and answers each with the batch or with the error that stopped it.
+ *
+ * @module
+ */
+import { CyclopsError, messageOf } from "../base/errors.ts";
+import { BatchMaker, type BatchPlan, type StereoBatch } from "./batch_maker.ts";
+
+/** What the worker is sent. */
+export type PrefetchRequest = { readonly plan: BatchPlan } | { readonly step: number };
+
+/** What the worker answers. */
+export type PrefetchReply =
+  | { readonly step: number; readonly batch: StereoBatch }
+  | {
+    readonly step: number;
+    readonly error: { readonly message: string; readonly expected: boolean; readonly stack?: string };
+  };
+
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<PrefetchRequest>) => void) | null;
+  postMessage(reply: PrefetchReply, transfer?: Transferable[]): void;
+}
+
+const scope = globalThis as unknown as WorkerScope;
+let maker: BatchMaker;
+// One batch at a time: what is asked for first is there first.
+let queue = Promise.resolve();
+
+async function answer(step: number): Promise<void> {
+  try {
+    const batch = await maker.make(step);
+    scope.postMessage({ step, batch }, [batch.left.buffer, batch.right.buffer]);
+  } catch (error) {
+    const stack = error instanceof Error ? error.stack : undefined;
+    const expected = error instanceof CyclopsError;
+    scope.postMessage({ step, error: { message: messageOf(error), expected, stack } });
+  }
+}
+
+scope.onmessage = ({ data }) => {
+  if ("plan" in data) maker = new BatchMaker(data.plan);
+  else queue = queue.then(() => answer(data.step));
+};
