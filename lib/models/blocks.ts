@@ -1,0 +1,26 @@
+/**
+ * The few layers the networks are made of. All tensors are NHWC float32.
+ *
+ * @module
+ */
+import { type Tensor1D, type Tensor4D, tf } from "../backend/tf.ts";
+import { convolveElu } from "../backend/fused.ts";
+
+/** A convolution's weights: kernel [k,k,inputs,outputs] and bias [outputs]. */
+export interface Weights {
+  readonly kernel: Tensor4D;
+  readonly bias: Tensor1D;
+}
+
+/** Convolution with "same" padding and bias: [B,H,W,inputs] → [B,⌈H/stride⌉,⌈W/stride⌉,outputs]. */
+export function convolve(x: Tensor4D, weights: Weights, stride: 1 | 2 = 1): Tensor4D {
+  return tf.add(tf.conv2d(x, weights.kernel, stride, "same"), weights.bias);
+}
+
+/** {@linkcode convolve} followed by ELU. */
+export { convolveElu };
+
+/** Nearest-neighbour upsampling: [B,H,W,C] → [B,2H,2W,C]. */
+export function upsample2(x: Tensor4D): Tensor4D {
+  return tf.image.resizeNearestNeighbor(x, [x.shape[1] * 2, x.shape[2] * 2]);
+}
