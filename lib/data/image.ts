@@ -37,8 +37,9 @@ function loadSharp(): Promise<typeof Sharp> {
     return sharp;
   }, (error) => {
     loading = undefined;
+    const mend = error instanceof Deno.errors.NotCapable ? "" : " (run deno install to fetch it)";
     throw new CyclopsError(
-      `Cannot load sharp, which reads and writes images: ${messageOf(error)} (run deno install to fetch it)`,
+      `Cannot load sharp, which reads and writes images: ${messageOf(error)}${mend}`,
       { cause: error instanceof Error ? error : undefined },
     );
   });

@@ -12,10 +12,10 @@
  */
 import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
-import { readText } from "../base/files.ts";
+import { exists, readText } from "../base/files.ts";
 import { type ImageSize, multiply, rigid, type StereoCamera } from "../geometry/camera.ts";
 import { readGray16, writeGray16 } from "./image.ts";
-import type { StereoPair } from "./split.ts";
+import { readSplit, type StereoPair } from "./split.ts";
 import eigen from "../../data/splits/eigen.json" with { type: "json" };
 
 /** The two colour cameras: 2 is the left one, 3 the right one. */
@@ -223,6 +223,13 @@ export async function writeDepthPng(path: string, depth: DepthMap): Promise<void
 /** The parts of the Eigen split: 697 test, 22,600 training and 888 validation pairs. */
 export type EigenPart = "test" | "train" | "val";
 
+/** The names of the Eigen split's parts on the command line. */
+export const eigenNames: Readonly<Record<`eigen-${EigenPart}`, EigenPart>> = {
+  "eigen-test": "test",
+  "eigen-train": "train",
+  "eigen-val": "val",
+};
+
 /** The Eigen split as data/splits/eigen.json keeps it; keys are `date/drive`. */
 interface EigenFacts {
   readonly test: Readonly<Record<string, readonly number[]>>;
@@ -251,4 +258,21 @@ export function eigenSplit(part: EigenPart): StereoPair[] {
     }
   }
   return pairs;
+}
+
+/**
+ * The frames that a user means by a split: `eigen-test`, `eigen-train`, `eigen-val`, the name of a file under
+ * ROOT/splits without its ending, such as `test`, or the path of a split file.
+ *
+ * @throws {CyclopsError} When there is no such split or its file is damaged.
+ */
+export async function findSplit(root: string, split: string): Promise<StereoPair[]> {
+  if (Object.hasOwn(eigenNames, split)) return eigenSplit(eigenNames[split as keyof typeof eigenNames]);
+  const own = join(root, "splits", `${split}.txt`);
+  if (/^[\w-]+$/.test(split) && await exists(own)) return await readSplit(own);
+  if (await exists(split)) return await readSplit(split);
+  throw new CyclopsError(
+    `Cannot find the split "${split}": no such file, no ${own}, wanted one of those or ` +
+      Object.keys(eigenNames).join(", "),
+  );
 }

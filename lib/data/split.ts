@@ -15,13 +15,24 @@ export interface StereoPair {
   readonly right: string;
 }
 
-/** How many absent files or bad lines an error lists before it only counts. */
-const SHOWN = 20;
+/** How many items an error lists before it only counts. */
+const SHOWN = 100;
 
-/** Lists items one a line, the first few and how many more there are. */
-export function listSome(items: readonly string[], shown = SHOWN): string {
-  const lines = items.slice(0, shown).map((item) => `  ${item}`);
-  if (items.length > shown) lines.push(`  … and ${items.length - shown} more`);
+/** Lists items one a line, the first hundred and how many more there are. */
+export function listSome(items: readonly string[]): string {
+  const lines = items.slice(0, SHOWN).map((item) => `  ${item}`);
+  if (items.length > SHOWN) lines.push(`  … and ${items.length - SHOWN} more`);
+  return lines.join("\n");
+}
+
+/** Lists files one a line; beyond the first hundred it only counts how many there are in each folder. */
+export function listFiles(paths: readonly string[]): string {
+  const lines = paths.slice(0, SHOWN).map((path) => `  ${path}`);
+  const folders = new Map<string, number>();
+  for (const path of paths.slice(SHOWN)) {
+    folders.set(dirname(path), (folders.get(dirname(path)) ?? 0) + 1);
+  }
+  for (const [folder, count] of folders) lines.push(`  … and ${count} in ${folder}`);
   return lines.join("\n");
 }
 
@@ -76,8 +87,12 @@ const STAND_INS: Readonly<Record<string, readonly string[]>> = {
   ".jpeg": [".png", ".jpg"],
 };
 
-/** Tells whether files exist, listing each folder once: far quicker than asking file by file over 45,000. */
-function folderLookup(root: string): (path: string) => Promise<boolean> {
+/**
+ * Tells whether files exist, listing each folder once: far quicker than asking for each of 45,000.
+ *
+ * @param root Folder that the paths are relative to.
+ */
+export function folderLookup(root: string): (path: string) => Promise<boolean> {
   const folders = new Map<string, Promise<ReadonlySet<string>>>();
   const list = async (folder: string) => {
     const names = new Set<string>();
@@ -96,8 +111,12 @@ function folderLookup(root: string): (path: string) => Promise<boolean> {
   };
 }
 
-/** The image under that name, or its PNG/JPEG stand-in; `undefined` when neither is there. */
-async function findImage(
+/**
+ * The image under that name, or its PNG/JPEG stand-in; `undefined` when neither is there.
+ *
+ * @param has From {@linkcode folderLookup}.
+ */
+export async function findImage(
   has: (path: string) => Promise<boolean>,
   path: string,
 ): Promise<string | undefined> {
@@ -141,7 +160,7 @@ export async function checkPairs(
   if (absent.length) {
     throw new CyclopsError(
       `Cannot use the split: ${absent.length} of ${images} images are absent under ${root} ` +
-        `(neither PNG nor JPEG; is this the right root, is the download complete?)\n${listSome(absent)}`,
+        `(neither PNG nor JPEG; is this the right root, is the download complete?)\n${listFiles(absent)}`,
     );
   }
   return found;

@@ -1,0 +1,163 @@
+/**
+ * NumPy's .npy files of floats: read with every claim of the header checked against the file's size before
+ * anything is allocated, and written so that `numpy.load` reads them.
+ *
+ * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+ *
+ * @module
+ */
+import { CyclopsError } from "../base/errors.ts";
+import { fileError, writeWhole } from "../base/files.ts";
+
+/** An array of floats. */
+export interface NpyArray {
+  /** Sizes of the axes, slowest first; empty for a single number. */
+  readonly shape: readonly number[];
+  /** The values in C order. float64 files are rounded to float32. */
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** What a header says. */
+interface NpyHeader {
+  readonly bytesPerValue: 4 | 8;
+  readonly shape: readonly number[];
+}
+
+/** No real header comes near this; versions 2 and 3 could claim 4 GiB. */
+const MAX_HEADER = 1 << 20;
+const MAGIC = "\x93NUMPY";
+
+/** Reads until `bytes` is full or the file ends; says how many bytes it got. */
+async function fill(file: Deno.FsFile, bytes: Uint8Array): Promise<number> {
+  let at = 0;
+  while (at < bytes.length) {
+    const n = await file.read(bytes.subarray(at));
+    if (n === null) break;
+    at += n;
+  }
+  return at;
+}
+
+function parseHeader(text: string, fail: (why: string) => CyclopsError): NpyHeader {
+  const shown = text.trim().slice(0, 120);
+  const dict = text.trim().match(/^\{(.*)\}$/s)?.[1];
+  const descr = dict?.match(/'descr'\s*:\s*'([^']*)'/)?.[1];
+  const order = dict?.match(/'fortran_order'\s*:\s*(True|False)/)?.[1];
+  const axes = dict?.match(/'shape'\s*:\s*\(([^()]*)\)/)?.[1];
+  if (order === undefined || axes === undefined || !dict?.includes("'descr'")) {
+    throw fail(`its header is "${shown}", wanted descr, fortran_order and shape`);
+  }
+  if (descr !== "<f4" && descr !== "<f8") {
+    throw fail(
+      `its values are ${descr ?? "structured"}, wanted little-endian float32 or float64 ` +
+        `(in Python: array.astype("<f4"))`,
+    );
+  }
+  if (order === "True") {
+    throw fail("it is in Fortran order, wanted C order (in Python: numpy.ascontiguousarray(array))");
+  }
+  const words = axes.split(",").map((word) => word.trim());
+  if (words.at(-1) === "") words.pop();
+  const shape = words.map((word) => /^\d+$/.test(word) ? Number(word) : NaN);
+  if (!shape.every(Number.isSafeInteger)) {
+    throw fail(`its shape is (${axes.slice(0, 80)}), wanted whole numbers`);
+  }
+  return { bytesPerValue: descr === "<f4" ? 4 : 8, shape };
+}
+
+/** `[1, 20, 300]` for a flat index. */
+function indexIn(shape: readonly number[], flat: number): string {
+  const index: number[] = [];
+  for (const size of shape.toReversed()) {
+    index.unshift(flat % size);
+    flat = Math.floor(flat / size);
+  }
+  return `[${index.join(", ")}]`;
+}
+
+/**
+ * Reads a .npy file of float32 or float64 values, versions 1 to 3.
+ *
+ * @throws {CyclopsError} When the file is missing or no .npy, has other values or Fortran order, holds NaN or
+ * infinity, or its header promises more or less than the file holds.
+ */
+export async function readNpy(path: string): Promise<NpyArray> {
+  const fail = (why: string) => new CyclopsError(`Cannot read the array ${path}: ${why}`);
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(path);
+  } catch (error) {
+    throw fileError("read the array", path, error);
+  }
+  try {
+    const { size, isFile } = await file.stat();
+    if (!isFile) throw fail("it is a folder, wanted a .npy file");
+    const start = new Uint8Array(12);
+    const got = await fill(file, start);
+    if (got < 10 || String.fromCharCode(...start.subarray(0, 6)) !== MAGIC) {
+      throw fail(`it is no .npy file (${size} bytes, no NUMPY mark at the beginning)`);
+    }
+    const version = start[6];
+    if (version < 1 || version > 3) throw fail(`it has format version ${version}, wanted 1, 2 or 3`);
+    const view = new DataView(start.buffer);
+    const lengthEnd = version === 1 ? 10 : 12;
+    const headerLength = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
+    const dataStart = lengthEnd + headerLength;
+    if (got < lengthEnd || dataStart > size || headerLength > MAX_HEADER) {
+      throw fail(`its header claims ${headerLength} bytes, the file has ${size}: it is cut or damaged`);
+    }
+    await file.seek(lengthEnd, Deno.SeekMode.Start);
+    const headerBytes = new Uint8Array(headerLength);
+    await fill(file, headerBytes);
+    const { shape, bytesPerValue } = parseHeader(new TextDecoder().decode(headerBytes), fail);
+    // Exact whatever the header claims: a product of doubles could overflow into a size that fits.
+    const values = shape.reduce((product, n) => product * BigInt(n), 1n);
+    const wanted = values * BigInt(bytesPerValue);
+    if (wanted !== BigInt(size - dataStart)) {
+      throw fail(
+        `its header promises shape (${shape.join(", ")}), ${wanted} bytes, but ${size - dataStart} follow: ` +
+          `it is cut or damaged, write it again`,
+      );
+    }
+    const raw = bytesPerValue === 4 ? new Float32Array(Number(values)) : new Float64Array(Number(values));
+    const bytes = new Uint8Array(raw.buffer);
+    if (await fill(file, bytes) !== bytes.length) throw fail("it became shorter while it was read");
+    const bad = raw.findIndex((v) => !Number.isFinite(v));
+    if (bad >= 0) throw fail(`value ${indexIn(shape, bad)} is ${raw[bad]}, wanted finite numbers only`);
+    return { shape, data: raw instanceof Float32Array ? raw : Float32Array.from(raw) };
+  } catch (error) {
+    if (error instanceof CyclopsError) throw error;
+    throw fileError("read the array", path, error);
+  } finally {
+    file.close();
+  }
+}
+
+/** The bytes of a version 1 .npy file with float32 values. @throws {RangeError} When data and shape disagree. */
+export function encodeNpy(
+  array: { readonly shape: readonly number[]; readonly data: Float32Array },
+): Uint8Array {
+  const { shape, data } = array;
+  if (shape.reduce((a, b) => a * b, 1) !== data.length) {
+    throw new RangeError(`Cannot encode an array: ${data.length} values for shape (${shape.join(", ")})`);
+  }
+  const axes = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
+  const dict = `{'descr': '<f4', 'fortran_order': False, 'shape': (${axes}), }`;
+  // Values begin at a multiple of 64 bytes; the header ends with a newline.
+  const header = dict.padEnd(Math.ceil((10 + dict.length + 1) / 64) * 64 - 11) + "\n";
+  const bytes = new Uint8Array(10 + header.length + data.byteLength);
+  bytes.set(Uint8Array.from(MAGIC, (c) => c.charCodeAt(0)));
+  bytes[6] = 1;
+  new DataView(bytes.buffer).setUint16(8, header.length, true);
+  bytes.set(new TextEncoder().encode(header), 10);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 10 + header.length);
+  return bytes;
+}
+
+/** Writes float32 values as .npy. @throws {CyclopsError} When the file cannot be written. */
+export async function writeNpy(
+  path: string,
+  array: { readonly shape: readonly number[]; readonly data: Float32Array },
+): Promise<void> {
+  await writeWhole(path, encodeNpy(array));
+}

@@ -1,0 +1,167 @@
+/**
+ * True depths of a frame: LiDAR returns projected into the left image as the field does it, or a dense depth map.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { CyclopsError } from "../base/errors.ts";
+import {
+  type Calibration,
+  calibrationPaths,
+  depthPath,
+  parseFrame,
+  readCalibration,
+  readDepthPng,
+  velodynePath,
+} from "../data/kitti.ts";
+import { folderLookup, listFiles, type StereoPair } from "../data/split.ts";
+import { readVelodyne } from "../data/velodyne.ts";
+import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
+
+/** Where true depths come from: the laser scan, or the depth PNG under `proj_depth/groundtruth`. */
+export type TruthKind = "lidar" | "dense";
+
+/** True depths at some pixels of the left image, row by row. */
+export interface Truth {
+  /** The left camera; its image size is the one that the pixels count in. */
+  readonly camera: StereoCamera;
+  /** Column of each point, px. */
+  readonly xs: Uint16Array;
+  /** Row of each point, px. */
+  readonly ys: Uint16Array;
+  /** Depth of each point, m, > 0. */
+  readonly depths: Float32Array;
+}
+
+/** numpy's rounding: halves go to the even neighbour. */
+function roundHalfEven(value: number): number {
+  const rounded = Math.round(value);
+  return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+/**
+ * Projects a laser scan into the left image with the rounding of KITTI's own tools, which every published number
+ * shares: only points with x ≥ 0, pixel = round(projection) − 1 (the tools count from 1), the nearest return of a
+ * pixel wins, and depth is the scanner's own x, not the camera's z.
+ *
+ * @param scan [points × 4]: x, y, z in m, reflectance.
+ */
+export function projectScan(scan: Float32Array, calibration: Calibration): Truth {
+  const { width, height } = calibration.imageSize;
+  const [a, b, c, d, e, f, g, h, i, j, k, l] = calibration.velodyneToImage;
+  const map = new Float32Array(width * height);
+  for (let at = 0; at < scan.length; at += 4) {
+    const x = scan[at];
+    if (!(x >= 0)) continue;
+    const y = scan[at + 1], z = scan[at + 2];
+    const depth = i * x + j * y + k * z + l;
+    const u = roundHalfEven((a * x + b * y + c * z + d) / depth) - 1;
+    const v = roundHalfEven((e * x + f * y + g * z + h) / depth) - 1;
+    if (!(u >= 0 && v >= 0 && u < width && v < height)) continue;
+    const pixel = v * width + u;
+    if (map[pixel] === 0 || x < map[pixel]) map[pixel] = x;
+  }
+  return gather(map, calibration.imageSize, calibration);
+}
+
+/** Keeps the pixels whose depth is known. */
+function gather(map: Float32Array, { width, height }: ImageSize, camera: StereoCamera): Truth {
+  let count = 0;
+  for (let p = 0; p < map.length; p++) if (map[p] > 0) count++;
+  const xs = new Uint16Array(count), ys = new Uint16Array(count), depths = new Float32Array(count);
+  for (let y = 0, p = 0, n = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, p++) {
+      if (!(map[p] > 0)) continue;
+      xs[n] = x;
+      ys[n] = y;
+      depths[n++] = map[p];
+    }
+  }
+  return { camera, xs, ys, depths };
+}
+
+async function load(
+  root: string,
+  pair: StereoPair,
+  kind: TruthKind,
+  calibrationOf: (date: string) => Promise<Calibration>,
+): Promise<Truth> {
+  const frame = parseFrame(pair.left);
+  const calibration = await calibrationOf(frame.date);
+  if (kind === "lidar") return projectScan(await readVelodyne(join(root, velodynePath(frame))), calibration);
+  const path = join(root, depthPath(frame, 2));
+  const map = await readDepthPng(path);
+  const { width, height } = calibration.imageSize;
+  if (map.width !== width || map.height !== height) {
+    throw new CyclopsError(
+      `Cannot use the depth map ${path}: it has ${map.width}×${map.height} px, ` +
+        `the calibration of ${frame.date} says ${width}×${height}`,
+    );
+  }
+  return gather(map.data, map, calibration);
+}
+
+/**
+ * Reads the true depths of a frame.
+ *
+ * @param root The data's root folder.
+ * @param pair Names the frame; its images are not read.
+ * @throws {CyclopsError} When scan, depth map or calibration is missing or damaged.
+ */
+export async function readTruth(root: string, pair: StereoPair, kind: TruthKind): Promise<Truth> {
+  return await load(root, pair, kind, (date) => readCalibration(root, date));
+}
+
+/**
+ * Checks that scans or depth maps and calibrations of all frames are there, before long work begins.
+ *
+ * @throws {CyclopsError} When files are absent: says how many, and lists them.
+ */
+export async function checkTruth(
+  root: string,
+  pairs: readonly StereoPair[],
+  kind: TruthKind,
+): Promise<void> {
+  const has = folderLookup(root);
+  const wanted = new Set<string>();
+  for (const { left } of pairs) {
+    const frame = parseFrame(left);
+    const { camToCam, veloToCam } = calibrationPaths(frame.date);
+    wanted.add(camToCam).add(veloToCam).add(kind === "lidar" ? velodynePath(frame) : depthPath(frame, 2));
+  }
+  const absent: string[] = [];
+  for (const path of wanted) if (!await has(path)) absent.push(path);
+  if (absent.length) {
+    throw new CyclopsError(
+      `Cannot evaluate against ${kind === "lidar" ? "laser scans" : "depth maps"}: ${absent.length} of ` +
+        `${wanted.size} files are absent under ${root}\n${listFiles(absent)}`,
+    );
+  }
+}
+
+/** Reads the true depths of one frame after the other. */
+export type TruthReader = (pair: StereoPair) => Promise<Truth>;
+
+/**
+ * A reader of many frames: {@linkcode readTruth} that reads each calibration once.
+ *
+ * @param options.keep Keep the points in memory, about 200 KB a frame, for who evaluates the same frames
+ * again and again while training. @default false
+ */
+export function truthReader(
+  root: string,
+  kind: TruthKind,
+  options: { readonly keep?: boolean } = {},
+): TruthReader {
+  const calibrations = new Map<string, Calibration>(), kept = new Map<string, Truth>();
+  const calibrationOf = async (date: string) => {
+    const calibration = calibrations.get(date) ?? await readCalibration(root, date);
+    calibrations.set(date, calibration);
+    return calibration;
+  };
+  return async (pair) => {
+    const truth = kept.get(pair.left) ?? await load(root, pair, kind, calibrationOf);
+    if (options.keep) kept.set(pair.left, truth);
+    return truth;
+  };
+}
