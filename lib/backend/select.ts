@@ -5,6 +5,7 @@
  */
 import { CyclopsError, messageOf, UsageError } from "../base/errors.ts";
 import { type Binding, createBinding } from "./binding.ts";
+import { correctKernels } from "./kernels.ts";
 import { findLibrary } from "./paths.ts";
 import { requirePackage, tf } from "./tf.ts";
 
@@ -124,6 +125,7 @@ function startTensorFlow(threads: number | undefined, reason: string): BackendIn
     3,
   );
   if (!tf.setBackend("tensorflow")) throw new CyclopsError("Cannot start the tensorflow backend");
+  correctKernels("tensorflow");
   nativeBinding = binding;
   return {
     name: "tensorflow",
@@ -150,6 +152,7 @@ async function startWebGpu(reason: string): Promise<BackendInfo> {
   requirePackage("@tensorflow/tfjs-backend-webgpu");
   if (!await tf.setBackend("webgpu")) throw new CyclopsError("Cannot start the webgpu backend");
   await tf.ready();
+  correctKernels("webgpu");
   return {
     name: "webgpu",
     version: tf.version.tfjs,
@@ -162,5 +165,8 @@ async function startWebGpu(reason: string): Promise<BackendInfo> {
 async function startCpu(reason: string): Promise<BackendInfo> {
   if (!await tf.setBackend("cpu")) throw new CyclopsError("Cannot start the cpu backend");
   await tf.ready();
+  // Otherwise its first use prints a banner that recommends tfjs-node.
+  (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
+  correctKernels("cpu");
   return { name: "cpu", version: tf.version.tfjs, devices: ["JavaScript"], gpu: false, reason };
 }

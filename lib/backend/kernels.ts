@@ -1,0 +1,325 @@
+/**
+ * What TensorFlow.js 4.22 gets wrong, leaves out or does wastefully, put right by registration. Each entry names the
+ * fault upstream; `tests/backend/kernels_test.ts` holds all of them against finite differences.
+ *
+ * @module
+ */
+import type { GradConfig, KernelConfig } from "@tensorflow/tfjs-core";
+import { attr, execute } from "./native.ts";
+import { type Tensor, type Tensor1D, type Tensor4D, type TensorInfo, tf } from "./tf.ts";
+
+/** Attributes of both resize kernels. */
+interface ResizeAttributes {
+  readonly alignCorners: boolean;
+  readonly halfPixelCenters: boolean;
+}
+
+type KernelCall = Parameters<KernelConfig["kernelFunc"]>[0];
+type KernelFunction = (call: KernelCall) => TensorInfo;
+
+/**
+ * Registers all corrections for a backend; called by `selectBackend`. Calling it again changes nothing.
+ *
+ * @param backend "tensorflow", "webgpu" or "cpu".
+ */
+export function correctKernels(backend: string): void {
+  if (!gradientsCorrected) {
+    gradientsCorrected = true;
+    for (const config of gradients()) {
+      if (tf.getGradient(config.kernelName)) tf.unregisterGradient(config.kernelName);
+      tf.registerGradient(config);
+    }
+  }
+  if (corrected.has(backend)) return;
+  corrected.add(backend);
+  const kernels = backend === "tensorflow" ? nativeKernels : portableKernels;
+  for (const [kernelName, kernelFunc] of Object.entries(kernels)) {
+    if (tf.getKernel(kernelName, backend)) tf.unregisterKernel(kernelName, backend);
+    tf.registerKernel({ kernelName, backendName: backend, kernelFunc });
+  }
+}
+
+const corrected = new Set<string>();
+let gradientsCorrected = false;
+
+/** Zeros that count as a gradient (float32), made by the backend instead of copied from JavaScript. */
+function noSlope(x: Tensor): () => Tensor {
+  return () => tf.fill(x.shape, 0);
+}
+
+function gradients(): GradConfig[] {
+  return [
+    // tfjs-core has no gradient for comparisons and logic other than GreaterEqual: `where(x > 0, …)` throws.
+    ...["Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual", "LogicalAnd", "LogicalOr"].map((
+      kernelName,
+    ): GradConfig => ({
+      kernelName,
+      inputsToSave: ["a", "b"],
+      gradFunc: (_dy, [a, b]) => ({ a: noSlope(a), b: noSlope(b) }),
+    })),
+    {
+      kernelName: "LogicalNot",
+      inputsToSave: ["x"],
+      gradFunc: (_dy, [x]) => ({ x: noSlope(x) }),
+    },
+    {
+      // tfjs-core lets the gradient through a cast to int32 or bool as if nothing had been rounded.
+      kernelName: "Cast",
+      gradFunc: (dy, _saved, attributes) => {
+        const { dtype } = attributes as unknown as { dtype: string };
+        return { x: dtype === "float32" ? () => tf.clone(dy as Tensor) : noSlope(dy as Tensor) };
+      },
+    },
+    {
+      // tfjs-core slices dy and so drops what the mirrored pixels owe to their originals.
+      kernelName: "MirrorPad",
+      inputsToSave: ["x"],
+      gradFunc: (dy, [x], attributes) => {
+        const { paddings, mode } = attributes as unknown as MirrorPadAttributes;
+        return { x: () => foldMirrored(dy as Tensor, x.shape, paddings, mode === "reflect" ? 1 : 0) };
+      },
+    },
+    {
+      // tfjs-core has no gradient for gatherND.
+      kernelName: "GatherNd",
+      inputsToSave: ["params", "indices"],
+      gradFunc: (dy, [params, indices]) => ({
+        params: () => tf.scatterND(indices, dy as Tensor, params.shape),
+        indices: noSlope(indices),
+      }),
+    },
+    {
+      // tfjs-core has no gradient for scatterND.
+      kernelName: "ScatterNd",
+      inputsToSave: ["indices"],
+      gradFunc: (dy, [indices]) => ({
+        indices: noSlope(indices),
+        updates: () => tf.gatherND(dy as Tensor, indices),
+      }),
+    },
+    gatherGradient(tf.getGradient("GatherV2")),
+    {
+      // tfjs-core permutes the axes of a gradient that was never permuted, unless the last axis is summed over.
+      kernelName: "Cumsum",
+      gradFunc: (dy, _saved, attributes) => {
+        const { axis, exclusive, reverse } = attributes as unknown as CumsumAttributes;
+        return { x: () => tf.cumsum(dy as Tensor, axis, exclusive, !reverse) };
+      },
+    },
+    {
+      // tfjs-core gives |x| the slope -1 at 0, and gets it from `step`, eight operations in tfjs-node.
+      kernelName: "Abs",
+      inputsToSave: ["x"],
+      gradFunc: (dy, [x]) => ({ x: () => tf.mul(dy as Tensor, tf.sign(x)) }),
+    },
+    // tfjs-core multiplies by ones of the input's size, made in JavaScript and copied over on every step.
+    {
+      kernelName: "Sum",
+      inputsToSave: ["x"],
+      gradFunc: (dy, [x], attributes) => {
+        const axes = axesOf(x, attributes);
+        return { x: () => spread(dy as Tensor, x.shape, axes) };
+      },
+    },
+    {
+      kernelName: "Mean",
+      inputsToSave: ["x"],
+      gradFunc: (dy, [x], attributes) => {
+        const axes = axesOf(x, attributes);
+        const count = axes.reduce((product, axis) => product * x.shape[axis], 1);
+        return { x: () => spread(tf.div(dy as Tensor, count), x.shape, axes) };
+      },
+    },
+  ];
+}
+
+function axesOf(x: Tensor, attributes: unknown): number[] {
+  return tf.util.parseAxisParam((attributes as { axis: number | number[] }).axis, x.shape);
+}
+
+/** Repeats reduced values over the axes that were reduced. */
+function spread(dy: Tensor, shape: number[], axes: readonly number[]): Tensor {
+  const kept = shape.map((size, axis) => axes.includes(axis) ? 1 : size);
+  return tf.broadcastTo(tf.reshape(dy, kept), shape);
+}
+
+interface CumsumAttributes {
+  readonly axis: number;
+  readonly exclusive: boolean;
+  readonly reverse: boolean;
+}
+
+interface MirrorPadAttributes {
+  readonly paddings: readonly (readonly [number, number])[];
+  readonly mode: "reflect" | "symmetric";
+}
+
+/**
+ * Adds the gradient of mirrored elements to the elements they mirror, one axis after the other.
+ *
+ * @param skip 1 where the edge itself is not repeated ("reflect"), 0 where it is ("symmetric").
+ */
+function foldMirrored(
+  dy: Tensor,
+  shape: readonly number[],
+  paddings: MirrorPadAttributes["paddings"],
+  skip: 0 | 1,
+): Tensor {
+  let folded = dy;
+  paddings.forEach(([before, after], axis) => {
+    const size = shape[axis];
+    const part = (from: number, length: number) => {
+      const begin = folded.shape.map((_, i) => i === axis ? from : 0);
+      return tf.slice(folded, begin, folded.shape.map((n, i) => i === axis ? length : n));
+    };
+    const place = (mirrored: Tensor, from: number) => {
+      const pads = mirrored.shape.map((n, i): [number, number] =>
+        i === axis ? [from, size - from - n] : [0, 0]
+      );
+      return tf.pad(tf.reverse(mirrored, axis), pads);
+    };
+    const terms = [part(before, size)];
+    if (before > 0) terms.push(place(part(0, before), skip));
+    if (after > 0) terms.push(place(part(before + size, after), size - after - skip));
+    folded = terms.length > 1 ? tf.addN(terms) : terms[0];
+  });
+  return folded;
+}
+
+/**
+ * tfjs-core returns the int32 indices themselves as the gradient of the indices, which throws as soon as they depend
+ * on a variable; and it transposes twice even where rows are gathered.
+ */
+function gatherGradient(upstream: GradConfig): GradConfig {
+  return {
+    ...upstream,
+    gradFunc: (dy, saved, attributes) => {
+      const [x, indices] = saved;
+      const { axis, batchDims } = attributes as unknown as { axis: number; batchDims: number };
+      const [parsedAxis] = tf.util.parseAxisParam(axis, x.shape);
+      const rows = () => {
+        const inner = x.shape.slice(1);
+        return tf.unsortedSegmentSum(
+          tf.reshape(dy as Tensor, [indices.size, ...inner]),
+          tf.reshape(indices, [indices.size]) as Tensor1D,
+          x.shape[0],
+        );
+      };
+      const general = upstream.gradFunc(dy, saved, attributes).x;
+      return { x: parsedAxis === 0 && !batchDims ? rows : general, indices: noSlope(indices) };
+    },
+  };
+}
+
+function resizeAttributes({ attrs }: KernelCall) {
+  const { alignCorners, halfPixelCenters } = attrs as unknown as ResizeAttributes;
+  return [attr.bool("align_corners", alignCorners), attr.bool("half_pixel_centers", halfPixelCenters)];
+}
+
+/** For the tensorflow backend. */
+const nativeKernels: Record<string, KernelFunction> = {
+  /** tfjs-node leaves out half_pixel_centers. */
+  ResizeBilinearGrad: (call) => {
+    const { dy, images } = call.inputs;
+    return execute("ResizeBilinearGrad", [attr.type("T", "float32"), ...resizeAttributes(call)], [
+      dy as TensorInfo,
+      images as TensorInfo,
+    ])[0];
+  },
+  /** tfjs-node leaves out half_pixel_centers here too. */
+  ResizeNearestNeighborGrad: (call) => {
+    const { dy, images } = call.inputs;
+    return tf.tidy(() => {
+      const size = tf.tensor1d((images as TensorInfo).shape.slice(1, 3), "int32");
+      const attributes = [attr.type("T", "float32"), ...resizeAttributes(call)];
+      return execute("ResizeNearestNeighborGrad", attributes, [dy as TensorInfo, size])[0];
+    });
+  },
+  /**
+   * tfjs-node reads all indices back into JavaScript and checks them one by one; TensorFlow checks them itself on
+   * the CPU (on a GPU an index out of range gives zeros).
+   */
+  GatherV2: ({ inputs, attrs }) => {
+    const x = inputs.x as TensorInfo;
+    const indices = inputs.indices as TensorInfo;
+    const { axis, batchDims } = attrs as unknown as { axis: number; batchDims?: number };
+    return tf.tidy(() => {
+      const attributes = [
+        attr.int("batch_dims", batchDims ?? 0),
+        attr.type("Tparams", x.dtype as "float32"),
+        attr.type("Tindices", "int32"),
+        attr.type("Taxis", "int32"),
+      ];
+      const axisTensor = tf.scalar(tf.util.parseAxisParam(axis, x.shape)[0], "int32");
+      return execute("GatherV2", attributes, [x, indices, axisTensor])[0];
+    });
+  },
+};
+
+/** For webgpu and cpu. */
+const portableKernels: Record<string, KernelFunction> = {
+  /** Upstream both ignore halfPixelCenters, and cpu swaps height and width of the result. */
+  ResizeBilinearGrad: (call) => unresize(call, bilinearWeights),
+  /** Upstream both ignore halfPixelCenters, and cpu reads the wrong rows of dy for every image but the first. */
+  ResizeNearestNeighborGrad: (call) => unresize(call, nearestWeights),
+};
+
+/** Where along an axis of `from` px each of `to` px is sampled. */
+function samplePoints(
+  from: number,
+  to: number,
+  { alignCorners, halfPixelCenters }: ResizeAttributes,
+): number[] {
+  const scale = alignCorners && to > 1 ? (from - 1) / (to - 1) : from / to;
+  return Array.from({ length: to }, (_, i) => halfPixelCenters ? (i + 0.5) * scale - 0.5 : i * scale);
+}
+
+type ResizeWeights = (from: number, to: number, attributes: ResizeAttributes) => Float32Array;
+
+/** A resize along one axis as a matrix [to, from]. */
+const bilinearWeights: ResizeWeights = (from, to, attributes) => {
+  const weights = new Float32Array(to * from);
+  samplePoints(from, to, attributes).forEach((x, i) => {
+    const low = Math.floor(x);
+    const fraction = x - low;
+    const clamp = (j: number) => Math.min(Math.max(j, 0), from - 1);
+    weights[i * from + clamp(low)] += 1 - fraction;
+    weights[i * from + clamp(low + 1)] += fraction;
+  });
+  return weights;
+};
+
+const nearestWeights: ResizeWeights = (from, to, attributes) => {
+  const weights = new Float32Array(to * from);
+  samplePoints(from, to, attributes).forEach((x, i) => {
+    const nearest = attributes.alignCorners
+      ? Math.round(x)
+      : Math.floor(attributes.halfPixelCenters ? x + 0.5 : x);
+    weights[i * from + Math.min(Math.max(nearest, 0), from - 1)] = 1;
+  });
+  return weights;
+};
+
+/** The gradient of a separable resize: the transposed matrices, rows first. */
+function unresize(call: KernelCall, weightsOf: ResizeWeights): TensorInfo {
+  const attributes = call.attrs as unknown as ResizeAttributes;
+  const dy = call.inputs.dy as Tensor4D;
+  const images = call.inputs.images as TensorInfo;
+  const [batch, height, width, channels] = images.shape;
+  const [, toHeight, toWidth] = dy.shape;
+  return tf.tidy(() => {
+    const rows = tf.tensor2d(weightsOf(height, toHeight, attributes), [toHeight, height]);
+    const columns = tf.tensor2d(weightsOf(width, toWidth, attributes), [toWidth, width]);
+    const vertical = tf.matMul(
+      tf.tile(tf.expandDims(rows, 0), [batch, 1, 1]),
+      tf.reshape(dy, [batch, toHeight, toWidth * channels]),
+      true,
+    );
+    const horizontal = tf.matMul(
+      tf.tile(tf.expandDims(columns, 0), [batch * height, 1, 1]),
+      tf.reshape(vertical, [batch * height, toWidth, channels]),
+      true,
+    );
+    return tf.reshape(horizontal, images.shape);
+  });
+}
