@@ -29,16 +29,22 @@ export function fileError(action: string, path: string, error: unknown): Cyclops
 /**
  * Writes a file so that `path` holds either its old content or all of the new, whatever happens meanwhile.
  *
+ * @param content Text, bytes, or pieces of bytes that follow each other.
  * @throws {CyclopsError} When the folder cannot be written; nothing is left behind.
  */
-export async function writeWhole(path: string, content: Uint8Array | string): Promise<void> {
+export async function writeWhole(
+  path: string,
+  content: Uint8Array | string | readonly Uint8Array[],
+): Promise<void> {
   const aside = asideName(path);
   try {
     await Deno.mkdir(dirname(path), { recursive: true });
     const file = await Deno.open(aside, { write: true, create: true, truncate: true });
     try {
-      const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      const whole = typeof content === "string" ? new TextEncoder().encode(content) : content;
+      for (const bytes of whole instanceof Uint8Array ? [whole] : whole) {
+        for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      }
       await file.sync();
     } finally {
       file.close();
