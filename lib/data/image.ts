@@ -49,7 +49,7 @@ export function loadSharp(): Promise<typeof Sharp> {
 
 /** What a file's first bytes say it is. */
 function kindOf(bytes: Uint8Array): string {
-  const head = String.fromCharCode(...bytes.subarray(0, 16));
+  const head = String.fromCharCode(...bytes.subarray(0, 32));
   if (bytes.length === 0) return "an empty file";
   if (head.startsWith("\x89PNG\r\n\x1a\n")) return "a PNG";
   if (head.startsWith("\xff\xd8\xff")) return "a JPEG";

@@ -131,8 +131,8 @@ function parseMatrices(text: string, path: string): (key: string, length: number
 export async function readCalibration(root: string, date: string): Promise<Calibration> {
   const paths = calibrationPaths(date);
   const camPath = join(root, paths.camToCam), veloPath = join(root, paths.veloToCam);
-  const [camText, veloText] = await Promise.all([readText(camPath), readText(veloPath)]);
-  const cam = parseMatrices(camText, camPath), velo = parseMatrices(veloText, veloPath);
+  const cam = parseMatrices(await readText(camPath), camPath);
+  const velo = parseMatrices(await readText(veloPath), veloPath);
   const [width, height] = cam("S_rect_02", 2);
   const rectification = cam("R_rect_00", 9);
   const leftProjection = cam("P_rect_02", 12), rightProjection = cam("P_rect_03", 12);
@@ -179,7 +179,7 @@ export function formatCalibration(
 ): { readonly camToCam: string; readonly veloToCam: string } {
   const { imageSize: { width, height }, focalPx: f, centerPx: { x, y }, baselineM } = rig;
   const row = (key: string, values: readonly number[]) =>
-    `${key}: ${values.map((v) => v.toExponential(15)).join(" ")}\n`;
+    `${key}: ${values.map((v) => v.toExponential()).join(" ")}\n`;
   const camera = (id: string, offset: number) =>
     row(`S_rect_${id}`, [width, height]) + row(`R_rect_${id}`, [1, 0, 0, 0, 1, 0, 0, 0, 1]) +
     row(`P_rect_${id}`, [f, 0, x, offset, 0, f, y, 0, 0, 0, 1, 0]);

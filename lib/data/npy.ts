@@ -122,9 +122,12 @@ export async function readNpy(path: string): Promise<NpyArray> {
     const raw = bytesPerValue === 4 ? new Float32Array(Number(values)) : new Float64Array(Number(values));
     const bytes = new Uint8Array(raw.buffer);
     if (await fill(file, bytes) !== bytes.length) throw fail("it became shorter while it was read");
-    const bad = raw.findIndex((v) => !Number.isFinite(v));
-    if (bad >= 0) throw fail(`value ${indexIn(shape, bad)} is ${raw[bad]}, wanted finite numbers only`);
-    return { shape, data: raw instanceof Float32Array ? raw : Float32Array.from(raw) };
+    const data = raw instanceof Float32Array ? raw : Float32Array.from(raw);
+    const bad = data.findIndex((v) => !Number.isFinite(v));
+    if (bad >= 0) {
+      throw fail(`value ${indexIn(shape, bad)} is ${raw[bad]}, wanted finite float32 numbers only`);
+    }
+    return { shape, data };
   } catch (error) {
     if (error instanceof CyclopsError) throw error;
     throw fileError("read the array", path, error);
