@@ -203,8 +203,8 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
 
   function shapeOf(handle: Pointer): number[] {
     const rank = c.TFE_TensorHandleNumDims(handle, status);
-    const shape = new Array<number>(rank);
-    for (let i = 0; i < rank; i++) shape[i] = Number(c.TFE_TensorHandleDim(handle, i, status));
+    const shape: number[] = [];
+    for (let i = 0; i < rank; i++) shape.push(Number(c.TFE_TensorHandleDim(handle, i, status)));
     return shape;
   }
 
@@ -220,6 +220,8 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     return new CyclopsError(`TensorFlow cannot run ${name}(${inputs.map(describe).join(", ")}): ${message}`);
   }
 
+  // One operation object serves all calls. It keeps its last inputs alive until the next call.
+  let op: Pointer | undefined;
   const outputHandles = new BigUint64Array(256);
   const outputCount = new Int32Array(1);
 
@@ -274,29 +276,27 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     inputs: readonly number[],
     outputs: number,
   ): TensorMetadata[] {
-    const op = c.TFE_NewOp(context, cName(name), status) as Pointer;
-    if (op === null) throw failed(name, inputs);
-    try {
-      for (let i = 0; i < inputs.length; i++) {
-        c.TFE_OpAddInput(op, handleOf(inputs[i]), status);
-        if (c.TF_GetCode(status) !== 0) throw failed(name, inputs);
-      }
-      for (let i = 0; i < attributes.length; i++) setAttribute(op, attributes[i]);
-      outputCount[0] = outputs;
-      const results = outputs <= outputHandles.length ? outputHandles : new BigUint64Array(outputs);
-      c.TFE_Execute(op, results, outputCount, status);
+    const n = cName(name);
+    if (op === undefined) op = c.TFE_NewOp(context, n, status) as Pointer ?? undefined;
+    else c.TFE_OpReset(op, n, null, status);
+    if (op === undefined || c.TF_GetCode(status) !== 0) throw failed(name, inputs);
+    for (let i = 0; i < inputs.length; i++) {
+      c.TFE_OpAddInput(op, handleOf(inputs[i]), status);
       if (c.TF_GetCode(status) !== 0) throw failed(name, inputs);
-      const made: TensorMetadata[] = [];
-      for (let i = 0; i < outputCount[0]; i++) {
-        const handle = Deno.UnsafePointer.create(results[i]) as Pointer;
-        const id = nextId++;
-        handles.set(id, handle);
-        made.push({ id, shape: shapeOf(handle), dtype: c.TFE_TensorHandleDataType(handle) });
-      }
-      return made;
-    } finally {
-      c.TFE_DeleteOp(op);
     }
+    for (let i = 0; i < attributes.length; i++) setAttribute(op, attributes[i]);
+    outputCount[0] = outputs;
+    const results = outputs <= outputHandles.length ? outputHandles : new BigUint64Array(outputs);
+    c.TFE_Execute(op, results, outputCount, status);
+    if (c.TF_GetCode(status) !== 0) throw failed(name, inputs);
+    const made: TensorMetadata[] = new Array(outputCount[0]);
+    for (let i = 0; i < made.length; i++) {
+      const handle = Deno.UnsafePointer.create(results[i]) as Pointer;
+      const id = nextId++;
+      handles.set(id, handle);
+      made[i] = { id, shape: shapeOf(handle), dtype: c.TFE_TensorHandleDataType(handle) };
+    }
+    return made;
   }
 
   function createTensor(

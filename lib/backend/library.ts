@@ -1,6 +1,6 @@
 /**
  * The C symbols of libtensorflow that the binding calls: TensorFlow's stable eager C API (`c_api.h`, `c_api_eager.h`,
- * `tf_tensor.h`, `tf_tstring.h`).
+ * `tf_tensor.h`, `tf_tstring.h`), and `TFE_OpReset` of `c_api_experimental.h`.
  *
  * @module
  */
@@ -23,7 +23,7 @@ const symbols = {
   TF_DeleteDeviceList: { parameters: ["pointer"], result: "void" },
 
   TFE_NewOp: { parameters: ["pointer", "pointer", "pointer"], result: "pointer" },
-  TFE_DeleteOp: { parameters: ["pointer"], result: "void" },
+  TFE_OpReset: { parameters: ["pointer", "pointer", "pointer", "pointer"], result: "void" },
   TFE_OpAddInput: { parameters: ["pointer", "pointer", "pointer"], result: "void" },
   TFE_OpSetAttrType: { parameters: ["pointer", "pointer", "i32"], result: "void" },
   TFE_OpSetAttrTypeList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
