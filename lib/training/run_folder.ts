@@ -1,0 +1,216 @@
+/**
+ * A run's folder: made, guarded against being written over, and taken up again.
+ *
+ *     runs/first/options.json     the resolved options
+ *                metrics.jsonl    one record a line
+ *                checkpoints/     see checkpoint.ts
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { CyclopsError, UsageError } from "../base/errors.ts";
+import { exists, fileError, readJson, writeWhole } from "../base/files.ts";
+import { type CheckpointEntry, checkpointName, cleanCheckpoints, scanCheckpoints } from "./checkpoint.ts";
+import { MetricsLog } from "./metrics_log.ts";
+
+const OPTIONS = "options.json", METRICS = "metrics.jsonl", CHECKPOINTS = "checkpoints";
+
+/** Locked while a process writes to the run; being there, it says that the folder is ours to overwrite. */
+const MARK = ".cyclops-run";
+
+/** How a run's folder is opened. */
+export interface OpenRunOptions {
+  /** Go on from the last checkpoint. @default false */
+  readonly resume?: boolean;
+  /** Start anew, losing what the folder holds. @default false */
+  readonly overwrite?: boolean;
+  /** The resolved options of the run; a resumed run keeps those it was started with. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** A run's folder, held by this process until it is closed. */
+export interface Run extends Disposable {
+  /** The folder itself. */
+  readonly folder: string;
+  /** The folder of checkpoints, for `saveCheckpoint`. */
+  readonly checkpoints: string;
+  /** Where records go; those past the checkpoint that is resumed were dropped. */
+  readonly metrics: MetricsLog;
+  /** The options that the run was started with. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** The checkpoint to go on from; `undefined` for a new run, or one that was killed before its first checkpoint. */
+  readonly resumed: CheckpointEntry | undefined;
+  /** What the user should know, e.g. of a damaged checkpoint that was passed over. */
+  readonly warnings: readonly string[];
+  /** A file or folder in the run's folder. */
+  path(name: string): string;
+  /** Closes the records and lets others open the run. */
+  close(): void;
+}
+
+async function entries(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  try {
+    await Deno.mkdir(folder, { recursive: true });
+    for await (const { name } of Deno.readDir(folder)) names.push(name);
+  } catch (error) {
+    throw fileError("make the run's folder", folder, error);
+  }
+  return names.sort();
+}
+
+/** Holds the run against a second process. The system lets go of the lock when this one ends, however it ends. */
+async function lock(folder: string): Promise<Deno.FsFile> {
+  const path = join(folder, MARK);
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(path, { write: true, create: true });
+  } catch (error) {
+    throw fileError("write to the run's folder", folder, error);
+  }
+  // A file system without locks is no reason not to train.
+  if (await file.tryLock(true).catch(() => true)) return file;
+  file.close();
+  throw new CyclopsError(
+    `Cannot open the run in ${folder}: another process is writing to it; wait for it, end it, or choose another folder`,
+  );
+}
+
+function looksLikeRun(names: readonly string[]): boolean {
+  return names.some((name) => [MARK, OPTIONS, METRICS, CHECKPOINTS].includes(name));
+}
+
+async function describe(folder: string, names: readonly string[]): Promise<string> {
+  if (!looksLikeRun(names)) return `the folder holds other files (${names.slice(0, 4).join(", ")})`;
+  const { whole } = await scanCheckpoints(join(folder, CHECKPOINTS));
+  const last = whole.at(-1);
+  return last
+    ? `the folder holds a run with ${whole.length} checkpoint${
+      whole.length === 1 ? "" : "s"
+    }, the last at step ` +
+      last.facts.step
+    : "the folder holds a run without a checkpoint";
+}
+
+async function readOptions(path: string): Promise<Readonly<Record<string, unknown>>> {
+  const options = await readJson(path);
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new CyclopsError(`Cannot resume the run: ${path} is no JSON object`);
+  }
+  return options as Record<string, unknown>;
+}
+
+/** Takes what a run wrote out of its folder. */
+async function clear(folder: string, names: readonly string[]): Promise<void> {
+  for (const name of names.filter((name) => name !== MARK)) {
+    try {
+      await Deno.remove(join(folder, name), { recursive: true });
+    } catch (error) {
+      throw fileError("remove", join(folder, name), error);
+    }
+  }
+}
+
+/** Refuses a folder that the options do not fit. */
+async function check(
+  folder: string,
+  names: readonly string[],
+  { resume, overwrite }: OpenRunOptions,
+): Promise<void> {
+  if (names.length === 0) {
+    if (!resume) return;
+    throw new UsageError(
+      `Cannot resume the run in ${folder}: the folder holds nothing; leave out --resume to start one`,
+    );
+  }
+  const run = looksLikeRun(names), found = await describe(folder, names);
+  if (resume) {
+    if (run) return;
+    throw new UsageError(`Cannot resume the run in ${folder}: ${found}, no run`);
+  }
+  if (overwrite) {
+    if (names.includes(MARK)) return;
+    throw new UsageError(
+      `Cannot overwrite ${folder}: no run made it (it holds no ${MARK}); empty it or choose another folder`,
+    );
+  }
+  throw new UsageError(
+    `Cannot start a run in ${folder}: ${found}; ${
+      run
+        ? "give --resume to go on with it, --overwrite to start anew and lose it, or another folder"
+        : "choose an empty or a new folder"
+    }`,
+  );
+}
+
+/**
+ * Opens a run's folder.
+ *
+ * A new run gets `options.json` and an empty `metrics.jsonl`. A resumed one is cleaned of what a killed process left
+ * half-made, and its records past the last checkpoint are dropped, since those steps are done again. Overwriting
+ * removes what the folder holds, but only where a run made it.
+ *
+ * @throws {UsageError} When the folder is not empty and neither `resume` nor `overwrite` is given, when there is
+ * nothing to resume, or when what should be overwritten is no run.
+ * @throws {CyclopsError} When the folder cannot be written, or another process is writing to it.
+ *
+ * @example
+ * ```ts ignore
+ * using run = await openRun("runs/first", { resume: true, options });
+ * const from = run.resumed && await loadCheckpoint(run.resumed.folder);
+ * run.metrics.write({ step: 1, loss: 0.3 });
+ * ```
+ */
+export async function openRun(folder: string, options: OpenRunOptions): Promise<Run> {
+  if (options.resume && options.overwrite) {
+    throw new UsageError("Cannot open the run: --resume and --overwrite exclude each other");
+  }
+  if (options.resume && !await exists(folder)) {
+    throw new UsageError(
+      `Cannot resume the run in ${folder}: no such folder; leave out --resume to start one`,
+    );
+  }
+  const before = await entries(folder);
+  await check(folder, before, options);
+  const held = await lock(folder);
+  try {
+    if (options.overwrite) await clear(folder, before);
+    const path = (name: string) => join(folder, name);
+    const checkpoints = path(CHECKPOINTS);
+    await cleanCheckpoints(checkpoints);
+    const { whole, broken } = await scanCheckpoints(checkpoints);
+    const resumed = whole.at(-1);
+    if (!resumed && broken.length) {
+      const reasons = broken.map(({ message }) => `\n  ${message}`).join("");
+      throw new CyclopsError(
+        `Cannot resume the run in ${folder}: none of its checkpoints is usable; mend one, or give --overwrite ` +
+          `to start anew${reasons}`,
+      );
+    }
+    const step = resumed?.facts.step ?? 0;
+    const keep = (record: Readonly<Record<string, unknown>>) =>
+      typeof record.step === "number" ? record.step <= step && resumed !== undefined : resumed !== undefined;
+    const metrics = await MetricsLog.open(path(METRICS), keep);
+    const known = await exists(path(OPTIONS));
+    if (!known) await writeWhole(path(OPTIONS), `${JSON.stringify(options.options, undefined, 2)}\n`);
+    const warnings = broken.map(({ message }) => `${message}; going on from ${checkpointName(resumed!)}`);
+    const close = () => {
+      metrics.close();
+      held.close();
+    };
+    return {
+      folder,
+      checkpoints,
+      metrics,
+      options: known ? await readOptions(path(OPTIONS)) : options.options,
+      resumed,
+      warnings,
+      path,
+      close,
+      [Symbol.dispose]: close,
+    };
+  } catch (error) {
+    held.close();
+    throw error;
+  }
+}
