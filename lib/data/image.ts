@@ -126,6 +126,17 @@ export async function encodeRgbPng(image: RgbImage, options: PngOptions = {}): P
     .png({ compressionLevel: options.compressionLevel ?? 6, ...palette }).toBuffer();
 }
 
+/**
+ * Draws an SVG on white, as the bytes of a PNG file with at most 64 colours.
+ *
+ * @param scale px of the picture per px of the drawing.
+ */
+export async function rasteriseSvg(svg: string, scale = 1): Promise<Uint8Array> {
+  const sharp = await loadSharp();
+  return await sharp(new TextEncoder().encode(svg), { density: 72 * scale })
+    .flatten({ background: "white" }).png({ palette: true, colours: 64, compressionLevel: 9 }).toBuffer();
+}
+
 /** Writes an RGB image as PNG. @throws {CyclopsError} When it cannot be written. */
 export async function writeRgb(path: string, image: RgbImage, options: PngOptions = {}): Promise<void> {
   await writeWhole(path, await encodeRgbPng(image, options));

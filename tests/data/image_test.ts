@@ -7,6 +7,7 @@ import {
   encodeGray16Png,
   encodeRgbPng,
   imageSize,
+  rasteriseSvg,
   readGray16,
   readRgb,
   writeGray16,
@@ -150,4 +151,21 @@ Deno.test("data of another size than the image claims is refused before it is en
     "wanted 12",
   );
   await assertRejects(() => encodeGray16Png({ width: 2, height: 2, data: new Uint16Array(3) }), RangeError);
+});
+
+Deno.test("an SVG is drawn on white at the scale asked for", async () => {
+  const svg =
+    `<svg xmlns="http://www.w3.org/2000/svg" width="4" height="2"><rect width="2" height="2"/></svg>`;
+  const { width, height, data } = await decodeRgb(await rasteriseSvg(svg, 2));
+  assertEquals([width, height], [8, 4]);
+  assertEquals([...data.subarray(0, 3), ...data.subarray(21, 24)], [0, 0, 0, 255, 255, 255]);
+});
+
+Deno.test("a palette makes a picture smaller and keeps its look", async () => {
+  const data = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i % 3) * 40 + (Math.floor(i / 192) * 2));
+  const image = { width: 64, height: 64, data };
+  const small = await encodeRgbPng(image, { palette: true });
+  assert(small.length < (await encodeRgbPng(image)).length);
+  const back = (await decodeRgb(small)).data;
+  assert(data.every((value, i) => Math.abs(value - back[i]) < 8));
 });

@@ -37,6 +37,7 @@ Deno.test("the nearest return of a pixel wins, in whatever order they come", asy
 Deno.test("returns from behind and outside the image are left out, those at its edges kept", async () => {
   const outside = [[0, 10], [65, 10], [20, 0], [20, 33]].flatMap(([u, v]) => pointAt(u, v, 10));
   assertEquals(await project([...outside, ...pointAt(20, 10, -10)]), []);
+  assertEquals(await project([...pointAt(20, 10, 10), ...pointAt(20, 10, -10)]), [[19, 9, 10]]);
   const corners = [...pointAt(1, 1, 10), ...pointAt(64, 32, 10)];
   assertEquals(await project(corners), [[0, 0, 10], [63, 31, 10]]);
 });
