@@ -1,0 +1,153 @@
+/**
+ * One HTML file that tells what came out of a run: it needs no network and no other file.
+ *
+ * @module
+ */
+import { writeWhole } from "../base/files.ts";
+import { Chart } from "./chart.ts";
+import { escapeHtml } from "./display.ts";
+import { Picture } from "./picture.ts";
+import { Table } from "./table.ts";
+
+/** Facts as name and value, e.g. the run's options. */
+export interface Facts {
+  readonly facts: Readonly<Record<string, string | number | boolean | null | undefined>>;
+}
+
+/** A block of code or a command line. */
+export interface CodeBlock {
+  readonly code: string;
+}
+
+/** HTML of its own, put in as it is: an interactive view. */
+export interface HtmlBlock {
+  /** Must load nothing from elsewhere. */
+  html(): string | Promise<string>;
+}
+
+/** What a section can hold; a text is a paragraph, `code` between backticks is set as such. */
+export type ReportBlock = string | Table | Picture | Chart | Facts | CodeBlock | HtmlBlock;
+
+/** A headed part of a report. */
+export interface ReportSection {
+  readonly heading: string;
+  readonly blocks: readonly ReportBlock[];
+  /** Closed until it is clicked: for what only some want to see. @default false */
+  readonly folded?: boolean;
+}
+
+/** What a report says. */
+export interface Report {
+  readonly title: string;
+  /** The result in a sentence or two, in large type. */
+  readonly summary?: string;
+  /** Above the title, small: date, run, commit. */
+  readonly kicker?: string;
+  readonly sections: readonly ReportSection[];
+  /** Below everything, small: how it was made. */
+  readonly footer?: string;
+}
+
+const STYLE = `
+:root { color-scheme: light dark; --ink: #1c2028; --soft: #5c6370; --paper: #fff; --card: #f5f6f8; --line: #dfe2e7; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8ec; --soft: #9aa2b0; --paper: #15181d; --card: #1e2229; --line: #323843; --accent: #56b4e9; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { max-width: 1040px; margin: 0 auto; padding: 3rem 1.25rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .8rem; letter-spacing: -.01em; }
+h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line); }
+p { margin: .6rem 0; max-width: 46rem; }
+.kicker { color: var(--soft); font-size: .85rem; margin: 0 0 .4rem; }
+.summary { font-size: 1.15rem; line-height: 1.5; padding: .9rem 1.1rem; background: var(--card); border-left: 4px solid var(--accent); border-radius: 4px; max-width: none; }
+figure { margin: 1rem 0; }
+figure.picture { background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: 4px; width: fit-content; max-width: 100%; }
+figure.picture img { display: block; max-width: 100%; height: auto; }
+figure.chart { overflow-x: auto; }
+figure.chart svg { max-width: 100%; height: auto; }
+figure.table { font-size: .92rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .92rem; margin: .8rem 0; }
+dt { color: var(--soft); }
+dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+code, pre { font: .88em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: var(--card); border-radius: 4px; }
+code { padding: .1em .35em; }
+pre { padding: .8rem 1rem; overflow-x: auto; }
+details > summary { cursor: pointer; font-size: 1.25rem; font-weight: 600; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line); }
+footer { color: var(--soft); font-size: .85rem; margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+@media print {
+  :root { --ink: #000; --soft: #444; --paper: #fff; --card: #f5f6f8; --line: #ccc; }
+  body { font-size: 11pt; } main { padding: 0; max-width: none; }
+  figure, tr { break-inside: avoid; } h2 { break-after: avoid; }
+}
+`;
+
+/** A report as HTML. */
+export async function reportHtml(report: Report): Promise<string> {
+  const sections = await Promise.all(report.sections.map(async (section) => {
+    const blocks = (await Promise.all(section.blocks.map(blockHtml))).join("\n");
+    const heading = escapeHtml(section.heading);
+    return section.folded
+      ? `<details><summary>${heading}</summary>\n${blocks}\n</details>`
+      : `<section><h2>${heading}</h2>\n${blocks}\n</section>`;
+  }));
+  const optional = (tag: string, name: string, text?: string) =>
+    text ? `<${tag}${name ? ` class="${name}"` : ""}>${inline(text)}</${tag}>\n` : "";
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(report.title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<main>
+${optional("p", "kicker", report.kicker)}<h1>${escapeHtml(report.title)}</h1>
+${optional("p", "summary", report.summary)}${sections.join("\n")}
+${optional("footer", "", report.footer)}</main>
+</body>
+</html>
+`;
+}
+
+/**
+ * Writes a report as one self-contained HTML file.
+ *
+ * @throws {CyclopsError} When it cannot be written.
+ *
+ * @example
+ * ```ts ignore
+ * await writeReport("runs/quickstart/report.html", {
+ *   title: "Quickstart",
+ *   summary: "The student's abs rel is 57 % below the train-set mean's.",
+ *   sections: [{ heading: "Result", blocks: [table, panel, curves] }],
+ * });
+ * ```
+ */
+export async function writeReport(path: string, report: Report): Promise<void> {
+  await writeWhole(path, await reportHtml(report));
+}
+
+async function blockHtml(block: ReportBlock): Promise<string> {
+  if (typeof block === "string") return `<p>${inline(block)}</p>`;
+  if (block instanceof Table) return block.html();
+  if (block instanceof Picture) return `<figure class="picture">${await block.html()}</figure>`;
+  if (block instanceof Chart) {
+    const svg = await block.svg({ inherit: true });
+    // Inline SVG in HTML needs no name space.
+    return `<figure class="chart">${svg.replace(/ xmlns(?::\w+)?="[^"]*"/g, "")}</figure>`;
+  }
+  if ("facts" in block) {
+    const rows = Object.entries(block.facts)
+      .map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(String(value ?? "—"))}</dd>`);
+    return `<dl>${rows.join("")}</dl>`;
+  }
+  if ("code" in block) return `<pre>${escapeHtml(block.code)}</pre>`;
+  return await block.html();
+}
+
+/** A paragraph's text: escaped, with `code` between backticks. */
+function inline(text: string): string {
+  return escapeHtml(text).replace(/`([^`]+)`/g, "<code>$1</code>");
+}
