@@ -5,7 +5,7 @@
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { writeWhole } from "../base/files.ts";
-import { loadSharp } from "../data/image.ts";
+import { rasteriseSvg } from "../data/image.ts";
 import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { fitText, textStrokes, textWidth } from "./font.ts";
 
@@ -73,8 +73,11 @@ const THEME = {
     subtitlePadding: 4,
   },
   text: { color: INK, fontSize: 12 },
+  rule: { color: INK },
   range: { category: PALETTE },
 };
+
+let drawn: Promise<void> = Promise.resolve();
 
 /** How an SVG is written. */
 export interface SvgOptions {
@@ -110,30 +113,35 @@ export class Chart implements Displayable {
    * @throws {CyclopsError} When the specification is none.
    */
   async svg(options: SvgOptions = {}): Promise<string> {
+    // Vega's text measure and its counter of names are global: one chart at a time.
+    const drawing = drawn.then(() => this.#draw(options));
+    drawn = drawing.then(() => {}, () => {});
+    return finishSvg(await drawing, this.title, options);
+  }
+
+  async #draw(options: SvgOptions): Promise<string> {
     const [vega, { compile }] = await Promise.all([import("vega"), import("vega-lite")]);
-    // Without a canvas Vega guesses the width of texts at 0.8 em a letter, twice too wide.
+    // Without a canvas Vega guesses the width of texts at 0.8 em a letter, twice too wide. Some systems' fonts run
+    // wider than our letters: they get more room.
     const { textMetrics } = vega as unknown as { textMetrics: { width: typeof measure } };
-    textMetrics.width = measure;
+    const room = options.strokes ? 1 : 1.15;
+    textMetrics.width = (item, line) => measure(item, line) * room;
     vega.resetSVGDefIds();
-    let svg: string;
     try {
       const logger = vega.logger(vega.Error);
       const compiled = compile(this.spec as unknown as Parameters<typeof compile>[0], { logger }).spec;
-      const view = new vega.View(vega.parse(compiled), { renderer: "none" });
-      svg = await view.toSVG();
+      const view = new vega.View(vega.parse(compiled), { renderer: "none", logger });
+      const svg = await view.toSVG();
       view.finalize();
+      return svg;
     } catch (error) {
       throw new CyclopsError(`Cannot draw the chart "${this.title}": ${messageOf(error)}`, { cause: error });
     }
-    return finishSvg(svg, this.title, options);
   }
 
   /** The chart as the bytes of a PNG file. @param scale px of the picture per px of the chart. */
   async png(scale = 2): Promise<Uint8Array> {
-    const svg = await this.svg({ strokes: true });
-    const sharp = await loadSharp();
-    return await sharp(new TextEncoder().encode(svg), { density: 72 * scale })
-      .flatten({ background: "white" }).png({ palette: true, colours: 64, compressionLevel: 9 }).toBuffer();
+    return await rasteriseSvg(await this.svg({ strokes: true }), scale);
   }
 
   /** Writes an SVG file. @throws {CyclopsError} When it cannot be written. */

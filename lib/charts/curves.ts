@@ -7,18 +7,11 @@ import { Chart, PALETTE, type VegaLiteSpec } from "./chart.ts";
 import type { FloatMap } from "./colormap.ts";
 import { textWidth } from "./font.ts";
 
-/** One step of a run, as a metrics.jsonl line holds it: numbers by name, the terms nested or not. */
-export interface CurveRecord {
-  /** Student updates so far. */
-  readonly step: number;
-  /** Weighted sum of all terms. */
-  readonly loss?: number;
-  /** Loss terms by name. */
-  readonly terms?: Readonly<Record<string, number>>;
-  /** Validation abs rel, on the steps that measured it. */
-  readonly absRel?: number;
-  readonly [key: string]: unknown;
-}
+/**
+ * One line of a run's metrics.jsonl. Read of it are `step`, `loss` (weighted sum), `terms` (loss terms by name),
+ * and, on the steps that measured it, `absRel` or `validation.absRel`; all else is passed over.
+ */
+export type CurveRecord = Readonly<Record<string, unknown>>;
 
 /** Options of {@linkcode lossCurves}. */
 export interface LossCurvesOptions {
@@ -49,6 +42,12 @@ const MOST_POINTS = 160;
 
 function round(value: number): number {
   return Number(value.toPrecision(4));
+}
+
+/** A record's nested values, empty where there are none. */
+function groupOf(record: CurveRecord, key: string): CurveRecord {
+  const group = record[key];
+  return typeof group === "object" && group !== null ? group as CurveRecord : {};
 }
 
 /** Running mean with weight `smoothing` on the past, corrected for its start (as in Adam). */
@@ -87,11 +86,13 @@ function logTicks(values: readonly number[]): number[] {
  */
 export function lossCurves(records: readonly CurveRecord[], options: LossCurvesOptions = {}): Chart {
   const { title = "Loss", smoothing = 0.9, log = true, width = 820, height = 220 } = options;
-  const names = options.terms ?? [...new Set(records.flatMap((record) => Object.keys(record.terms ?? {})))];
+  const names = options.terms ??
+    [...new Set(records.flatMap((record) => Object.keys(groupOf(record, "terms"))))];
   const lineOf = (value: (record: CurveRecord) => unknown): Point[] =>
     records.flatMap((record) => {
-      const y = value(record);
-      return typeof y === "number" && Number.isFinite(y) && (!log || y > 0) ? [{ x: record.step, y }] : [];
+      const x = record.step, y = value(record);
+      if (typeof x !== "number" || typeof y !== "number") return [];
+      return Number.isFinite(x) && Number.isFinite(y) && (!log || y > 0) ? [{ x, y }] : [];
     });
   const total = lineOf((record) => record.loss);
   const rows: Record<string, unknown>[] = [];
@@ -101,13 +102,13 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
   if (total.length) add("total", thin(smooth(total, smoothing)));
   const drawn = total.length ? ["total"] : [];
   for (const name of names) {
-    const points = lineOf((record) => record.terms?.[name]);
+    const points = lineOf((record) => groupOf(record, "terms")[name]);
     if (points.length === 0) continue;
     add(name, thin(smooth(points, smoothing)));
     drawn.push(name);
   }
   const raw = thin(total).map(({ x, y }) => ({ step: x, value: round(y) }));
-  const validation = lineOf((record) => record.absRel);
+  const validation = lineOf((record) => record.absRel ?? groupOf(record, "validation").absRel);
 
   const x = {
     field: "step",

@@ -389,6 +389,7 @@ export class Table implements Displayable {
         out.push([published ? dim(name) : name, ...cells].join("  ").trimEnd());
       }
     }
+    if (this.#shown.flat().some((shown) => shown.best)) out.push(dim("* best measured value of its column"));
     for (const note of this.#notes()) out.push(dim(note));
     return out.join("\n");
   }
