@@ -70,6 +70,17 @@ const symbols = {
 /** The C functions of a loaded libtensorflow. */
 export type TensorFlowSymbols = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
+/** Read by the library as it loads; what the user has set stays. */
+const ENVIRONMENT = {
+  /** Hides its start-up chatter and leaves errors. */
+  TF_CPP_MIN_LOG_LEVEL: "2",
+  /**
+   * TensorFlow turns oneDNN's kernels on by itself only where the CPU has AVX-512 VNNI or better, but they are
+   * faster with AVX2 as well: convolution gradients take a third to a half of the time.
+   */
+  TF_ENABLE_ONEDNN_OPTS: "1",
+} as const;
+
 /**
  * Loads libtensorflow. The library cannot be unloaded again.
  *
@@ -77,8 +88,9 @@ export type TensorFlowSymbols = Deno.DynamicLibrary<typeof symbols>["symbols"];
  * @throws {CyclopsError} When it is not there, not a library, or older than 2.12.
  */
 export function openLibrary(path: string): TensorFlowSymbols {
-  // Read by the library as it loads: 2 hides its start-up chatter and leaves errors.
-  if (!Deno.env.get("TF_CPP_MIN_LOG_LEVEL")) Deno.env.set("TF_CPP_MIN_LOG_LEVEL", "2");
+  for (const [name, value] of Object.entries(ENVIRONMENT)) {
+    if (!Deno.env.get(name)) Deno.env.set(name, value);
+  }
   try {
     return Deno.dlopen(path, symbols).symbols;
   } catch (error) {
