@@ -9,7 +9,7 @@
  * @module
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
-import { runWarp } from "../backend/warp_kernel.ts";
+import { sampleAlongX } from "./sample.ts";
 
 /** A view of the stereo pair. */
 export type View = "left" | "right";
@@ -64,7 +64,7 @@ export function warp(
     );
   }
   const shift = produced === "left" ? -width : width;
-  return runWarp(image, disparity, { shift, zero: options.border === "zero" });
+  return sampleAlongX(image, disparity, { shift, zero: options.border === "zero" });
 }
 
 /** Mirrors a batch left to right: [B,H,W,C] → [B,H,W,C]. */

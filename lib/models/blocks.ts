@@ -4,7 +4,7 @@
  * @module
  */
 import { type Tensor1D, type Tensor4D, tf } from "../backend/tf.ts";
-import { convolveElu } from "../backend/fused.ts";
+import { convolution2d } from "../backend/convolution.ts";
 
 /** A convolution's weights: kernel [k,k,inputs,outputs] and bias [outputs]. */
 export interface Weights {
@@ -14,11 +14,13 @@ export interface Weights {
 
 /** Convolution with "same" padding and bias: [B,H,W,inputs] → [B,⌈H/stride⌉,⌈W/stride⌉,outputs]. */
 export function convolve(x: Tensor4D, weights: Weights, stride: 1 | 2 = 1): Tensor4D {
-  return tf.add(tf.conv2d(x, weights.kernel, stride, "same"), weights.bias);
+  return convolution2d(x, weights.kernel, weights.bias, { stride, elu: false });
 }
 
 /** {@linkcode convolve} followed by ELU. */
-export { convolveElu };
+export function convolveElu(x: Tensor4D, weights: Weights, stride: 1 | 2 = 1): Tensor4D {
+  return convolution2d(x, weights.kernel, weights.bias, { stride, elu: true });
+}
 
 /** Nearest-neighbour upsampling: [B,H,W,C] → [B,2H,2W,C]. */
 export function upsample2(x: Tensor4D): Tensor4D {

@@ -21,21 +21,25 @@ export function imagePyramid(image: Tensor4D): Pyramid {
   return pyramid;
 }
 
-/** The disparity channel aligned with the view that is to be produced: [B,H,W,2] → [B,H,W,1]. */
-export function targetAligned(disparity: Tensor4D): Tensor4D {
-  const [batch, height, width] = disparity.shape;
-  return tf.slice4d(disparity, [0, 0, 0, 0], [batch, height, width, 1]);
+/** One scale's disparities by the view that they are aligned with, [B,H,W,1] each. */
+export interface AlignedDisparity {
+  /** Aligned with the opposite view, which it synthesises. */
+  readonly target: Tensor4D;
+  /** Aligned with the image the network was given: the depth of that image. */
+  readonly source: Tensor4D;
 }
 
-/** The disparity channel aligned with the image the network was given: [B,H,W,2] → [B,H,W,1]. */
-export function sourceAligned(disparity: Tensor4D): Tensor4D {
-  const [batch, height, width] = disparity.shape;
-  return tf.slice4d(disparity, [0, 0, 0, 1], [batch, height, width, 1]);
+/** Takes the two channels of a head apart: [B,H,W,2] → two of [B,H,W,1]. */
+export function splitAligned(disparity: Tensor4D): AlignedDisparity {
+  const [target, source] = tf.split(disparity, 2, 3) as Tensor4D[];
+  return { target, source };
 }
 
 /** One network's disparities and the views they synthesise. */
 export interface Synthesis {
   readonly prediction: Prediction;
+  /** The prediction's disparities taken apart, at every scale. */
+  readonly aligned: readonly AlignedDisparity[];
   /** The opposite view, synthesised from the input by the target-aligned disparity, at every scale. */
   readonly synthesised: Pyramid;
 }
@@ -52,8 +56,7 @@ export function halfCycle(
   produced: View,
   options: WarpOptions = {},
 ): Synthesis {
-  const prediction = runNetwork(network, input[0]);
-  return { prediction, synthesised: synthesise(input, prediction, produced, options) };
+  return synthesise(input, runNetwork(network, input[0]), produced, options);
 }
 
 /** Warps the seen view into the opposite one by a prediction's target-aligned disparities, at every scale. */
@@ -61,9 +64,11 @@ export function synthesise(
   input: Pyramid,
   prediction: Prediction,
   produced: View,
-  options: WarpOptions,
-): Pyramid {
-  return prediction.disparities.map((d, s) => warp(input[s], targetAligned(d), produced, options));
+  options: WarpOptions = {},
+): Synthesis {
+  const aligned = prediction.disparities.map(splitAligned);
+  const synthesised = aligned.map(({ target }, s) => warp(input[s], target, produced, options));
+  return { prediction, aligned, synthesised };
 }
 
 /** What the refine network may see besides the image. */
@@ -188,11 +193,11 @@ export function runChain(networks: Networks, input: Pyramid, options: ChainOptio
   const ofStudent = seen(student.prediction);
   const ofBackward = backward && seen(backward.prediction);
   const resynthesis = options.privileged
-    ? warp(options.privileged, sourceAligned(ofStudent.disparities[0]), view, options)
+    ? warp(options.privileged, scaleGradient(student.aligned[0].source, gate), view, options)
     : backward && scaleGradient(backward.synthesised[0], gate);
   const fed = refineInput(input[0], resynthesis ?? detach(input[0]), ofStudent, ofBackward, options.refine);
   const base = options.refine.residual ? ofStudent.logits : undefined;
   const prediction = runNetwork(networks.refine, fed, base);
-  const refined = { prediction, synthesised: synthesise(input, prediction, opposite(view), options) };
+  const refined = synthesise(input, prediction, opposite(view), options);
   return { input, student, generated, backward, refined };
 }

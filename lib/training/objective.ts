@@ -6,14 +6,7 @@
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { noGradient } from "../backend/gradients.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
-import {
-  type Chain,
-  imagePyramid,
-  type Pyramid,
-  sourceAligned,
-  type Synthesis,
-  targetAligned,
-} from "../models/chain.ts";
+import { type Chain, imagePyramid, type Pyramid, type Synthesis } from "../models/chain.ts";
 import type { Prediction } from "../models/network.ts";
 import { consistencyLoss } from "../losses/consistency.ts";
 import { disparityDistillation, featureDistillation } from "../losses/distillation.ts";
@@ -107,9 +100,7 @@ function synthesisTerms(
   const { produced } = data;
   const sums: Record<string, Scalar[]> = {};
   const add = (term: string, value: Scalar) => (sums[term] ??= []).push(value);
-  synthesis.prediction.disparities.forEach((disparity, s) => {
-    const toTarget = targetAligned(disparity);
-    const toSource = sourceAligned(disparity);
+  synthesis.aligned.forEach(({ target: toTarget, source: toSource }, s) => {
     if (weights.photometric) {
       const ssim = options.ssimWeight ?? SSIM_WEIGHT;
       add("photometric", photometricLoss(synthesis.synthesised[s], data.wanted[s], ssim));

@@ -1,0 +1,303 @@
+/**
+ * The networks of a stage, and one update of them.
+ *
+ * @module
+ */
+import { noGradient } from "../backend/gradients.ts";
+import {
+  type NamedTensorMap,
+  type Scalar,
+  type Tensor,
+  type Tensor4D,
+  tf,
+  type Variable,
+} from "../backend/tf.ts";
+import { CyclopsError } from "../base/errors.ts";
+import { parseSize } from "../base/options.ts";
+import type { StereoBatch } from "../data/batches.ts";
+import { warp } from "../geometry/warp.ts";
+import { photometricMap } from "../losses/photometric.ts";
+import { ARCHITECTURES } from "../models/architecture.ts";
+import { type Chain, type ChainOptions, type Networks, refineChannels, runChain } from "../models/chain.ts";
+import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
+import { Adam } from "./adam.ts";
+import {
+  computeTerms,
+  type Lesson,
+  type ObjectiveOptions,
+  prepareScene,
+  type Scene,
+  TERM_NAMES,
+  type TermName,
+  type Terms,
+  type TermWeights,
+  totalLoss,
+} from "./objective.ts";
+import { frozenNetworks, refineWiring, teacherInputs, type TrainingOptions } from "./options.ts";
+import { learningRateAt } from "./schedule.ts";
+import { type NetworkName, type Stage, STAGES } from "./stages.ts";
+
+/** What one update gave. */
+export interface StepResult {
+  /** The weighted sum. */
+  readonly loss: number;
+  /** The loss terms before weighting. */
+  readonly terms: Partial<Record<TermName, number>>;
+  /** Learning rate of this update. */
+  readonly learningRate: number;
+  /** Mean of the finest disparities, fraction of width. */
+  readonly disparityMean: number;
+  /** Their standard deviation; near 0 when the network has collapsed. */
+  readonly disparityDeviation: number;
+  /** Mean |residual| of the refine network's logits, where it corrects the student's: near 0 when it is dead. */
+  readonly residual?: number;
+}
+
+/** The weights of a run's loss terms: the stage's, with what the options set. */
+export function termWeights(options: TrainingOptions): TermWeights {
+  const stage = STAGES[options.stage].terms;
+  const entries = TERM_NAMES.map((name) => {
+    const distills = name === "distillation"
+      ? options.distill !== "feat"
+      : name === "featureDistillation"
+      ? options.distill !== "disp"
+      : true;
+    return [name, distills ? options[`${name}Weight`] ?? stage[name] : 0];
+  });
+  return Object.fromEntries(entries) as TermWeights;
+}
+
+/** The networks that learn in a run. */
+export function movingNetworks(options: TrainingOptions): readonly NetworkName[] {
+  const stage: Stage = STAGES[options.stage];
+  const frozen = frozenNetworks(options);
+  return frozen ? stage.networks.filter((n) => n !== "guide" && !frozen.includes(n)) : stage.moves;
+}
+
+/**
+ * Owns the networks and the optimiser of one stage.
+ *
+ * Memory: every update frees what it makes; {@linkcode Trainer.dispose} frees the rest.
+ */
+export class Trainer {
+  readonly options: TrainingOptions;
+  readonly networks: ReadonlyMap<NetworkName, Network>;
+  /** Names of the networks that learn. */
+  readonly moving: readonly NetworkName[];
+  readonly weights: TermWeights;
+  readonly optimizer: Adam;
+  /** Updates in the whole run, for the schedule. */
+  readonly steps: number;
+  /** Updates done. */
+  step = 0;
+  readonly #variables: readonly Variable[];
+
+  /** @param steps Updates in the whole run. */
+  constructor(options: TrainingOptions, steps: number) {
+    this.options = options;
+    this.steps = steps;
+    const architecture = ARCHITECTURES[options.architecture];
+    const { seed, headBias } = options;
+    const networks = new Map<NetworkName, Network>();
+    for (const scope of STAGES[options.stage].networks) {
+      const refine = scope === "refine";
+      const residual = refine && options.refineHead === "residual";
+      const inputChannels = refine ? refineChannels(architecture, teacherInputs(options)) : 3;
+      networks.set(
+        scope,
+        createNetwork({
+          scope,
+          architecture,
+          inputChannels,
+          seed,
+          headBias: residual ? 0 : headBias,
+          headScale: residual ? options.refineHeadScale : 1,
+        }),
+      );
+    }
+    this.networks = networks;
+    this.moving = movingNetworks(options);
+    this.weights = termWeights(options);
+    this.#variables = this.moving.flatMap((name) => [...networks.get(name)!.variables.values()]);
+    if (this.#variables.length === 0) {
+      throw new CyclopsError(`Cannot train stage ${options.stage}: every network it could move is frozen`);
+    }
+    this.optimizer = new Adam({
+      variables: this.#variables,
+      learningRate: options.learningRate,
+      beta1: options.beta1,
+      beta2: options.beta2,
+    });
+  }
+
+  #network(name: NetworkName): Network | undefined {
+    return this.networks.get(name);
+  }
+
+  /** The chain's networks as the stage trains them: all of them, but for distillation the student alone. */
+  get chainNetworks(): Networks {
+    const student = this.#network("student")!;
+    if (this.options.stage === "distill") return { student };
+    return { student, backward: this.#network("backward"), refine: this.#network("refine") };
+  }
+
+  /** The teacher's chain: while a student is distilled it has a frozen student, the guide, of its own. */
+  get teacherNetworks(): Networks {
+    const student = this.#network("guide") ?? this.#network("student")!;
+    return { student, backward: this.#network("backward"), refine: this.#network("refine") };
+  }
+
+  #objective(): ObjectiveOptions {
+    const { view, border, ssimWeight, photometricViews } = this.options;
+    return { view, border, ssimWeight, photometricViews };
+  }
+
+  #chainOptions(scene: Scene): ChainOptions {
+    const { view, border, cycleGradient, refineGradient, gradientRamp, privilegedTeacher } = this.options;
+    const ramp = gradientRamp > 0 ? Math.min(1, this.step / gradientRamp) : 1;
+    return {
+      view,
+      border,
+      refine: refineWiring(this.options),
+      gates: { cycleIntoStudent: cycleGradient * ramp, refineIntoOthers: refineGradient * ramp },
+      privileged: privilegedTeacher ? scene.target[0] : undefined,
+    };
+  }
+
+  /** Networks that are run but do not learn need no tape; running them outside it saves their backward pass. */
+  #forward(scene: Scene): Chain {
+    return runChain(this.chainNetworks, scene.source, this.#chainOptions(scene));
+  }
+
+  #lesson(scene: Scene): Lesson | undefined {
+    if (this.options.stage !== "distill") return undefined;
+    return noGradient(() => {
+      const chain = runChain(this.teacherNetworks, scene.source, this.#chainOptions(scene));
+      const refined = chain.refined!;
+      const { disparities, features } = refined.prediction;
+      if (!this.options.distillMask) return { disparities, features };
+      const [better, other] = [refined.synthesised[0], chain.student.synthesised[0]].map((image) =>
+        photometricMap(image, scene.target[0], this.options.ssimWeight)
+      );
+      const mask = tf.cast(tf.less(better, other), "float32") as Tensor4D;
+      const aligned = warp(mask, refined.aligned[0].source, this.options.view, {
+        border: this.options.border,
+      });
+      return { disparities, features, mask: tf.concat([mask, aligned], 3) };
+    });
+  }
+
+  /**
+   * Computes loss and gradients of one part of a batch; the caller owns them.
+   *
+   * @param source The seen view, [B,H,W,3]. @param target The opposite view.
+   */
+  gradients(
+    source: Tensor4D,
+    target: Tensor4D,
+  ): { readonly numbers: Scalar[]; readonly names: string[]; readonly grads: NamedTensorMap } {
+    const scene = prepareScene(source, target);
+    const lesson = this.#lesson(scene);
+    let terms: Terms = {};
+    const watched: Record<string, Scalar> = {};
+    const { value, grads } = tf.variableGrads(() => {
+      const chain = this.#forward(scene);
+      terms = computeTerms(chain, scene, this.weights, this.#objective(), lesson);
+      if (Object.keys(terms).length === 0) {
+        throw new CyclopsError(`Cannot train stage ${this.options.stage}: all its loss terms have weight 0`);
+      }
+      noGradient(() => watch(chain, watched));
+      for (const t of [...Object.values(terms), ...Object.values(watched)]) tf.keep(t);
+      return totalLoss(terms, this.weights);
+    }, [...this.#variables]);
+    const all = { loss: value, ...terms, ...watched };
+    return { names: Object.keys(all), numbers: Object.values(all), grads };
+  }
+
+  /** Splits a batch into seen and opposite view, as tensors [B,H,W,3]. */
+  views(batch: StereoBatch): { readonly source: Tensor4D; readonly target: Tensor4D } {
+    const shape: [number, number, number, number] = [batch.batch, batch.height, batch.width, 3];
+    const [source, target] = this.options.view === "left"
+      ? [batch.left, batch.right]
+      : [batch.right, batch.left];
+    return { source: tf.tensor4d(source, shape), target: tf.tensor4d(target, shape) };
+  }
+
+  /**
+   * One update.
+   *
+   * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images.
+   */
+  update(batch: StereoBatch): StepResult {
+    const learningRate = learningRateAt(this.step, this.steps, this.options);
+    const { source, target } = this.views(batch);
+    const parts = this.options.accumulate;
+    const share = source.shape[0] / parts;
+    let sum: NamedTensorMap | undefined;
+    const numbers: Record<string, number> = {};
+    try {
+      for (let part = 0; part < parts; part++) {
+        tf.engine().startScope();
+        const cut = (x: Tensor4D) => parts === 1 ? x : tf.slice(x, part * share, share);
+        const { names, numbers: scalars, grads } = this.gradients(cut(source), cut(target));
+        const values = tf.stack(scalars.map((s) => tf.reshape(s, []))).dataSync();
+        names.forEach((name, i) => numbers[name] = (numbers[name] ?? 0) + values[i] / parts);
+        scalars.forEach((s) => s.dispose());
+        const added: NamedTensorMap = {};
+        for (const [name, grad] of Object.entries(grads)) {
+          const scaled = parts === 1 ? grad : tf.div(grad, parts);
+          added[name] = tf.keep(sum ? tf.add(sum[name], scaled) : scaled) as Tensor;
+        }
+        if (sum) tf.dispose(sum);
+        sum = added;
+        tf.engine().endScope();
+      }
+      this.#checkFinite(numbers, batch);
+      this.optimizer.setLearningRate(learningRate);
+      this.optimizer.apply(sum!);
+      this.step++;
+    } finally {
+      tf.dispose([source, target]);
+      if (sum) tf.dispose(sum);
+    }
+    const { loss, disparityMean, disparityDeviation, residual, ...terms } = numbers;
+    return { loss, terms, learningRate, disparityMean, disparityDeviation, residual };
+  }
+
+  #checkFinite(numbers: Readonly<Record<string, number>>, batch: StereoBatch): void {
+    const bad = Object.entries(numbers).filter(([, value]) => !Number.isFinite(value)).map(([name]) => name);
+    if (bad.length === 0) return;
+    const { seed } = this.options;
+    throw new CyclopsError(
+      `Training stopped at step ${this.step}: ${
+        bad.filter((n) => n !== "loss").join(", ") || "loss"
+      } is not a ` +
+        `number, for batch ${batch.step} (seed ${seed}): ${batch.ids.slice(0, 3).join(", ")}…; ` +
+        "lower --learning-rate, or go on from the last checkpoint with --resume",
+    );
+  }
+
+  /** Size of the images in training, px. */
+  get size(): { readonly height: number; readonly width: number } {
+    const [height, width] = parseSize(this.options.size);
+    return { height, width };
+  }
+
+  /** Frees networks and optimiser. */
+  dispose(): void {
+    for (const network of this.networks.values()) disposeNetwork(network);
+    this.optimizer.dispose();
+  }
+}
+
+/** Puts scalars that tell whether a network is alive into `watched`. */
+function watch(chain: Chain, watched: Record<string, Scalar>): void {
+  const last = chain.refined ?? chain.student;
+  const { mean, variance } = tf.moments(last.prediction.disparities[0]);
+  watched.disparityMean = mean as Scalar;
+  watched.disparityDeviation = tf.sqrt(variance) as Scalar;
+  if (chain.refined) {
+    const residual = tf.sub(chain.refined.prediction.logits[0], chain.student.prediction.logits[0]);
+    watched.residual = tf.mean(tf.abs(residual)) as Scalar;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Between networks and checkpoints.
+ *
+ * @module
+ */
+import { tf } from "../backend/tf.ts";
+import { CyclopsError } from "../base/errors.ts";
+import { float32Tensor, type StoredTensor, type TensorMap } from "../data/safetensors.ts";
+import { parseSize } from "../base/options.ts";
+import type { ImageSize } from "../geometry/camera.ts";
+import { ARCHITECTURES } from "../models/architecture.ts";
+import { type Networks, refineChannels, type RefineWiring } from "../models/chain.ts";
+import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
+import { type Adam } from "./adam.ts";
+import { type Checkpoint, type CheckpointFacts, loadCheckpoint, matchTensors } from "./checkpoint.ts";
+import { refineWiring, resolveTraining, teacherInputs, type TrainingOptions } from "./options.ts";
+import type { NetworkName } from "./stages.ts";
+
+/** Copies the weights of networks out, by variable name. */
+export function collectWeights(networks: Iterable<Network>): TensorMap {
+  const tensors = new Map<string, StoredTensor>();
+  for (const { variables } of networks) {
+    for (const [name, variable] of variables) {
+      tensors.set(name, float32Tensor(variable.shape, variable.dataSync().slice() as Float32Array));
+    }
+  }
+  return tensors;
+}
+
+/**
+ * Writes saved weights into a network.
+ *
+ * @param scope The name under which they were saved, if not the network's own.
+ * @throws {CyclopsError} When they are of another architecture.
+ */
+export function restoreWeights(
+  network: Network,
+  saved: TensorMap,
+  from: string,
+  scope = network.scope,
+): void {
+  const rename = (name: string) => `${scope}/${name.slice(network.scope.length + 1)}`;
+  const wanted = new Map([...network.variables].map(([name, v]) => [rename(name), v.shape]));
+  const values = matchTensors(saved, wanted, { from, ignoreUnexpected: true });
+  for (const [name, variable] of network.variables) {
+    const tensor = tf.tensor(values.get(rename(name))!, variable.shape);
+    variable.assign(tensor);
+    tensor.dispose();
+  }
+}
+
+/** Whether saved weights hold a network of that name. */
+export function hasNetwork(saved: TensorMap, scope: NetworkName): boolean {
+  for (const name of saved.keys()) if (name.startsWith(`${scope}/`)) return true;
+  return false;
+}
+
+/** Copies an optimiser's moments out, as `NAME/first` and `NAME/second`. */
+export function collectMoments(optimizer: Adam): TensorMap {
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, { first, second }] of optimizer.getState().moments) {
+    tensors.set(`${name}/first`, float32Tensor([first.length], first));
+    tensors.set(`${name}/second`, float32Tensor([second.length], second));
+  }
+  return tensors;
+}
+
+/**
+ * Writes saved moments into an optimiser.
+ *
+ * @throws {CyclopsError} When they belong to other variables.
+ */
+export function restoreMoments(optimizer: Adam, saved: TensorMap, updates: number): void {
+  const moments = new Map<string, { first: Float32Array; second: Float32Array }>();
+  for (const [name, tensor] of saved) {
+    if (!name.endsWith("/first")) continue;
+    const variable = name.slice(0, -"/first".length);
+    const second = saved.get(`${variable}/second`);
+    if (second) {
+      moments.set(variable, { first: tensor.data as Float32Array, second: second.data as Float32Array });
+    }
+  }
+  optimizer.setState({ updates, moments });
+}
+
+/** A trained model, ready to predict. */
+export interface LoadedModel {
+  readonly networks: Networks;
+  /** How it was trained. */
+  readonly options: TrainingOptions;
+  readonly facts: CheckpointFacts;
+  /** The checkpoint's folder. */
+  readonly folder: string;
+  /** Size at which its networks see images, px. */
+  readonly size: ImageSize;
+  /** How its refine network is wired. */
+  readonly refine: RefineWiring;
+  /** Frees the weights. */
+  dispose(): void;
+}
+
+/**
+ * Loads the networks of a checkpoint.
+ *
+ * @param folder The checkpoint's own folder; see `findCheckpoint`.
+ * @throws {CyclopsError} When it is damaged, or its weights do not fit its own options.
+ */
+export async function loadModel(folder: string): Promise<LoadedModel> {
+  const checkpoint: Checkpoint = await loadCheckpoint(folder, "model");
+  const options = resolveTraining(checkpoint.facts.options);
+  const architecture = ARCHITECTURES[options.architecture];
+  const restore = (scope: NetworkName): Network | undefined => {
+    if (!hasNetwork(checkpoint.model, scope)) return undefined;
+    const inputChannels = scope === "refine" ? refineChannels(architecture, teacherInputs(options)) : 3;
+    const network = createNetwork({ scope, architecture, inputChannels, seed: 0 });
+    try {
+      restoreWeights(network, checkpoint.model, folder);
+      return network;
+    } catch (error) {
+      disposeNetwork(network);
+      throw error;
+    }
+  };
+  const student = restore("student");
+  if (!student) throw new CyclopsError(`Cannot load ${folder}: it holds no student network`);
+  const networks: Networks = { student, backward: restore("backward"), refine: restore("refine") };
+  const [height, width] = parseSize(options.size);
+  return {
+    networks,
+    options,
+    facts: checkpoint.facts,
+    folder,
+    size: { height, width },
+    refine: refineWiring(options),
+    dispose: () =>
+      [networks.student, networks.backward, networks.refine].forEach((n) => n && disposeNetwork(n)),
+  };
+}
