@@ -1,0 +1,58 @@
+/**
+ * One frame of one drive: both pictures, both dense depths and the laser scan, a function of plan, drive and frame
+ * alone, so that the bytes do not depend on who renders what when.
+ *
+ * @module
+ */
+import { hash32, Random } from "../base/random.ts";
+import { scan } from "./lidar.ts";
+import type { StreetPlan } from "./options.ts";
+import { lightScene, render, type Rendered } from "./render.ts";
+import { cameraView, scannerPose } from "./rig.ts";
+import { buildScene, type Scene } from "./scene.ts";
+
+/** How far to either side of straight ahead the scanner's rays are cast, degrees. The cameras see 41. */
+const SCAN_SECTOR = 60;
+
+/** All that is measured at one moment. */
+export interface StreetFrame {
+  /** Left camera, image_02. */
+  readonly left: Rendered;
+  /** Right camera, image_03. */
+  readonly right: Rendered;
+  /** [points × 4]: x forward, y left, z up in m, reflectance. */
+  readonly points: Float32Array;
+}
+
+/** A drive whose frames can be rendered in any order. */
+export class Drive {
+  readonly #scene: Scene;
+
+  /** @param drive Number of the drive, from 1. */
+  constructor(readonly plan: StreetPlan, readonly drive: number) {
+    this.#scene = buildScene(plan.seed, drive, plan.frames);
+  }
+
+  /** Renders a frame. @param frame From 0. */
+  frame(frame: number): StreetFrame {
+    const scene = this.#scene, { width, height, seed } = this.plan;
+    scene.moveTo(frame);
+    const pose = scene.pose(frame);
+    const seeds = new Random(hash32(`${seed}/${this.drive}/${frame}`));
+    const cameras = new Random(hash32(`${seed}/${this.drive}/cameras`));
+    const left = cameraView(pose, 2, width, height), right = cameraView(pose, 3, width, height);
+    const lighting = lightScene(scene, left);
+    // The exposure wanders from frame to frame for both; the cameras differ a little for the whole drive.
+    const common = 1 + seeds.normal(0, 0.015), noise = cameras.uniform(0.6, 1.6);
+    const sensor = () => {
+      const gain = cameras.normal(1, 0.018);
+      const channel = () => common * gain * cameras.normal(1, 0.008);
+      return { gain: [channel(), channel(), channel()] as const, noise, seed: seeds.below(2 ** 31) };
+    };
+    return {
+      left: render(scene, lighting, left, width, height, sensor()),
+      right: render(scene, lighting, right, width, height, sensor()),
+      points: scan(scene, scannerPose(pose), SCAN_SECTOR, seeds.below(2 ** 31)),
+    };
+  }
+}

@@ -1,0 +1,355 @@
+/**
+ * The world as flat convex faces: positions, planes, texture coordinates and what each face is made of, in typed
+ * arrays that the renderer and the LiDAR walk without allocating.
+ *
+ * World frame: x east, y north, z up, in m. Faces are counter-clockwise seen from outside.
+ *
+ * @module
+ */
+
+/** Linear (not gamma-encoded) red, green and blue albedo in [0, 1]. */
+export type Rgb = readonly [number, number, number];
+
+/** What a face is made of; the surface function of `materials.ts` knows each. */
+export const MATERIAL = {
+  road: 0,
+  pavement: 1,
+  kerb: 2,
+  grass: 3,
+  soil: 4,
+  gravel: 5,
+  facade: 6,
+  roof: 7,
+  glass: 8,
+  paint: 9,
+  wheel: 10,
+  plain: 11,
+  leaf: 12,
+  bark: 13,
+  hedge: 14,
+  wood: 15,
+  stone: 16,
+  light: 17,
+  sign: 18,
+  cloth: 19,
+  concrete: 20,
+  awning: 21,
+  crop: 22,
+  backdrop: 23,
+  plate: 24,
+} as const;
+
+/** How a face looks. */
+export interface Paint {
+  /** One of {@linkcode MATERIAL}. */
+  readonly material: number;
+  /** Base albedo. */
+  readonly colour: Rgb;
+  /** First parameter of the material, e.g. the facade's style. */
+  readonly a?: number;
+  /** Second parameter of the material. */
+  readonly b?: number;
+  /** Whole number that varies the texture. */
+  readonly seed?: number;
+  /** Faces of one group (> 0) are shaded once per pixel where several of them meet in it. */
+  readonly group?: number;
+  /** One of `MASK`: the face has holes. Texture coordinates run 0..1 over one mask. */
+  readonly mask?: number;
+  /** Seen from both sides. */
+  readonly twoSided?: boolean;
+  /** Rounds the shading: the normal leans by `mix` towards the direction away from this world point. */
+  readonly round?: {
+    readonly x: number;
+    readonly y: number;
+    readonly z: number;
+    readonly mix: number;
+    readonly up: number;
+  };
+}
+
+/** Numbers stored per face in {@linkcode Mesh.data}; the offsets are {@linkcode F}. */
+export const STRIDE = 28;
+/** Offsets into a face's numbers: normal, plane offset, U and V (position → texture, affine), colour and so on. */
+export const F = {
+  normal: 0,
+  offset: 3,
+  u: 4,
+  v: 8,
+  colour: 12,
+  a: 15,
+  b: 16,
+  seed: 17,
+  round: 18,
+  mix: 21,
+  up: 22,
+} as const;
+
+/** A growing list of faces, with a local frame in which they are given. */
+export class Mesh {
+  /** World positions, 3 per vertex, m. */
+  vertices = new Float64Array(1 << 14);
+  /** {@linkcode STRIDE} numbers per face. */
+  data = new Float64Array(1 << 15);
+  /** First vertex of each face. */
+  first = new Int32Array(1 << 10);
+  /** Number of vertices of each face. */
+  sides = new Uint8Array(1 << 10);
+  material = new Uint8Array(1 << 10);
+  mask = new Uint8Array(1 << 10);
+  twoSided = new Uint8Array(1 << 10);
+  group = new Int32Array(1 << 10);
+  /** How many faces and vertices there are. */
+  faces = 0;
+  vertexCount = 0;
+
+  #groups = 0;
+  #origin = [0, 0, 0];
+  // Columns of the rotation from the local frame: right, forward, up.
+  #axes = [1, 0, 0, 0, 1, 0, 0, 0, 1];
+
+  /**
+   * Sets the local frame of the faces that follow: x right, y forward, z up.
+   *
+   * @param heading Direction of local y in rad, counter-clockwise from east.
+   * @param slope Rise of local y, m per m.
+   */
+  place(x: number, y: number, z: number, heading: number, slope = 0): this {
+    const c = Math.cos(heading), s = Math.sin(heading), k = 1 / Math.hypot(1, slope);
+    this.#origin = [x, y, z];
+    this.#axes = [s, -c, 0, c * k, s * k, slope * k, -c * slope * k, -s * slope * k, k];
+    return this;
+  }
+
+  /** A number for {@linkcode Paint.group} that no other face has. */
+  newGroup(): number {
+    return ++this.#groups;
+  }
+
+  /** A point of the local frame in the world. */
+  toWorld(x: number, y: number, z: number): [number, number, number] {
+    const o = this.#origin, a = this.#axes;
+    return [
+      o[0] + a[0] * x + a[3] * y + a[6] * z,
+      o[1] + a[1] * x + a[4] * y + a[7] * z,
+      o[2] + a[2] * x + a[5] * y + a[8] * z,
+    ];
+  }
+
+  /**
+   * Adds a face given in the local frame. Its texture runs in m: u to the right and v upwards for someone who looks
+   * at it from outside; along local x and y where it lies flat.
+   *
+   * @param points x, y, z of each corner, counter-clockwise from outside.
+   * @param origin Local point at which u = v = 0.
+   * @param scale Texture units per m along u and v.
+   */
+  face(
+    paint: Paint,
+    points: readonly number[],
+    origin: readonly [number, number, number] = [0, 0, 0],
+    scale: readonly [number, number] = [1, 1],
+  ): void {
+    const [nx, ny, nz] = newell(points);
+    const length = Math.hypot(nx, ny, nz);
+    if (length < 1e-12) return;
+    let u: number[], v: number[];
+    const flat = Math.hypot(nx, ny);
+    if (Math.abs(nz) > 0.85 * length) {
+      u = [1, 0, 0];
+      v = [0, 1, 0];
+    } else {
+      u = [-ny / flat, nx / flat, 0];
+      v = [-nz * u[1] / length, nz * u[0] / length, (nx * u[1] - ny * u[0]) / length];
+    }
+    const a = this.#axes;
+    const turn = (p: number[], k: number) => [
+      k * (a[0] * p[0] + a[3] * p[1] + a[6] * p[2]),
+      k * (a[1] * p[0] + a[4] * p[1] + a[7] * p[2]),
+      k * (a[2] * p[0] + a[5] * p[1] + a[8] * p[2]),
+    ];
+    const world: number[] = [];
+    for (let i = 0; i < points.length; i += 3) {
+      world.push(...this.toWorld(points[i], points[i + 1], points[i + 2]));
+    }
+    this.#push(paint, world, turn(u, scale[0]), turn(v, scale[1]), this.toWorld(...origin), 0, 0);
+  }
+
+  /** Adds a triangle in world coordinates with a texture position at each corner. */
+  triangle(paint: Paint, points: readonly number[], uv: readonly number[]): void {
+    const e1 = [points[3] - points[0], points[4] - points[1], points[5] - points[2]];
+    const e2 = [points[6] - points[0], points[7] - points[1], points[8] - points[2]];
+    const n = cross(e1, e2);
+    const area = n[0] ** 2 + n[1] ** 2 + n[2] ** 2;
+    if (area < 1e-14) return;
+    // The dual basis of the two edges gives the affine map that takes the corners to their texture positions.
+    const d1 = cross(e2, n), d2 = cross(n, e1);
+    const along = (k: number) => {
+      const p = uv[2 + k] - uv[k], q = uv[4 + k] - uv[k];
+      return [0, 1, 2].map((i) => (p * d1[i] + q * d2[i]) / area);
+    };
+    this.#push(paint, points, along(0), along(1), [points[0], points[1], points[2]], uv[0], uv[1]);
+  }
+
+  /** Adds a parallelogram in world coordinates; its texture runs 0..1 from the first corner to its neighbours. */
+  quad(paint: Paint, p: readonly number[]): void {
+    const u = [0, 1, 2].map((i) => p[3 + i] - p[i]), v = [0, 1, 2].map((i) => p[9 + i] - p[i]);
+    const uu = dot(u, u), vv = dot(v, v);
+    this.#push(paint, p, u.map((c) => c / uu), v.map((c) => c / vv), [p[0], p[1], p[2]], 0, 0);
+  }
+
+  /** Adds the outside of a box given by two opposite corners; `faces` of "lrfbtd" (left … top, down). */
+  box(
+    paint: Paint,
+    x0: number,
+    y0: number,
+    z0: number,
+    x1: number,
+    y1: number,
+    z1: number,
+    faces = "lrfbt",
+  ): void {
+    for (const side of faces) {
+      switch (side) {
+        case "b": // the back, towards -y: what someone before local y = 0 sees
+          this.face(paint, [x0, y0, z0, x1, y0, z0, x1, y0, z1, x0, y0, z1], [x0, y0, z0]);
+          break;
+        case "f":
+          this.face(paint, [x1, y1, z0, x0, y1, z0, x0, y1, z1, x1, y1, z1], [x1, y1, z0]);
+          break;
+        case "l":
+          this.face(paint, [x0, y1, z0, x0, y0, z0, x0, y0, z1, x0, y1, z1], [x0, y1, z0]);
+          break;
+        case "r":
+          this.face(paint, [x1, y0, z0, x1, y1, z0, x1, y1, z1, x1, y0, z1], [x1, y0, z0]);
+          break;
+        case "t":
+          this.face(paint, [x0, y0, z1, x1, y0, z1, x1, y1, z1, x0, y1, z1], [x0, y0, z1]);
+          break;
+        case "d":
+          this.face(paint, [x0, y1, z0, x1, y1, z0, x1, y0, z0, x0, y0, z0], [x0, y1, z0]);
+          break;
+      }
+    }
+  }
+
+  /** Adds an upright tube of `count` sides, radius r0 at z0 and r1 at z1, shaded round, closed on top. */
+  tube(
+    paint: Paint,
+    x: number,
+    y: number,
+    z0: number,
+    z1: number,
+    r0: number,
+    r1: number,
+    count: number,
+  ): void {
+    const [wx, wy, wz] = this.toWorld(x, y, z0);
+    const round = { x: wx, y: wy, z: wz, mix: 1, up: 0 };
+    const top: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const p = 2 * Math.PI * i / count, q = 2 * Math.PI * (i + 1) / count;
+      const cp = Math.cos(p), sp = Math.sin(p), cq = Math.cos(q), sq = Math.sin(q);
+      top.push(x + r1 * cp, y + r1 * sp, z1);
+      this.face({ ...paint, round }, [
+        ...[x + r0 * cp, y + r0 * sp, z0, x + r0 * cq, y + r0 * sq, z0],
+        ...[x + r1 * cq, y + r1 * sq, z1, x + r1 * cp, y + r1 * sp, z1],
+      ], [x + r0 * cp, y + r0 * sp, z0]);
+    }
+    if (r1 > 0.02) this.face(paint, top);
+  }
+
+  /** Forgets the faces and vertices added since there were so many. */
+  truncate(faces: number, vertexCount: number): void {
+    this.faces = faces;
+    this.vertexCount = vertexCount;
+  }
+
+  #push(
+    paint: Paint,
+    points: readonly number[],
+    u: readonly number[],
+    v: readonly number[],
+    origin: readonly number[],
+    u0: number,
+    v0: number,
+  ): void {
+    const count = points.length / 3;
+    const [nx, ny, nz] = newell(points);
+    const length = Math.hypot(nx, ny, nz);
+    if (length < 1e-12) return;
+    this.#reserve(count);
+    this.vertices.set(points, this.vertexCount * 3);
+    const id = this.faces, d = this.data, at = id * STRIDE;
+    let plane = 0;
+    for (let i = 0; i < count; i++) {
+      plane -= (nx * points[3 * i] + ny * points[3 * i + 1] + nz * points[3 * i + 2]) / length / count;
+    }
+    d[at] = nx / length;
+    d[at + 1] = ny / length;
+    d[at + 2] = nz / length;
+    d[at + F.offset] = plane;
+    d.set(u, at + F.u);
+    d[at + F.u + 3] = u0 - dot(u, origin);
+    d.set(v, at + F.v);
+    d[at + F.v + 3] = v0 - dot(v, origin);
+    d.set(paint.colour, at + F.colour);
+    d[at + F.a] = paint.a ?? 0;
+    d[at + F.b] = paint.b ?? 0;
+    d[at + F.seed] = paint.seed ?? 0;
+    d[at + F.round] = paint.round?.x ?? 0;
+    d[at + F.round + 1] = paint.round?.y ?? 0;
+    d[at + F.round + 2] = paint.round?.z ?? 0;
+    d[at + F.mix] = paint.round?.mix ?? 0;
+    d[at + F.up] = paint.round?.up ?? 0;
+    this.first[id] = this.vertexCount;
+    this.sides[id] = count;
+    this.material[id] = paint.material;
+    this.mask[id] = paint.mask ?? 0;
+    this.twoSided[id] = paint.twoSided ? 1 : 0;
+    this.group[id] = paint.group ?? 0;
+    this.vertexCount += count;
+    this.faces++;
+  }
+
+  #reserve(vertices: number): void {
+    if ((this.vertexCount + vertices) * 3 > this.vertices.length) this.vertices = grown(this.vertices);
+    if (this.faces + 1 > this.first.length) {
+      this.data = grown(this.data);
+      this.first = grown(this.first);
+      this.sides = grown(this.sides);
+      this.material = grown(this.material);
+      this.mask = grown(this.mask);
+      this.twoSided = grown(this.twoSided);
+      this.group = grown(this.group);
+    }
+    if ((this.faces + 1) * STRIDE > this.data.length) this.data = grown(this.data);
+  }
+}
+
+function grown<T extends Float64Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
+  array: T,
+): T {
+  const bigger = new (array.constructor as new (length: number) => T)(array.length * 2);
+  bigger.set(array);
+  return bigger;
+}
+
+function dot(a: readonly number[], b: readonly number[]): number {
+  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+}
+
+function cross(a: readonly number[], b: readonly number[]): number[] {
+  return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+}
+
+/** Twice the area of a face along its normal (Newell's method). */
+function newell(p: readonly number[]): [number, number, number] {
+  let x = 0, y = 0, z = 0;
+  for (let i = 0; i < p.length; i += 3) {
+    const j = (i + 3) % p.length;
+    x += (p[i + 1] - p[j + 1]) * (p[i + 2] + p[j + 2]);
+    y += (p[i + 2] - p[j + 2]) * (p[i] + p[j]);
+    z += (p[i] - p[j]) * (p[i + 1] + p[j + 1]);
+  }
+  return [x, y, z];
+}

@@ -1,0 +1,117 @@
+/**
+ * Procedural texture: value noise whose finest detail follows the size of a pixel on the surface, and patterns that
+ * are integrated over that size instead of being sampled. Nothing here allocates.
+ *
+ * @module
+ */
+import { Random } from "../base/random.ts";
+
+const LATTICE = new Float32Array(65536);
+{
+  const random = new Random(0x5eed);
+  for (let i = 0; i < LATTICE.length; i++) LATTICE[i] = random.next() * 2 - 1;
+}
+
+/** Value noise in [-1, 1] with features of about one unit, repeating every 256 units. */
+export function valueNoise(x: number, y: number): number {
+  const xf = Math.floor(x), yf = Math.floor(y);
+  let fx = x - xf, fy = y - yf;
+  fx = fx * fx * (3 - 2 * fx);
+  fy = fy * fy * (3 - 2 * fy);
+  const x0 = xf & 255, x1 = (xf + 1) & 255, y0 = (yf & 255) << 8, y1 = ((yf + 1) & 255) << 8;
+  const a = LATTICE[y0 | x0], b = LATTICE[y0 | x1], c = LATTICE[y1 | x0], d = LATTICE[y1 | x1];
+  const top = a + (b - a) * fx;
+  return top + (c + (d - c) * fx - top) * fy;
+}
+
+/**
+ * Noise in about [-1, 1] whose octaves start at the pixel's size: as much contrast from pixel to pixel at 60 m as
+ * at 6 m, which is what real surfaces have and what matching needs.
+ *
+ * @param u Position in m.
+ * @param v Position in m.
+ * @param footprint Size of a pixel on the surface in m; finer detail is left out, so that nothing flickers.
+ * @param finest Wavelength in m below which the surface is smooth.
+ */
+export function detail(u: number, v: number, footprint: number, finest: number): number {
+  const level = Math.log2(Math.max(2 * footprint, finest));
+  const base = Math.floor(level);
+  const part = level - base;
+  let scale = 1 / 2 ** base;
+  let sum = (1 - part) * valueNoise(u * scale + base * 17.3, v * scale + base * 5.1);
+  scale *= 0.5;
+  sum += valueNoise(u * scale + base * 17.3 + 17.3, v * scale + base * 5.1 + 5.1);
+  scale *= 0.5;
+  sum += 0.8 * valueNoise(u * scale + base * 17.3 + 34.6, v * scale + base * 5.1 + 10.2);
+  scale *= 0.5;
+  sum += 0.6 * part * valueNoise(u * scale + base * 17.3 + 51.9, v * scale + base * 5.1 + 15.3);
+  return sum * 0.75;
+}
+
+/** A number in [0, 1) that belongs to a cell of a grid. */
+export function cellValue(i: number, j: number, seed: number): number {
+  let h = Math.imul(i | 0, 0x27d4eb2d) ^ Math.imul(j | 0, 0x165667b1) ^ Math.imul(seed | 0, 0x9e3779b1);
+  h = Math.imul(h ^ (h >>> 15), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return ((h ^ (h >>> 16)) >>> 0) / 4294967296;
+}
+
+/** The share of a pixel of size `footprint` around `x` that lies in [from, to]. */
+export function cover(x: number, from: number, to: number, footprint: number): number {
+  const half = Math.max(footprint, 1e-6) / 2;
+  const low = x - half > from ? x - half : from, high = x + half < to ? x + half : to;
+  return high > low ? (high - low) / (2 * half) : 0;
+}
+
+/** The share of a pixel around `x` that lies in one of the intervals [k·period, k·period + width]. */
+export function coverPeriodic(x: number, period: number, width: number, footprint: number): number {
+  const half = Math.max(footprint, 1e-6) / 2;
+  const a = (x - half) / period, b = (x + half) / period;
+  const fa = Math.floor(a), fb = Math.floor(b);
+  const duty = width / period;
+  const ra = a - fa < duty ? a - fa : duty, rb = b - fb < duty ? b - fb : duty;
+  return ((fb - fa) * duty + rb - ra) / (b - a);
+}
+
+/** Width and height in texels of one cut-out mask; masks repeat. */
+export const MASK_SIZE = 64;
+
+/** Cut-outs: where a face has holes. 0 is a face without holes. */
+export const MASK = { none: 0, leaves: 1, sprays: 2, needles: 3, railing: 4, skyline: 5, mesh: 6 } as const;
+
+/** All masks one after the other, 1 where there is something; index (mask·64 + row)·64 + column, v upwards. */
+export const MASKS: Uint8Array = makeMasks();
+
+function makeMasks(): Uint8Array {
+  const size = MASK_SIZE, count = 7;
+  const out = new Uint8Array(count * size * size).fill(1);
+  const random = new Random(77);
+  const at = (mask: number, x: number, y: number) => (mask * size + y) * size + x;
+  const dab = (mask: number, cx: number, cy: number, rx: number, ry: number, angle: number) => {
+    const c = Math.cos(angle), s = Math.sin(angle), reach = Math.ceil(Math.max(rx, ry));
+    for (let y = Math.floor(cy - reach); y <= cy + reach; y++) {
+      for (let x = Math.floor(cx - reach); x <= cx + reach; x++) {
+        if (x < 0 || y < 0 || x >= size || y >= size) continue;
+        const p = ((x - cx) * c + (y - cy) * s) / rx, q = ((y - cy) * c - (x - cx) * s) / ry;
+        if (p * p + q * q <= 1) out[at(mask, x, y)] = 1;
+      }
+    }
+  };
+  for (const [mask, dabs, long, wide] of [[1, 190, 4.5, 3], [2, 120, 5, 2.4], [3, 260, 6, 1.1]] as const) {
+    out.fill(0, at(mask, 0, 0), at(mask + 1, 0, 0));
+    for (let i = 0; i < dabs; i++) {
+      const r = 28 * Math.sqrt(random.next()) * (0.75 + 0.25 * random.next());
+      const angle = random.uniform(0, 2 * Math.PI);
+      dab(mask, 32 + r * Math.cos(angle), 32 + r * Math.sin(angle), long, wide, random.uniform(0, Math.PI));
+    }
+  }
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      out[at(4, x, y)] = y > 58 || (y > 4 && y < 9) || x % 8 < 2 ? 1 : 0;
+      const edge = 40 + 9 * valueNoise(x / 11, 3) + 6 * valueNoise(x / 4, 9) + 4 * valueNoise(x / 1.7, 17);
+      out[at(5, x, y)] = y < edge ? 1 : 0;
+      out[at(6, x, y)] = (x + y) % 8 < 1 || (x - y + 64) % 8 < 1 || y > 61 ? 1 : 0;
+    }
+  }
+  return out;
+}

@@ -1,0 +1,308 @@
+/**
+ * Which face is seen where: a depth-buffer rasteriser of flat convex faces for pinhole views and for parallel light.
+ *
+ * Depth is exact: within a face 1/z is an affine function of the pixel position (perspective) or z itself is
+ * (parallel), so nothing is interpolated between corners.
+ *
+ * @module
+ */
+import { F, type Mesh, STRIDE } from "./mesh.ts";
+import { MASKS } from "./noise.ts";
+
+/** The nearest face at each sample of a grid. */
+export class Buffer {
+  /** Nearness: 1/z (1/m) for a pinhole, height towards the light (m) for parallel light. Larger is nearer. */
+  readonly near: Float32Array;
+  /** Face, or -1 where there is none. */
+  readonly face: Int32Array;
+  readonly left: Float64Array;
+  readonly right: Float64Array;
+
+  constructor(readonly width: number, readonly height: number) {
+    this.near = new Float32Array(width * height);
+    this.face = new Int32Array(width * height);
+    this.left = new Float64Array(height);
+    this.right = new Float64Array(height);
+  }
+
+  /** Empties the buffer; `nothing` is the nearness of the background. */
+  clear(nothing: number): void {
+    this.near.fill(nothing);
+    this.face.fill(-1);
+  }
+}
+
+/** A pinhole view: pixel centres at whole numbers, x right, y down, z forward. */
+export interface View {
+  /** Optical centre in the world, m. */
+  readonly centre: readonly [number, number, number];
+  /** Unit vectors of the camera's axes in the world. */
+  readonly right: readonly [number, number, number];
+  readonly down: readonly [number, number, number];
+  readonly forward: readonly [number, number, number];
+  /** Focal length in px. */
+  readonly focal: number;
+  /** Principal point in px. */
+  readonly cx: number;
+  readonly cy: number;
+}
+
+// Corners of the face in hand, in samples. A quad clipped by the near plane has 5; nothing has more than 24.
+const px = new Float64Array(32), py = new Float64Array(32);
+const ax = new Float64Array(32), ay = new Float64Array(32), az = new Float64Array(32);
+const NEAR = 0.25;
+let positions = new Float64Array(0);
+
+/** Works out the rows and the span of each row; returns first·65536 + last row, or -1 where nothing is covered. */
+function spans(target: Buffer, n: number): number {
+  let top = Infinity, bottom = -Infinity, most = -Infinity, least = Infinity;
+  for (let i = 0; i < n; i++) {
+    if (py[i] < top) top = py[i];
+    if (py[i] > bottom) bottom = py[i];
+    if (px[i] > most) most = px[i];
+    if (px[i] < least) least = px[i];
+  }
+  if (!(most >= 0 && least <= target.width - 1)) return -1;
+  const y0 = Math.max(0, Math.ceil(top)), y1 = Math.min(target.height - 1, Math.ceil(bottom) - 1);
+  if (!(y0 <= y1)) return -1;
+  const { left, right } = target;
+  for (let y = y0; y <= y1; y++) {
+    left[y] = Infinity;
+    right[y] = -Infinity;
+  }
+  for (let i = 0; i < n; i++) {
+    const j = i + 1 === n ? 0 : i + 1;
+    if (py[i] === py[j]) continue;
+    const a = py[i] < py[j] ? i : j, b = a === i ? j : i;
+    const r0 = Math.max(y0, Math.ceil(py[a])), r1 = Math.min(y1, Math.ceil(py[b]) - 1);
+    const slope = (px[b] - px[a]) / (py[b] - py[a]);
+    let x = px[a] + (r0 - py[a]) * slope;
+    for (let y = r0; y <= r1; y++) {
+      if (x < left[y]) left[y] = x;
+      if (x > right[y]) right[y] = x;
+      x += slope;
+    }
+  }
+  return y0 * 65536 + y1;
+}
+
+/** Fills the face in px, py; its nearness is A·x + B·y + C. */
+function fill(target: Buffer, n: number, A: number, B: number, C: number, face: number): void {
+  const rows = spans(target, n);
+  if (rows < 0) return;
+  const { width, near, face: ids, left, right } = target;
+  for (let y = rows >>> 16, last = rows & 65535; y <= last; y++) {
+    const x0 = Math.max(0, Math.ceil(left[y])), x1 = Math.min(width - 1, Math.ceil(right[y]) - 1);
+    let value = A * x0 + B * y + C;
+    for (let o = y * width + x0, end = y * width + x1; o <= end; o++) {
+      if (value > near[o]) {
+        near[o] = value;
+        ids[o] = face;
+      }
+      value += A;
+    }
+  }
+}
+
+// Texture position of the face in hand: u = u0 + (uA·x + uB·y + uC)/w, where w is the nearness, or 1 in parallel light.
+const uv = new Float64Array(8);
+
+function fillMasked(
+  target: Buffer,
+  n: number,
+  A: number,
+  B: number,
+  C: number,
+  face: number,
+  mask: number,
+  perspective: boolean,
+): void {
+  const rows = spans(target, n);
+  if (rows < 0) return;
+  const { width, near, face: ids, left, right } = target;
+  const [u0, uA, uB, uC, v0, vA, vB, vC] = uv;
+  for (let y = rows >>> 16, last = rows & 65535; y <= last; y++) {
+    const x0 = Math.max(0, Math.ceil(left[y])), x1 = Math.min(width - 1, Math.ceil(right[y]) - 1);
+    for (let x = x0, o = y * width + x0; x <= x1; x++, o++) {
+      const value = A * x + B * y + C;
+      if (value > near[o]) {
+        const z = perspective ? 1 / value : 1;
+        const u = u0 + (uA * x + uB * y + uC) * z, v = v0 + (vA * x + vB * y + vC) * z;
+        if (MASKS[(mask << 12) | ((Math.floor(v * 64) & 63) << 6) | (Math.floor(u * 64) & 63)]) {
+          near[o] = value;
+          ids[o] = face;
+        }
+      }
+    }
+  }
+}
+
+/**
+ * Finds the nearest face at every sample of a pinhole view.
+ *
+ * @param target Cleared with 0; sample (x, y) lies at pixel ((x - 1) / step, (y - 1) / step) for step 3: three by
+ *   three samples a pixel, the middle one at its centre. With step 1, samples are pixel centres.
+ */
+export function rasterise(mesh: Mesh, view: View, target: Buffer, step: 1 | 3): void {
+  const shift = step === 3 ? 1 : 0;
+  const f = view.focal * step, cx = view.cx * step + shift, cy = view.cy * step + shift;
+  const [ox, oy, oz] = view.centre;
+  const [rx, ry, rz] = view.right, [dx, dy, dz] = view.down, [fx, fy, fz] = view.forward;
+  const { vertices, data, first, sides, mask, twoSided } = mesh;
+  if (positions.length < mesh.vertexCount * 3) positions = new Float64Array(vertices.length);
+  for (let i = 0, end = mesh.vertexCount * 3; i < end; i += 3) {
+    const x = vertices[i] - ox, y = vertices[i + 1] - oy, z = vertices[i + 2] - oz;
+    positions[i] = rx * x + ry * y + rz * z;
+    positions[i + 1] = dx * x + dy * y + dz * z;
+    positions[i + 2] = fx * x + fy * y + fz * z;
+  }
+  for (let id = 0; id < mesh.faces; id++) {
+    const at = id * STRIDE;
+    const nx = data[at], ny = data[at + 1], nz = data[at + 2];
+    const height = nx * ox + ny * oy + nz * oz + data[at + F.offset];
+    if (height <= 0 && !twoSided[id]) continue;
+    if (Math.abs(height) < 1e-9) continue;
+    let n = 0, inFront = 0;
+    const from = first[id] * 3, count = sides[id];
+    for (let k = 0, i = from; k < count; k++, i += 3) if (positions[i + 2] >= NEAR) inFront++;
+    if (inFront === 0) continue;
+    if (inFront === count) {
+      for (let i = from; n < count; i += 3, n++) {
+        const scale = f / positions[i + 2];
+        px[n] = cx + positions[i] * scale;
+        py[n] = cy + positions[i + 1] * scale;
+      }
+    } else n = clip(from, count, f, cx, cy);
+    // The plane in camera coordinates: height + z·(normal · (X, Y, 1)) = 0 gives 1/z.
+    const cnx = (nx * rx + ny * ry + nz * rz) / f, cny = (nx * dx + ny * dy + nz * dz) / f;
+    const cnz = nx * fx + ny * fy + nz * fz - cnx * cx - cny * cy;
+    const A = -cnx / height, B = -cny / height, C = -cnz / height;
+    if (mask[id] === 0) fill(target, n, A, B, C, id);
+    else {
+      for (let k = 0; k < 2; k++) {
+        const p = at + (k ? F.v : F.u), q = k * 4;
+        const tx = data[p], ty = data[p + 1], tz = data[p + 2];
+        uv[q] = tx * ox + ty * oy + tz * oz + data[p + 3];
+        uv[q + 1] = (tx * rx + ty * ry + tz * rz) / f;
+        uv[q + 2] = (tx * dx + ty * dy + tz * dz) / f;
+        uv[q + 3] = tx * fx + ty * fy + tz * fz - uv[q + 1] * cx - uv[q + 2] * cy;
+      }
+      fillMasked(target, n, A, B, C, id, mask[id], true);
+    }
+  }
+}
+
+/** Cuts a face at the near plane and projects what is before it. */
+function clip(from: number, count: number, f: number, cx: number, cy: number): number {
+  let m = 0;
+  for (let k = 0; k < count; k++) {
+    const i = from + k * 3, j = from + (k + 1 === count ? 0 : k + 1) * 3;
+    const zi = positions[i + 2], zj = positions[j + 2];
+    if (zi >= NEAR) {
+      ax[m] = positions[i];
+      ay[m] = positions[i + 1];
+      az[m++] = zi;
+    }
+    if ((zi >= NEAR) !== (zj >= NEAR)) {
+      const t = (NEAR - zi) / (zj - zi);
+      ax[m] = positions[i] + t * (positions[j] - positions[i]);
+      ay[m] = positions[i + 1] + t * (positions[j + 1] - positions[i + 1]);
+      az[m++] = NEAR;
+    }
+  }
+  for (let k = 0; k < m; k++) {
+    px[k] = cx + ax[k] * f / az[k];
+    py[k] = cy + ay[k] * f / az[k];
+  }
+  return m;
+}
+
+/** Heights towards a distant light over a square that follows the camera: shadows, and how open the sky is. */
+export class LightMap {
+  readonly buffer: Buffer;
+  // Unit vectors: across, along (the grid) and towards the light; m per sample; first sample's coordinates.
+  readonly #a: readonly [number, number, number];
+  readonly #b: readonly [number, number, number];
+  readonly #l: readonly [number, number, number];
+  #a0 = 0;
+  #b0 = 0;
+
+  /**
+   * @param light Unit vector towards the light.
+   * @param size Samples along each side.
+   * @param texel m per sample.
+   */
+  constructor(light: readonly [number, number, number], readonly size: number, readonly texel: number) {
+    this.buffer = new Buffer(size, size);
+    this.#l = light;
+    const flat = Math.hypot(light[0], light[1]);
+    this.#a = flat < 1e-6 ? [1, 0, 0] : [-light[1] / flat, light[0] / flat, 0];
+    const a = this.#a;
+    this.#b = [
+      light[1] * a[2] - light[2] * a[1],
+      light[2] * a[0] - light[0] * a[2],
+      light[0] * a[1] - light[1] * a[0],
+    ];
+  }
+
+  /** Draws the world around a point. The grid moves in whole samples, so that shadows do not crawl. */
+  draw(mesh: Mesh, x: number, y: number, z: number): void {
+    const { size, texel, buffer } = this;
+    const a = this.#a, b = this.#b, l = this.#l;
+    this.#a0 = (Math.round((a[0] * x + a[1] * y + a[2] * z) / texel) - size / 2) * texel;
+    this.#b0 = (Math.round((b[0] * x + b[1] * y + b[2] * z) / texel) - size / 2) * texel;
+    const a0 = this.#a0, b0 = this.#b0;
+    buffer.clear(-1e9);
+    const { vertices, data, first, sides, mask } = mesh;
+    for (let id = 0; id < mesh.faces; id++) {
+      const at = id * STRIDE, n = sides[id];
+      const nx = data[at], ny = data[at + 1], nz = data[at + 2], offset = data[at + F.offset];
+      const nl = nx * l[0] + ny * l[1] + nz * l[2];
+      if (Math.abs(nl) < 1e-4) continue;
+      for (let k = 0, i = first[id] * 3; k < n; k++, i += 3) {
+        px[k] = (a[0] * vertices[i] + a[1] * vertices[i + 1] + a[2] * vertices[i + 2] - a0) / texel;
+        py[k] = (b[0] * vertices[i] + b[1] * vertices[i + 1] + b[2] * vertices[i + 2] - b0) / texel;
+      }
+      // Plane: normal · (α a + β b + λ l) + offset = 0 gives λ, the height towards the light.
+      const na = nx * a[0] + ny * a[1] + nz * a[2], nb = nx * b[0] + ny * b[1] + nz * b[2];
+      const A = -na * texel / nl, B = -nb * texel / nl, C = -(offset + na * a0 + nb * b0) / nl;
+      if (mask[id] === 0) fill(buffer, n, A, B, C, id);
+      else {
+        for (let k = 0; k < 2; k++) {
+          const p = at + (k ? F.v : F.u), q = k * 4;
+          const tl = data[p] * l[0] + data[p + 1] * l[1] + data[p + 2] * l[2];
+          const ta = data[p] * a[0] + data[p + 1] * a[1] + data[p + 2] * a[2];
+          const tb = data[p] * b[0] + data[p + 1] * b[1] + data[p + 2] * b[2];
+          uv[q] = data[p + 3];
+          uv[q + 1] = ta * texel + tl * A;
+          uv[q + 2] = tb * texel + tl * B;
+          uv[q + 3] = ta * a0 + tb * b0 + tl * C;
+        }
+        fillMasked(buffer, n, A, B, C, id, mask[id], false);
+      }
+    }
+  }
+
+  /** How much of the light reaches a point, 0..1, smoothed over a sample; -1 outside the square. */
+  lit(x: number, y: number, z: number, bias: number): number {
+    const a = this.#a, b = this.#b, l = this.#l, size = this.size;
+    const p = (a[0] * x + a[1] * y + a[2] * z - this.#a0) / this.texel;
+    const q = (b[0] * x + b[1] * y + b[2] * z - this.#b0) / this.texel;
+    const i = Math.floor(p), j = Math.floor(q);
+    if (!(i >= 0 && j >= 0 && i < size - 1 && j < size - 1)) return -1;
+    const height = l[0] * x + l[1] * y + l[2] * z + bias;
+    const near = this.buffer.near, o = j * size + i, s = p - i, t = q - j;
+    const top = (near[o] <= height ? 1 - s : 0) + (near[o + 1] <= height ? s : 0);
+    const bottom = (near[o + size] <= height ? 1 - s : 0) + (near[o + size + 1] <= height ? s : 0);
+    return top * (1 - t) + bottom * t;
+  }
+
+  /** Height of the topmost face above a point, m along the light; -1e9 outside the square. */
+  height(x: number, y: number, z: number): number {
+    const a = this.#a, b = this.#b, size = this.size;
+    const i = Math.round((a[0] * x + a[1] * y + a[2] * z - this.#a0) / this.texel);
+    const j = Math.round((b[0] * x + b[1] * y + b[2] * z - this.#b0) / this.texel);
+    if (!(i >= 0 && j >= 0 && i < size && j < size)) return -1e9;
+    return this.buffer.near[j * size + i];
+  }
+}

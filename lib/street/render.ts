@@ -1,0 +1,283 @@
+/**
+ * From a scene and a view to a picture: visibility at three by three samples a pixel, each surface in a pixel shaded
+ * once, sun and sky light with shadows, mirrored sky, haze, then the camera's exposure and noise.
+ *
+ * @module
+ */
+import { Random } from "../base/random.ts";
+import { skyRadiance } from "./sky.ts";
+import { surface, surfaceAt } from "./materials.ts";
+import { F, MATERIAL, STRIDE } from "./mesh.ts";
+import { Buffer, LightMap, rasterise, type View } from "./raster.ts";
+import type { Scene } from "./scene.ts";
+
+/** How one camera turns light into numbers. */
+export interface Sensor {
+  /** Factors of red, green and blue: exposure and white balance. */
+  readonly gain: readonly [number, number, number];
+  /** Standard deviation of the noise in the dark, in steps of 1/255. */
+  readonly noise: number;
+  /** Seed of the noise of this very frame. */
+  readonly seed: number;
+}
+
+/** A rendered view. */
+export interface Rendered {
+  /** Red, green and blue bytes, row by row. */
+  readonly rgb: Uint8Array;
+  /** Depth along the optical axis at each pixel's centre in m; 0 where there is only sky. */
+  readonly depth: Float32Array;
+}
+
+/** Shadows of one frame, shared by both cameras. */
+export interface Lighting {
+  readonly near: LightMap;
+  readonly far: LightMap;
+  /** Heights from straight above: how much sky a point sees. */
+  readonly above: LightMap;
+}
+
+/** Draws the shadows for a frame seen from `view`. */
+export function lightScene(scene: Scene, view: View): Lighting {
+  const { mesh, weather } = scene;
+  const near = new LightMap(weather.sun, 640, 0.06), far = new LightMap(weather.sun, 768, 0.19);
+  const above = new LightMap([0, 0, 1], 448, 0.2);
+  const [x, y, z] = view.centre, [fx, fy, fz] = view.forward;
+  if (weather.sunlight[0] > 0.05) {
+    near.draw(mesh, x + fx * 15, y + fy * 15, z + fz * 15 - 1);
+    far.draw(mesh, x + fx * 64, y + fy * 64, z + fz * 64);
+  }
+  above.draw(mesh, x + fx * 36, y + fy * 36, z);
+  return { near, far, above };
+}
+
+const sky = new Float64Array(3);
+const colour = new Float64Array(3);
+
+const GAMMA = 2048;
+/** Tone curve over [0, 4): straight in the dark, a soft shoulder, then the display's gamma. In steps of 1/255. */
+const TONES = new Float32Array(GAMMA + 2);
+for (let i = 0; i < TONES.length; i++) {
+  const x = 4 * i / GAMMA;
+  const soft = x < 0.6 ? x : 0.6 + 0.4 * (1 - Math.exp(-(x - 0.6) / 0.4));
+  TONES[i] = 255 * (soft <= 0.0031308 ? 12.92 * soft : 1.055 * soft ** (1 / 2.2) - 0.055);
+}
+
+const GAUSS = new Float32Array(1 << 14);
+{
+  const random = new Random(4242);
+  for (let i = 0; i < GAUSS.length; i++) GAUSS[i] = random.normal();
+}
+
+const buffers = new Map<string, Buffer>();
+
+/** Renders one view. */
+export function render(
+  scene: Scene,
+  lighting: Lighting,
+  view: View,
+  width: number,
+  height: number,
+  sensor: Sensor,
+): Rendered {
+  const key = `${width}x${height}`;
+  const buffer = buffers.get(key) ?? new Buffer(width * 3, height * 3);
+  buffers.set(key, buffer);
+  buffer.clear(0);
+  rasterise(scene.mesh, view, buffer, 3);
+  const { face, near } = buffer;
+  const rgb = new Uint8Array(width * height * 3), depth = new Float32Array(width * height);
+  const w3 = width * 3, group = scene.mesh.group;
+  const ids = new Int32Array(9), keys = new Int32Array(9), counts = new Int32Array(9);
+  const xs = new Float64Array(9), ys = new Float64Array(9);
+  const { exposure } = scene.weather;
+  let noiseAt = new Random(sensor.seed).below(1 << 30);
+  for (let y = 0, p = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, p++) {
+      const middle = (3 * y + 1) * w3 + 3 * x + 1;
+      const id0 = face[middle];
+      if (id0 >= 0) depth[p] = 1 / near[middle];
+      // Surfaces in this pixel, the one in the middle first.
+      let n = 1;
+      ids[0] = id0;
+      keys[0] = id0 < 0 ? -1 : group[id0] || id0 + 0x1000000;
+      counts[0] = 0;
+      xs[0] = x;
+      ys[0] = y;
+      for (let j = -1; j <= 1; j++) {
+        for (let i = -1; i <= 1; i++) {
+          const id = face[middle + j * w3 + i];
+          let k = 0;
+          if (id !== ids[0]) {
+            const wanted = id < 0 ? -1 : group[id] || id + 0x1000000;
+            while (k < n && keys[k] !== wanted) k++;
+            if (k === n) {
+              ids[n] = id;
+              keys[n] = wanted;
+              counts[n] = 0;
+              xs[n] = x + i / 3;
+              ys[n] = y + j / 3;
+              n++;
+            }
+          }
+          counts[k]++;
+        }
+      }
+      let r = 0, g = 0, b = 0;
+      for (let k = 0; k < n; k++) {
+        shade(scene, lighting, view, ids[k], (xs[k] - view.cx) / view.focal, (ys[k] - view.cy) / view.focal);
+        const share = counts[k] / 9;
+        r += colour[0] * share;
+        g += colour[1] * share;
+        b += colour[2] * share;
+      }
+      const o = 3 * p;
+      for (let c = 0; c < 3; c++) {
+        const value = (c === 0 ? r : c === 1 ? g : b) * exposure * sensor.gain[c] * (GAMMA / 4);
+        const i = value >= GAMMA ? GAMMA : value | 0;
+        const level = TONES[i] + (TONES[i + 1] - TONES[i]) * (value >= GAMMA ? 0 : value - i);
+        noiseAt = (Math.imul(noiseAt, 1664525) + 1013904223) | 0;
+        const noisy = level + GAUSS[noiseAt >>> 18] * sensor.noise * (1 + level * 0.004) + 0.5;
+        rgb[o + c] = noisy < 0 ? 0 : noisy > 255 ? 255 : noisy;
+      }
+    }
+  }
+  return { rgb, depth };
+}
+
+/** Leaves in {@linkcode colour} what is seen of a face (or the sky, -1) in the direction (X, Y, 1) of the view. */
+function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: number, Y: number): void {
+  const { weather, mesh } = scene, data = mesh.data;
+  const R = view.right, D = view.down, W = view.forward, O = view.centre;
+  const dx = W[0] + X * R[0] + Y * D[0], dy = W[1] + X * R[1] + Y * D[1], dz = W[2] + X * R[2] + Y * D[2];
+  const length = Math.sqrt(dx * dx + dy * dy + dz * dz);
+  if (id < 0) {
+    skyRadiance(weather, dx / length, dy / length, dz / length, sky);
+    colour[0] = sky[0];
+    colour[1] = sky[1];
+    colour[2] = sky[2];
+    return;
+  }
+  const at = id * STRIDE;
+  let nx = data[at], ny = data[at + 1], nz = data[at + 2];
+  const facing = nx * dx + ny * dy + nz * dz;
+  const z = -(nx * O[0] + ny * O[1] + nz * O[2] + data[at + F.offset]) / facing;
+  const px = O[0] + z * dx, py = O[1] + z * dy, pz = O[2] + z * dz;
+  // Texture position and its change over one pixel.
+  const ux = data[at + 4],
+    uy = data[at + 5],
+    uz = data[at + 6],
+    vx = data[at + 8],
+    vy = data[at + 9],
+    vz = data[at + 10];
+  const u = ux * px + uy * py + uz * pz + data[at + 7], v = vx * px + vy * py + vz * pz + data[at + 11];
+  const step = z / view.focal;
+  const kr = (nx * R[0] + ny * R[1] + nz * R[2]) / facing, kd = (nx * D[0] + ny * D[1] + nz * D[2]) / facing;
+  const ud = ux * dx + uy * dy + uz * dz, vd = vx * dx + vy * dy + vz * dz;
+  const fu = step *
+    (Math.abs(ux * R[0] + uy * R[1] + uz * R[2] - ud * kr) +
+      Math.abs(ux * D[0] + uy * D[1] + uz * D[2] - ud * kd));
+  const fv = step *
+    (Math.abs(vx * R[0] + vy * R[1] + vz * R[2] - vd * kr) +
+      Math.abs(vx * D[0] + vy * D[1] + vz * D[2] - vd * kd));
+  surfaceAt(scene, id, u, v, fu, fv);
+  if (facing > 0) {
+    nx = -nx;
+    ny = -ny;
+    nz = -nz;
+  }
+  const material = mesh.material[id], leafy = material === MATERIAL.leaf;
+  const mix = data[at + F.mix];
+  if (mix > 0) {
+    let ox = px - data[at + F.round],
+      oy = py - data[at + F.round + 1],
+      oz = (pz - data[at + F.round + 2]) * data[at + F.up];
+    const k = mix / (Math.sqrt(ox * ox + oy * oy + oz * oz) + 1e-9);
+    ox *= k;
+    oy *= k;
+    oz *= k;
+    nx = nx * (1 - mix) + ox;
+    ny = ny * (1 - mix) + oy;
+    nz = nz * (1 - mix) + oz;
+    const l = 1 / (Math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9);
+    nx *= l;
+    ny *= l;
+    nz *= l;
+  }
+  const S = weather.sun;
+  let toSun = nx * S[0] + ny * S[1] + nz * S[2];
+  if (leafy) toSun = 0.35 + 0.65 * toSun;
+  let sun = 0;
+  const strength = weather.sunlight;
+  if (toSun > 0 && strength[0] > 0.05) {
+    // Points are lifted off their surface, so that it does not shade itself.
+    const lift = leafy ? 0.12 : 0.05;
+    const qx = px + nx * lift, qy = py + ny * lift, qz = pz + nz * lift;
+    let lit = lighting.near.lit(qx, qy, qz, leafy ? 0.25 : 0.02);
+    if (lit < 0) lit = lighting.far.lit(qx + nx * 0.15, qy + ny * 0.15, qz + nz * 0.15, leafy ? 0.4 : 0.08);
+    sun = toSun * (lit < 0 ? 1 : lit);
+  }
+  // The sky above, the ground below, and what hides the sky close by.
+  const open = 0.5 + 0.5 * nz,
+    dull = skyOpenness(lighting.above, px + nx * 0.15, py + ny * 0.15, pz + nz * 0.1);
+  const zen = weather.zenith, hor = weather.horizon;
+  const bounce = 0.16 * (1 - open) * (0.5 + 0.5 * strength[0] * S[2]);
+  const r0 = surface[0], g0 = surface[1], b0 = surface[2];
+  const ambient = (0.25 + 0.75 * dull) * (leafy ? 0.8 : 1);
+  const skyR = 0.5 * (zen[0] + hor[0]), skyG = 0.5 * (zen[1] + hor[1]), skyB = 0.5 * (zen[2] + hor[2]);
+  let r = r0 * (sun * strength[0] + ambient * (open * skyR + bounce));
+  let g = g0 * (sun * strength[1] + ambient * (open * skyG + bounce));
+  let b = b0 * (sun * strength[2] + ambient * (open * skyB + bounce * 0.85));
+  const glow = surface[5];
+  if (glow > 0) {
+    r += r0 * glow;
+    g += g0 * glow;
+    b += b0 * glow;
+  }
+  const mirror = surface[3];
+  if (mirror > 0) {
+    // Schlick's approximation: mirrors more the flatter it is seen.
+    const ex = dx / length, ey = dy / length, ez = dz / length;
+    const cos = -(ex * nx + ey * ny + ez * nz);
+    const m = 1 - (cos > 0 ? cos : 0), m2 = m * m;
+    const share = mirror + (1 - mirror) * m2 * m2 * m * (mirror < 0.03 ? 0.1 : 0.75);
+    const rx = ex + 2 * cos * nx, ry = ey + 2 * cos * ny, rz = ez + 2 * cos * nz;
+    if (rz > 0.02) {
+      skyRadiance(weather, rx, ry, rz, sky);
+      // Houses opposite hide the lower sky.
+      const k = rz < 0.45 ? 0.3 + 0.7 * rz / 0.45 : 1;
+      sky[0] *= k;
+      sky[1] *= k;
+      sky[2] *= k;
+    } else sky[0] = sky[1] = sky[2] = 0.16;
+    r += (sky[0] - r) * share;
+    g += (sky[1] - g) * share;
+    b += (sky[2] - b) * share;
+    const gloss = surface[4];
+    if (gloss > 0 && sun > 0) {
+      const h = rx * S[0] + ry * S[1] + rz * S[2];
+      if (h > 0.5) {
+        const flare = Math.exp(gloss * 0.5 * (h - 1)) * (0.6 + 0.02 * gloss) * (share + 0.02) * 6;
+        r += flare * strength[0];
+        g += flare * strength[1];
+        b += flare * strength[2];
+      }
+    }
+  }
+  const clear = Math.exp(-z * length / weather.haze);
+  colour[0] = r * clear + 0.92 * hor[0] * (1 - clear);
+  colour[1] = g * clear + 0.92 * hor[1] * (1 - clear);
+  colour[2] = b * clear + 0.92 * hor[2] * (1 - clear);
+}
+
+const RING = [0.35, 0, 0, 0.45, -0.4, 0.1, 0.05, -0.35, 1.1, 0.7, -1.0, 0.8, 0.9, -1.1, -0.9, -0.8];
+
+/** How much of the sky a point sees, 0..1, from the heights around it. */
+function skyOpenness(above: LightMap, x: number, y: number, z: number): number {
+  let hidden = 0;
+  for (let k = 0; k < 16; k += 2) {
+    const over = above.height(x + RING[k], y + RING[k + 1], z) - z;
+    if (over > 0) hidden += over / (over + (k < 8 ? 0.3 : 1.1));
+  }
+  return 1 - hidden / 8;
+}

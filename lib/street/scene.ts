@@ -1,0 +1,917 @@
+/**
+ * One drive's world: a road, what lines it on either side, what moves on it, its light, and where the cameras go.
+ *
+ * @module
+ */
+import { Random } from "../base/random.ts";
+import { MATERIAL, Mesh, type Paint, type Rgb } from "./mesh.ts";
+import { MASK } from "./noise.ts";
+import {
+  addClutter,
+  addFence,
+  addGuardRail,
+  addLamp,
+  addPerson,
+  addSign,
+  addTrafficLight,
+  type Person,
+} from "./objects/furniture.ts";
+import { addHouse, Styles, tinted } from "./objects/house.ts";
+import { addHedge, addTree, type TreeShape } from "./objects/plants.ts";
+import { addVehicle, type Vehicle, type VehicleShape, vehicleSize } from "./objects/vehicle.ts";
+import { Road } from "./road.ts";
+
+/** What is painted on the carriageway and how worn it is; lengths in m across (t, to the right) and along (s). */
+export interface RoadLook {
+  readonly half: number;
+  /** Middle line: 0 none, 1 dashed, 2 solid, 3 double. */
+  readonly middle: number;
+  /** Lanes on each side; dashed lines part them. */
+  readonly lanes: number;
+  readonly laneWidth: number;
+  readonly edgeLines: boolean;
+  /** Where zebra crossings lie along the road, m. */
+  readonly crossings: readonly number[];
+  readonly dash: number;
+  readonly gap: number;
+  /** Albedo of the asphalt. */
+  readonly tone: number;
+  /** 0 new … 1 full of patches and cracks. */
+  readonly wear: number;
+  /** 0 dry … 1 wet. */
+  readonly wet: number;
+  readonly seed: number;
+}
+
+/** Sun, sky and air. */
+export interface Weather {
+  /** Unit vector towards the sun. */
+  readonly sun: readonly [number, number, number];
+  /** Radiance of the sun on a surface that faces it. */
+  readonly sunlight: Rgb;
+  readonly zenith: Rgb;
+  readonly horizon: Rgb;
+  /** 0 clear … 1 overcast. */
+  readonly clouds: number;
+  /** Distance in m at which haze takes 63 %. */
+  readonly haze: number;
+  /** Factor from radiance to the camera's full scale. */
+  readonly exposure: number;
+  readonly seed: number;
+}
+
+/** Where the rig is: rectified camera 0 in the world. */
+export interface Pose {
+  /** Position of rectified camera 0, m. */
+  readonly position: readonly [number, number, number];
+  /** Unit vectors of the camera's axes in the world. */
+  readonly right: readonly [number, number, number];
+  readonly down: readonly [number, number, number];
+  readonly forward: readonly [number, number, number];
+}
+
+/** What moves: a vehicle or a person, at constant speed along the road. */
+interface Mover {
+  readonly s: number;
+  readonly t: number;
+  /** m/s along the road; negative comes towards the cameras. */
+  readonly speed: number;
+  readonly vehicle?: Vehicle;
+  readonly person?: Person;
+}
+
+/** A drive's world. */
+export interface Scene {
+  /** All that stands still; {@linkcode Scene.moveTo} adds what moves. */
+  readonly mesh: Mesh;
+  readonly styles: Styles;
+  readonly road: RoadLook;
+  readonly weather: Weather;
+  /** Puts what moves where it is in a frame, after taking away where it was. */
+  moveTo(frame: number): void;
+  /** Where the rig is in a frame. */
+  pose(frame: number): Pose;
+}
+
+/** Height of the cameras above the road, m: KITTI's. */
+export const CAMERA_HEIGHT = 1.65;
+const FRAME_SECONDS = 0.1;
+
+type Frontage = "town" | "shops" | "homes" | "park" | "wood" | "field" | "works" | "wall" | "blocks";
+
+interface Side {
+  readonly sign: 1 | -1;
+  readonly frontage: Frontage;
+  readonly kerb: number;
+  readonly pavement: number;
+  /** From the pavement to the fronts, m. */
+  readonly yard: number;
+  readonly parking: number;
+  /** Rise of the ground beyond the yard, m per m. */
+  readonly bank: number;
+}
+
+const PAINTS: readonly Rgb[] = [
+  [0.55, 0.56, 0.57],
+  [0.3, 0.31, 0.32],
+  [0.025, 0.025, 0.028],
+  [0.7, 0.7, 0.69],
+  [0.1, 0.11, 0.12],
+  [0.03, 0.05, 0.14],
+  [0.3, 0.025, 0.025],
+  [0.02, 0.1, 0.3],
+  [0.05, 0.12, 0.08],
+  [0.32, 0.28, 0.2],
+  [0.5, 0.3, 0.03],
+];
+
+/** Builds the world of one drive. The same arguments give the same world. */
+export function buildScene(seed: number, drive: number, frames: number): Scene {
+  const random = new Random(seed).fork(`drive ${drive}`);
+  const mesh = new Mesh();
+  const styles = new Styles();
+  const layout = random.fork("layout");
+  const setting = layout.pick(
+    ["town", "town", "suburb", "suburb", "avenue", "country", "country", "wood", "works", "mixed"] as const,
+  );
+  const speed = setting === "country" ? layout.uniform(8, 14) : layout.uniform(4, 11);
+  const travel = frames * FRAME_SECONDS * speed;
+  const end = travel + 230;
+  const straight = layout.chance(0.4);
+  const road = new Road(
+    layout.fork("road"),
+    -60,
+    end + 60,
+    straight ? 1 / 2000 : 1 / layout.uniform(60, 220),
+    layout.chance(0.5) ? 0.01 : layout.uniform(0.02, 0.07),
+  );
+  const oneWay = setting === "town" ? layout.chance(0.4) : setting === "suburb" && layout.chance(0.2);
+  const lanes = setting === "avenue" ? 2 : 1;
+  const laneWidth = oneWay ? layout.uniform(3, 4) : layout.uniform(2.6, 3.6);
+  const sides = [1, -1].map((sign) => side(setting, sign as 1 | -1, layout));
+  const carriage = (oneWay ? laneWidth / 2 : laneWidth * lanes) +
+    Math.max(sides[0].parking, sides[1].parking);
+  const country = setting === "country" || setting === "wood";
+  const look: RoadLook = {
+    half: carriage,
+    middle: oneWay
+      ? 0
+      : country
+      ? layout.pick([1, 1, 2])
+      : layout.pick([0, 1, 1, 2, setting === "avenue" ? 3 : 0]),
+    lanes,
+    laneWidth,
+    edgeLines: country ? layout.chance(0.8) : layout.chance(0.15),
+    crossings: country
+      ? []
+      : [layout.uniform(12, 60), layout.uniform(70, 140)].filter(() => layout.chance(0.45)),
+    dash: layout.uniform(2, 5),
+    gap: layout.uniform(3, 8),
+    tone: layout.uniform(0.075, 0.2),
+    wear: layout.next(),
+    wet: layout.chance(0.2) ? layout.uniform(0.3, 1) : 0,
+    seed: layout.below(1 << 16),
+  };
+  // A house or trees straight ahead, where the road turns off: it closes the view.
+  const close = !country && layout.chance(0.35) ? travel + layout.uniform(28, 110) : end;
+  const season = plantsOf(layout);
+  const world: World = { mesh, styles, road, look, season, setting, close: Math.min(close, end), country };
+  addGround(world, sides, random.fork("ground"));
+  for (const s of sides) addSide(world, s, random.fork(`side ${s.sign}`));
+  if (close < end) addClosure(world, random.fork("closure"));
+  addBackdrop(world, random.fork("backdrop"), travel);
+  const egoT = oneWay ? 0 : lanes === 2 ? laneWidth * layout.pick([0.5, 1.5]) : laneWidth / 2;
+  const movers = addTraffic(world, sides, random.fork("traffic"), egoT, speed, oneWay);
+  const weather = makeWeather(random.fork("weather"));
+  const rig = random.fork("rig");
+  const lateral = egoT + rig.normal(0, 0.15), height = CAMERA_HEIGHT + rig.normal(0, 0.03);
+  const pitch = rig.normal(0, 0.012), roll = rig.normal(0, 0.008), yaw = rig.normal(0, 0.015);
+  const drift = rig.uniform(-0.03, 0.03);
+  const jolts = Array.from(
+    { length: frames },
+    () => [rig.normal(0, 0.004), rig.normal(0, 0.003), rig.normal(0, 0.012)],
+  );
+  const faces = mesh.faces, vertices = mesh.vertexCount;
+  return {
+    mesh,
+    styles,
+    road: look,
+    weather,
+    moveTo(frame) {
+      mesh.truncate(faces, vertices);
+      for (const m of movers) {
+        const s = m.s + m.speed * frame * FRAME_SECONDS, p = road.at(s);
+        const [x, y, z] = road.point(s, m.t, m.person ? 0.12 : 0);
+        const back = m.speed < 0;
+        mesh.place(x, y, z, p.heading + (back ? Math.PI : 0), back ? -p.slope : p.slope);
+        if (m.vehicle) addVehicle(mesh, m.vehicle);
+        else if (m.person) addPerson(mesh, m.person, m.speed === 0 ? 0.15 : Math.sin(s * 4.2));
+      }
+    },
+    pose(frame) {
+      const s = speed * frame * FRAME_SECONDS, p = road.at(s), ahead = road.at(s + 3);
+      const jolt = jolts[frame] ?? [0, 0, 0];
+      const slope = (ahead.z - road.at(s - 1).z) / 4;
+      const [x, y, z] = road.point(s, lateral + drift * frame, height + jolt[2]);
+      return orient([x, y, z], p.heading + yaw, Math.atan(slope) + pitch + jolt[0], roll + jolt[1]);
+    },
+  };
+}
+
+/** Camera axes for a heading, a pitch (up positive) and a roll, all in rad. */
+function orient(position: [number, number, number], heading: number, pitch: number, roll: number): Pose {
+  const ch = Math.cos(heading), sh = Math.sin(heading), cp = Math.cos(pitch), sp = Math.sin(pitch);
+  const forward: [number, number, number] = [ch * cp, sh * cp, sp];
+  const level = [sh, -ch, 0], below = [ch * sp, sh * sp, -cp];
+  const c = Math.cos(roll), s = Math.sin(roll);
+  const mixed = (
+    a: readonly number[],
+    ka: number,
+    b: readonly number[],
+    kb: number,
+  ): [number, number, number] => [
+    a[0] * ka + b[0] * kb,
+    a[1] * ka + b[1] * kb,
+    a[2] * ka + b[2] * kb,
+  ];
+  return { position, right: mixed(level, c, below, s), down: mixed(below, c, level, -s), forward };
+}
+
+interface Season {
+  readonly leaf: Rgb;
+  readonly other: Rgb;
+  readonly grass: Rgb;
+  readonly field: Rgb;
+  readonly shapes: readonly TreeShape[];
+}
+
+interface World {
+  readonly mesh: Mesh;
+  readonly styles: Styles;
+  readonly road: Road;
+  readonly look: RoadLook;
+  readonly season: Season;
+  readonly setting: string;
+  readonly close: number;
+  readonly country: boolean;
+}
+
+function plantsOf(random: Random): Season {
+  const autumn = random.chance(0.2);
+  const leaf: Rgb = autumn
+    ? random.pick<Rgb>([[0.3, 0.16, 0.03], [0.25, 0.2, 0.04], [0.16, 0.16, 0.04]])
+    : random.pick<Rgb>([[0.07, 0.13, 0.03], [0.1, 0.16, 0.04], [0.05, 0.1, 0.03], [0.12, 0.17, 0.05]]);
+  return {
+    leaf,
+    other: [leaf[1] * 0.7, leaf[1] * 0.95, leaf[2]],
+    grass: random.pick<Rgb>([[0.1, 0.15, 0.04], [0.14, 0.16, 0.05], [0.08, 0.13, 0.04]]),
+    field: random.pick<Rgb>([[0.1, 0.16, 0.04], [0.3, 0.24, 0.1], [0.2, 0.14, 0.09], [0.16, 0.19, 0.05]]),
+    shapes: random.pick<readonly TreeShape[]>([["broad"], ["broad", "tall"], ["broad", "broad", "fir"], [
+      "tall",
+      "broad",
+      "young",
+    ], ["fir", "broad"]]),
+  };
+}
+
+function side(setting: string, sign: 1 | -1, random: Random): Side {
+  const frontage: Frontage = random.pick(
+    ({
+      town: ["town", "town", "shops", "shops"],
+      suburb: ["homes", "homes", "homes", "park", "wall"],
+      avenue: ["blocks", "shops", "town", "park", "works"],
+      country: ["field", "field", "field", "wood", "homes"],
+      wood: ["wood", "wood", "field"],
+      works: ["works", "works", "wall", "blocks"],
+      mixed: ["town", "homes", "park", "wall", "works", "blocks", "field"],
+    } as Record<string, readonly Frontage[]>)[setting],
+  );
+  const open = setting === "country" || setting === "wood";
+  const pavement = open ? 0 : setting === "avenue" ? random.uniform(2.5, 6) : random.uniform(0.9, 3.2);
+  const yard = {
+    town: 0,
+    shops: random.uniform(0, 1.5),
+    homes: random.uniform(2.5, 9),
+    park: random.uniform(0, 2),
+    wood: random.uniform(0.8, 5),
+    field: random.uniform(1, 3),
+    works: random.uniform(3, 16),
+    wall: random.uniform(0, 0.5),
+    blocks: random.uniform(2, 14),
+  }[frontage];
+  const parks = open ? 0 : random.chance(0.6) ? random.uniform(1.9, 2.3) : 0;
+  const bank = open && random.chance(0.6)
+    ? random.uniform(-0.18, 0.3)
+    : frontage === "park"
+    ? random.uniform(-0.03, 0.12)
+    : 0;
+  return {
+    sign,
+    frontage,
+    kerb: open ? 0 : random.uniform(0.08, 0.15),
+    pavement,
+    yard,
+    parking: parks,
+    bank,
+  };
+}
+
+/** Bands of ground side by side, each row of them a few metres long. */
+function addGround(world: World, sides: readonly Side[], random: Random): void {
+  const { mesh, road, look, country } = world;
+  const asphalt: Paint = {
+    material: MATERIAL.road,
+    colour: [look.tone, look.tone, look.tone * 1.02],
+    group: mesh.newGroup(),
+  };
+  const stations: number[] = [];
+  for (let s = -40; s < road.to; s += s < 60 ? 4 : s < 140 ? 6 : 10) stations.push(s);
+  const band = (paint: Paint, t0: number, z0: number, t1: number, z1: number) => {
+    for (let k = 0; k + 1 < stations.length; k++) {
+      const a = stations[k], b = stations[k + 1];
+      const p = road.point(a, t0, z0),
+        q = road.point(a, t1, z1),
+        r = road.point(b, t1, z1),
+        l = road.point(b, t0, z0);
+      mesh.triangle(paint, [...p, ...q, ...r], [a, t0, a, t1, b, t1]);
+      mesh.triangle(paint, [...p, ...r, ...l], [a, t0, b, t1, b, t0]);
+    }
+  };
+  const half = look.half;
+  band(asphalt, -half, 0, 0, 0.04);
+  band(asphalt, 0, 0.04, half, 0);
+  for (const s of sides) {
+    // Bands run from left to right, so that they face up.
+    const put = (paint: Paint, t0: number, z0: number, t1: number, z1: number) =>
+      s.sign > 0 ? band(paint, t0, z0, t1, z1) : band(paint, -t1, z1, -t0, z0);
+    const grass: Paint = {
+      material: MATERIAL.grass,
+      colour: world.season.grass,
+      group: mesh.newGroup(),
+      seed: s.sign,
+    };
+    let t = half, z = 0;
+    if (s.kerb > 0) {
+      const stone: Paint = {
+        material: MATERIAL.kerb,
+        colour: tinted([0.34, 0.33, 0.32], random, 0.25),
+        group: mesh.newGroup(),
+      };
+      put(stone, t, z, t + 0.02, s.kerb);
+      put(stone, t + 0.02, s.kerb, t + 0.16, s.kerb);
+      t += 0.16;
+      z = s.kerb;
+    } else {
+      put(
+        { material: MATERIAL.gravel, colour: tinted([0.25, 0.23, 0.2], random, 0.3), group: mesh.newGroup() },
+        t,
+        z,
+        t + 0.6,
+        z - 0.03,
+      );
+      t += 0.6;
+      z -= 0.03;
+    }
+    if (s.pavement > 0) {
+      const paint: Paint = {
+        material: MATERIAL.pavement,
+        colour: tinted(
+          random.pick<Rgb>([[0.3, 0.29, 0.28], [0.36, 0.33, 0.3], [0.26, 0.2, 0.18], [0.2, 0.2, 0.2]]),
+          random,
+          0.15,
+        ),
+        a: random.below(3),
+        b: random.uniform(0.2, 0.6),
+        group: mesh.newGroup(),
+      };
+      put(paint, t, z, t + s.pavement, z + 0.04);
+      t += s.pavement;
+      z += 0.04;
+    }
+    if (s.yard > 0) {
+      const paved = s.frontage === "shops" || s.frontage === "works" ||
+        (s.frontage === "blocks" && random.chance(0.4));
+      const yard: Paint = paved
+        ? {
+          material: MATERIAL.pavement,
+          colour: tinted([0.27, 0.26, 0.25], random, 0.3),
+          a: 2,
+          b: 0.5,
+          group: mesh.newGroup(),
+        }
+        : grass;
+      const dip = country ? -random.uniform(0.1, 0.7) : 0.05;
+      put(yard, t, z, t + s.yard, z + dip);
+      t += s.yard;
+      z += dip;
+    }
+    const bare: Paint = s.frontage === "town" || s.frontage === "works"
+      ? { material: MATERIAL.gravel, colour: [0.22, 0.21, 0.2], group: mesh.newGroup() }
+      : grass;
+    const far: Paint = s.frontage === "field"
+      ? {
+        material: MATERIAL.crop,
+        colour: world.season.field,
+        group: mesh.newGroup(),
+        a: random.below(3),
+        b: random.uniform(0.5, 2.5),
+        seed: random.below(99),
+      }
+      : bare;
+    const rise = Math.max(-3, Math.min(5, s.bank * 16));
+    put(far, t, z, t + 16, z + rise);
+    put(far, t + 16, z + rise, t + 50, z + rise * 1.6);
+  }
+}
+
+const ground = (side: Side, half: number) => {
+  const t = half + (side.kerb > 0 ? 0.16 : 0.6) + side.pavement;
+  return { pavement: half + (side.kerb > 0 ? 0.16 : 0.6), yard: t, front: t + side.yard };
+};
+
+/** Sets the local frame at (s, t) so that x runs along the fronts and y away from the road. */
+function face(world: World, side: Side, s: number, t: number, up = 0): void {
+  const p = world.road.at(s), [x, y, z] = world.road.point(s, side.sign * t, up);
+  world.mesh.place(x, y, z, p.heading - side.sign * Math.PI / 2);
+}
+
+/** Sets the local frame at (s, t) with y along the road, as traffic on that side goes. */
+function along(world: World, side: Side, s: number, t: number, up = 0): void {
+  const p = world.road.at(s), [x, y, z] = world.road.point(s, side.sign * t, up);
+  const back = side.sign < 0;
+  world.mesh.place(x, y, z, p.heading + (back ? Math.PI : 0), back ? -p.slope : p.slope);
+}
+
+/** Height of the ground behind the yard at a distance beyond it. */
+function bankAt(side: Side, beyond: number): number {
+  const rise = Math.max(-3, Math.min(5, side.bank * 16));
+  return beyond <= 16 ? rise * Math.max(0, beyond) / 16 : rise + rise * 0.6 * (beyond - 16) / 34;
+}
+
+function addSide(world: World, side: Side, random: Random): void {
+  const { mesh, road, look, season, close } = world;
+  const where = ground(side, look.half);
+  const base = side.kerb + (side.pavement > 0 ? 0.04 : 0);
+  const leaf = () => tinted(random.chance(0.6) ? season.leaf : season.other, random, 0.35);
+  const start = -24;
+  // For the right side the local x axis runs against the road, so a front is placed by its far end.
+  const front = (s: number, width: number, t: number, up = base) =>
+    face(world, side, side.sign > 0 ? s + width : s, t, up);
+  switch (side.frontage) {
+    case "town":
+    case "shops": {
+      const storeys = random.uniform(1.6, 5);
+      const gapChance = random.uniform(0.03, 0.2);
+      for (let s = start; s < close;) {
+        const width = random.uniform(6, 15);
+        const p0 = road.at(s), p1 = road.at(s + width);
+        const low = Math.min(p0.z, p1.z) - road.point(side.sign > 0 ? s + width : s, 0)[2];
+        front(s, width, where.front + random.uniform(0, 0.25), base + low);
+        addHouse(mesh, world.styles, {
+          width: width + 0.25,
+          depth: random.uniform(8, 12),
+          storeys: Math.max(1, Math.round(storeys + random.uniform(-1.2, 1.2))),
+          kind: "town",
+          shop: random.chance(side.frontage === "shops" ? 0.8 : 0.15),
+        }, random);
+        s += width;
+        if (random.chance(gapChance)) {
+          // A gap, a passage or a side street; something stands at its far end.
+          const gap = random.uniform(3, 12);
+          along(world, side, s + gap / 2, where.front + random.uniform(9, 22), base);
+          addTree(mesh, random.pick(season.shapes), leaf(), random);
+          if (random.chance(0.6)) {
+            front(s, gap, where.front + random.uniform(0.2, 4));
+            addFence(mesh, gap, random);
+          }
+          s += gap;
+        }
+      }
+      break;
+    }
+    case "blocks":
+    case "works": {
+      for (let s = start; s < close;) {
+        const width = random.uniform(14, 38);
+        front(s, width, where.front + random.uniform(0, 3));
+        const hall = side.frontage === "works" && random.chance(0.75);
+        addHouse(mesh, world.styles, {
+          width,
+          depth: random.uniform(11, 18),
+          storeys: hall ? 1 + random.below(2) : 2 + random.below(5),
+          kind: hall ? "hall" : "block",
+          shop: !hall && random.chance(0.2),
+        }, random);
+        s += width + random.uniform(4, 22);
+        if (random.chance(0.7)) {
+          along(world, side, s - random.uniform(1, 6), where.front + random.uniform(0, 8), base);
+          addTree(mesh, random.pick(season.shapes), leaf(), random);
+        }
+      }
+      if (side.yard > 5) scatterParked(world, side, random, where.yard + 2.6, base, 0.5);
+      break;
+    }
+    case "homes": {
+      const bound = random.below(4);
+      for (let s = start; s < close;) {
+        const width = random.uniform(7.5, 13), plot = width + random.uniform(3, 11);
+        const shift = random.uniform(0, plot - width);
+        front(s + shift, width, where.front + random.uniform(-1, 3));
+        addHouse(mesh, world.styles, {
+          width,
+          depth: random.uniform(7, 10),
+          storeys: 1 + random.below(3),
+          kind: "home",
+          shop: false,
+        }, random);
+        const drive = random.uniform(2.6, 3.4);
+        front(s + drive, plot - drive, where.yard + 0.15);
+        if (bound === 0 || (bound === 3 && random.chance(0.5))) {
+          addHedge(mesh, plot - drive, random.uniform(0.8, 2), random.uniform(0.6, 1), leaf(), random);
+        } else if (bound === 1 || bound === 3) addFence(mesh, plot - drive, random);
+        if (random.chance(0.5) && side.yard > 4) {
+          const vehicle = randomCar(random);
+          face(world, side, s + drive / 2, where.yard + 2.8, base);
+          addVehicle(mesh, vehicle);
+        }
+        for (let k = random.below(4); k > 0; k--) {
+          along(
+            world,
+            side,
+            s + random.uniform(drive, plot),
+            where.yard + random.uniform(0.8, Math.max(1, side.yard - 0.5)),
+            base,
+          );
+          addTree(mesh, random.chance(0.55) ? "bush" : random.pick(season.shapes), leaf(), random);
+        }
+        if (random.chance(0.6)) {
+          along(world, side, s + random.uniform(0, plot), where.front + random.uniform(11, 18), base);
+          addTree(mesh, random.pick(season.shapes), leaf(), random, true);
+        }
+        s += plot;
+      }
+      break;
+    }
+    case "wall": {
+      let s = start;
+      while (s < close) {
+        const length = random.uniform(8, 22);
+        front(s, length, where.front + 0.1);
+        if (random.chance(0.3)) addHedge(mesh, length, random.uniform(1.2, 2.6), 0.9, leaf(), random);
+        else addFence(mesh, length, random);
+        for (let k = 1 + random.below(3); k > 0; k--) {
+          along(world, side, s + random.uniform(0, length), where.front + random.uniform(1.5, 9), base);
+          addTree(mesh, random.pick(season.shapes), leaf(), random);
+        }
+        if (random.chance(0.3)) {
+          front(s, length, where.front + random.uniform(6, 14));
+          addHouse(mesh, world.styles, {
+            width: Math.min(length, 12),
+            depth: 8,
+            storeys: 1 + random.below(3),
+            kind: "home",
+            shop: false,
+          }, random);
+        }
+        s += length;
+      }
+      break;
+    }
+    case "park":
+    case "wood": {
+      const dense = side.frontage === "wood" ? random.uniform(1.6, 3) : random.uniform(4, 10);
+      const deep = side.frontage === "wood" ? 14 : 34;
+      for (let s = start; s < close + 20; s += dense * random.uniform(0.6, 1.4)) {
+        const beyond = random.next() ** 1.4 * deep;
+        along(world, side, s, where.front + 0.8 + beyond, base - 0.1 + bankAt(side, beyond));
+        const far = beyond > 9 || s > 110;
+        addTree(mesh, random.chance(0.2) ? "bush" : random.pick(season.shapes), leaf(), random, far);
+      }
+      if (side.frontage === "wood") {
+        // Undergrowth closes the view between the trunks.
+        for (let s = start; s < close + 20; s += random.uniform(2.2, 4)) {
+          const beyond = random.uniform(0.4, 9);
+          along(world, side, s, where.front + beyond, base - 0.1 + bankAt(side, beyond));
+          addTree(mesh, "bush", leaf(), random, true);
+        }
+      } else if (random.chance(0.5)) {
+        for (let s = start; s < close; s += 10) {
+          front(s, 10, where.front + 0.1);
+          if (random.chance(0.75)) addHedge(mesh, 10, random.uniform(0.7, 1.3), 0.8, leaf(), random);
+        }
+      }
+      break;
+    }
+    case "field": {
+      const rows = random.chance(0.45) ? random.uniform(8, 16) : 0;
+      if (rows) {
+        for (let s = start; s < close; s += rows) {
+          along(world, side, s + random.uniform(-0.5, 0.5), where.front + 0.6, base - 0.2);
+          addTree(mesh, random.pick(season.shapes), leaf(), random);
+        }
+      }
+      for (let k = 10; k > 0; k--) {
+        const beyond = random.uniform(6, 46);
+        along(
+          world,
+          side,
+          random.uniform(start, close),
+          where.front + beyond,
+          base + bankAt(side, beyond) - 0.3,
+        );
+        addTree(mesh, random.pick(season.shapes), leaf(), random, true);
+      }
+      if (random.chance(0.4)) {
+        for (let s = start; s < close; s += 8) {
+          front(s, 8, where.pavement + 0.5, 0);
+          addGuardRail(mesh, 8);
+        }
+      } else if (random.chance(0.5)) {
+        for (let s = start; s < close; s += 12) {
+          front(s, 12, where.front + 0.3, base - 0.2);
+          if (random.chance(0.4)) addFence(mesh, 12, random);
+          else if (random.chance(0.5)) addHedge(mesh, 12, random.uniform(0.8, 1.8), 1, leaf(), random);
+        }
+      }
+      if (random.chance(0.5)) {
+        front(random.uniform(30, 120), 16, where.front + random.uniform(10, 30));
+        addHouse(mesh, world.styles, {
+          width: random.uniform(10, 20),
+          depth: 9,
+          storeys: 1 + random.below(2),
+          kind: random.chance(0.5) ? "home" : "hall",
+          shop: false,
+        }, random);
+      }
+      break;
+    }
+  }
+  addFurniture(world, side, random, base);
+  if (side.parking > 0) scatterParked(world, side, random, look.half - 1.02, 0, random.uniform(0.25, 0.9));
+}
+
+function addFurniture(world: World, side: Side, random: Random, base: number): void {
+  const { mesh, look, season, close, country } = world;
+  const where = ground(side, look.half);
+  const edge = where.pavement + (country ? 1.2 : Math.min(0.45, side.pavement * 0.3));
+  const up = country ? -0.1 : base;
+  const spacing = random.uniform(18, 38),
+    streetTrees = side.pavement > 2.2 && random.chance(0.5) ? random.uniform(7, 14) : 0;
+  if (!country || random.chance(0.35)) {
+    for (let s = random.uniform(-10, 10); s < close; s += spacing) {
+      along(world, side, s, edge, up);
+      addLamp(mesh, random);
+    }
+  }
+  if (streetTrees) {
+    for (let s = random.uniform(-6, 6); s < close; s += streetTrees) {
+      along(world, side, s + random.uniform(-0.6, 0.6), edge + 0.4, up);
+      addTree(
+        mesh,
+        random.chance(0.3) ? "young" : random.pick(season.shapes),
+        tinted(season.leaf, random, 0.3),
+        random,
+      );
+    }
+  }
+  for (let s = random.uniform(4, 25); s < close; s += random.uniform(12, 45)) {
+    along(world, side, s, edge + 0.1, up);
+    addSign(mesh, random);
+  }
+  if (side.pavement > 1.2) {
+    for (let s = random.uniform(0, 20); s < close; s += random.uniform(8, 30)) {
+      along(world, side, s, where.yard - 1, base);
+      addClutter(mesh, random);
+    }
+  }
+  for (const s of look.crossings) {
+    if (!random.chance(0.6)) continue;
+    along(world, side, s - 2.5 * side.sign, edge, up);
+    addTrafficLight(mesh, random);
+  }
+}
+
+function randomCar(random: Random): Vehicle {
+  const shape: VehicleShape = random.pick([
+    "hatch",
+    "hatch",
+    "saloon",
+    "saloon",
+    "estate",
+    "estate",
+    "suv",
+    "van",
+  ]);
+  const white = shape === "van" && random.chance(0.6);
+  return {
+    shape,
+    colour: tinted(white ? [0.7, 0.7, 0.7] : random.pick(PAINTS), random, 0.2),
+    seed: random.below(1 << 16),
+  };
+}
+
+function scatterParked(world: World, side: Side, random: Random, t: number, up: number, share: number): void {
+  for (let s = -14; s < world.close - 6;) {
+    const vehicle = randomCar(random), [length] = vehicleSize(vehicle.shape);
+    const free = world.look.crossings.some((c) => s + length > c - 4 && s < c + 4);
+    if (!free && random.chance(share)) {
+      along(world, side, s + length / 2, t + random.normal(0, 0.06), up);
+      addVehicle(world.mesh, vehicle);
+      s += length + random.uniform(0.5, 1.3);
+    } else s += random.uniform(3, 9);
+  }
+}
+
+function addTraffic(
+  world: World,
+  sides: readonly Side[],
+  random: Random,
+  egoT: number,
+  speed: number,
+  oneWay: boolean,
+): Mover[] {
+  const movers: Mover[] = [];
+  const vehicle = (): Vehicle => {
+    const kind = random.next();
+    if (kind < 0.1) {
+      return {
+        shape: "lorry",
+        colour: tinted(random.pick(PAINTS), random, 0.2),
+        seed: random.below(1 << 16),
+      };
+    }
+    if (kind < 0.16) {
+      return {
+        shape: "bus",
+        colour: random.pick<Rgb>([[0.6, 0.5, 0.1], [0.6, 0.6, 0.6], [0.45, 0.04, 0.04], [0.05, 0.2, 0.4]]),
+        seed: random.below(1 << 16),
+      };
+    }
+    return randomCar(random);
+  };
+  const limit = world.close - 4;
+  const put = (s: number, t: number, v: number, vehicle: Vehicle) => {
+    if (s < limit || v < 0) movers.push({ s, t, speed: v, vehicle });
+  };
+  if (random.chance(0.5)) {
+    put(
+      8 + random.next() ** 1.7 * 50,
+      egoT + random.normal(0, 0.1),
+      speed + random.uniform(-0.8, 1),
+      vehicle(),
+    );
+  }
+  if (random.chance(0.25)) put(70 + random.uniform(0, 60), egoT, speed, vehicle());
+  if (world.look.lanes === 2) {
+    const other = egoT > world.look.laneWidth ? egoT - world.look.laneWidth : egoT + world.look.laneWidth;
+    for (let s = random.uniform(-8, 20); s < 120; s += random.uniform(10, 60)) {
+      put(s, other, speed + 0.5, vehicle());
+    }
+  }
+  if (!oneWay) {
+    for (let lane = 0; lane < world.look.lanes; lane++) {
+      const v = -random.uniform(6, 13);
+      const t = -world.look.laneWidth * (lane + 0.5);
+      for (let s = random.uniform(4, 50); s < Math.min(200, limit); s += random.uniform(14, 80)) {
+        put(s, t, v, vehicle());
+      }
+    }
+  }
+  for (const side of sides) {
+    if (side.pavement < 1) continue;
+    const where = ground(side, world.look.half);
+    const busy = random.uniform(4, 40);
+    for (
+      let s = random.uniform(2, 20);
+      s < Math.min(120, world.close);
+      s += random.uniform(0.3, 1.7) * busy
+    ) {
+      const away = random.chance(0.5);
+      movers.push({
+        s,
+        t: side.sign * random.uniform(where.pavement + 0.4, where.yard - 0.3),
+        speed: (away ? 1 : -1) * random.uniform(0.9, 1.6),
+        person: {
+          shirt: tinted(
+            random.pick<Rgb>([
+              [0.4, 0.05, 0.05],
+              [0.05, 0.08, 0.25],
+              [0.5, 0.5, 0.5],
+              [0.03, 0.03, 0.03],
+              [0.1, 0.25, 0.12],
+              [0.5, 0.35, 0.05],
+              [0.3, 0.3, 0.45],
+            ]),
+            random,
+            0.3,
+          ),
+          trousers: tinted(
+            random.pick<Rgb>([[0.05, 0.07, 0.15], [0.03, 0.03, 0.03], [0.25, 0.2, 0.13], [0.2, 0.2, 0.2]]),
+            random,
+            0.3,
+          ),
+          hair: random.pick<Rgb>([[0.03, 0.02, 0.015], [0.12, 0.07, 0.03], [0.3, 0.2, 0.08], [
+            0.3,
+            0.3,
+            0.3,
+          ]]),
+          height: random.uniform(1.55, 1.9),
+        },
+      });
+    }
+  }
+  return movers;
+}
+
+/** What the road runs up to where it ends: a house across it, or trees and a wall. */
+function addClosure(world: World, random: Random): void {
+  const { mesh, road, close, season } = world;
+  const width = random.uniform(24, 34);
+  const p = road.at(close + 8), [x, y, z] = road.point(close + 8, -width / 2, 0.1);
+  // Local x to the right for someone who comes up the road, y onwards.
+  mesh.place(x, y, z, p.heading);
+  const town = random.chance(0.65);
+  let at = 0;
+  while (town && at < width) {
+    const w = random.uniform(9, 16);
+    const [hx, hy, hz] = road.point(close + 8, -width / 2 + at, 0.1);
+    mesh.place(hx, hy, hz, p.heading);
+    addHouse(mesh, world.styles, {
+      width: w,
+      depth: 10,
+      storeys: 2 + random.below(4),
+      kind: "town",
+      shop: random.chance(0.4),
+    }, random);
+    at += w;
+  }
+  if (!town) {
+    addFence(mesh, width, random);
+    for (let k = 0; k < 12; k++) {
+      const [tx, ty, tz] = road.point(
+        close + 8 + random.uniform(1.5, 9),
+        random.uniform(-width / 2, width / 2),
+        0,
+      );
+      mesh.place(tx, ty, tz, p.heading);
+      addTree(mesh, random.pick(season.shapes), tinted(season.leaf, random, 0.3), random);
+    }
+  }
+}
+
+/** Wooded hills and distant roofs around the whole scene, 130 to 250 m away. */
+function addBackdrop(world: World, random: Random, travel: number): void {
+  const { mesh, road } = world;
+  const middle = road.point(travel / 2, 0), heading = road.at(travel / 2).heading;
+  for (const [near, far, high, count] of [[125, 160, 7, 40], [185, 235, 15, 40]] as const) {
+    const group = mesh.newGroup();
+    for (let k = 0; k < count; k++) {
+      const angle = heading + 2 * Math.PI * (k + random.next()) / count;
+      const r = random.uniform(near, far), h = high * random.uniform(0.5, 1.5), w = random.uniform(36, 60);
+      const x = middle[0] + r * Math.cos(angle), y = middle[1] + r * Math.sin(angle);
+      mesh.place(x, y, middle[2] - 5, angle);
+      const tone = random.uniform(0.5, 0.9), leaf = world.season.leaf;
+      mesh.face(
+        {
+          material: MATERIAL.backdrop,
+          colour: [leaf[0] * tone, leaf[1] * tone, leaf[2] * tone],
+          mask: MASK.skyline,
+          twoSided: true,
+          seed: random.below(4096),
+          group,
+        },
+        [-w / 2, 0, 0, w / 2, 0, 0, w / 2, 0, h + 5, -w / 2, 0, h + 5],
+        [random.uniform(-60, 60), 0, 0],
+        [1 / w, 0.98 / (h + 5)],
+      );
+    }
+  }
+}
+
+function makeWeather(random: Random): Weather {
+  const clouds = random.chance(0.3) ? random.uniform(0.75, 1) : random.uniform(0, 0.65);
+  const height = random.uniform(0.28, 1.05), azimuth = random.uniform(0, 2 * Math.PI);
+  const sun: [number, number, number] = [
+    Math.cos(height) * Math.cos(azimuth),
+    Math.cos(height) * Math.sin(azimuth),
+    Math.sin(height),
+  ];
+  const strength = clouds > 0.75 ? random.uniform(0, 0.5) : random.uniform(2.2, 3.6);
+  const warm = 1 - Math.min(1, height / 0.8);
+  const grey = clouds * 0.75;
+  const mix = (clear: number, dull: number) => clear + (dull - clear) * grey;
+  return {
+    sun,
+    sunlight: [
+      strength * (1 + 0.08 * warm),
+      strength * (0.96 - 0.08 * warm),
+      strength * (0.88 - 0.25 * warm),
+    ],
+    zenith: [mix(0.3, 0.8), mix(0.5, 0.83), mix(0.95, 0.88)],
+    horizon: [mix(0.82, 0.95), mix(0.92, 0.97), mix(1.05, 1.0)],
+    clouds,
+    haze: Math.exp(random.uniform(Math.log(350), Math.log(2500))),
+    exposure: random.uniform(0.85, 1.3) / (0.33 * strength + 0.75),
+    seed: random.below(1 << 16),
+  };
+}
