@@ -22,6 +22,21 @@ export interface ProgressOptions {
   readonly terminal?: boolean;
 }
 
+/** Another place for progress than standard error: a notebook's cell. */
+export interface ProgressSink {
+  /** Shows the current line in place of the one before. @param last Nothing comes after it. */
+  line(text: string, last: boolean): void;
+  /** Shows a line that stays. */
+  log(text: string): void;
+}
+
+let openSink: (() => ProgressSink) | undefined;
+
+/** Sends every {@linkcode Progress} made from now on to sinks of its own; `undefined`: standard error again. */
+export function setProgressSink(open: (() => ProgressSink) | undefined): void {
+  openSink = open;
+}
+
 /** "3m 20s", "45s": short enough for a progress line. */
 export function shortDuration(milliseconds: number): string {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
@@ -45,6 +60,7 @@ export class Progress {
   readonly #started = performance.now();
   readonly #terminal: boolean;
   readonly #write: (text: string) => void;
+  readonly #sink: ProgressSink | undefined;
   #shown = -Infinity;
   #first: number | undefined;
   #done = 0;
@@ -52,7 +68,8 @@ export class Progress {
 
   constructor(options: ProgressOptions) {
     this.#options = options;
-    this.#terminal = options.terminal ?? Deno.stderr.isTerminal();
+    this.#sink = options.write ? undefined : openSink?.();
+    this.#terminal = options.terminal ?? (this.#sink !== undefined || Deno.stderr.isTerminal());
     const encoder = new TextEncoder();
     this.#write = options.write ?? ((text) => void Deno.stderr.writeSync(encoder.encode(text)));
   }
@@ -77,6 +94,7 @@ export class Progress {
     const every = this.#terminal ? 100 : (this.#options.logEvery ?? 10) * 1000;
     if (now - this.#shown < every) return;
     this.#shown = now;
+    if (this.#sink) return this.#sink.line(this.line(), false);
     this.#write(this.#terminal ? `\r\x1b[2K${this.line()}` : `${this.line()}\n`);
   }
 
@@ -103,6 +121,7 @@ export class Progress {
 
   /** Prints a line above the bar. */
   log(line: string): void {
+    if (this.#sink) return this.#sink.log(line);
     this.#write(this.#terminal ? `\r\x1b[2K${line}\n` : `${line}\n`);
     this.#shown = -Infinity;
   }
@@ -112,6 +131,7 @@ export class Progress {
     const took = shortDuration(performance.now() - this.#started);
     const line = summary ??
       `${this.#options.label}  ${this.#done} ${this.#options.unit ?? "steps"} in ${took}`;
+    if (this.#sink) return this.#sink.line(line, true);
     this.#write(this.#terminal ? `\r\x1b[2K${line}\n` : `${line}\n`);
   }
 }
