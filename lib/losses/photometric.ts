@@ -159,7 +159,7 @@ export function photometricLoss(
   target: Tensor4D,
   ssimWeight: number = SSIM_WEIGHT,
 ): Scalar {
-  if (prefersHost()) return photometric([estimate, target], { ssimWeight })[0] as Scalar;
+  if (prefersHost()) return tf.tidy(() => photometric([estimate, target], { ssimWeight })[0] as Scalar);
   return tf.tidy(() => photometricPortable(estimate, target, ssimWeight));
 }
 

@@ -94,6 +94,6 @@ const smoothness = defineKernel<Record<never, never>>({
  * @returns Scalar ≥ 0, fraction of width per px.
  */
 export function smoothnessLoss(disparity: Tensor4D, weights: EdgeWeights): Scalar {
-  if (prefersHost()) return smoothness([disparity, weights.x, weights.y], {})[0] as Scalar;
+  if (prefersHost()) return tf.tidy(() => smoothness([disparity, weights.x, weights.y], {})[0] as Scalar);
   return tf.tidy(() => smoothnessPortable(disparity, weights));
 }

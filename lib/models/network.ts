@@ -57,7 +57,10 @@ export function createNetwork(options: NetworkOptions): Network {
   const variables = new Map<string, Variable>();
   for (const { name, kernel, inputs, outputs } of plan.convolutions) {
     const head = name.startsWith("head/");
-    const deviation = Math.sqrt(2 / (kernel * kernel * inputs)) * (head ? headScale : 1);
+    // The two branches that a bottleneck adds share the variance that one convolution would have.
+    const summed = name.endsWith("/conv3") || name.endsWith("/project");
+    const scale = head ? headScale : summed ? Math.SQRT1_2 : 1;
+    const deviation = scale * Math.sqrt(2 / (kernel * kernel * inputs));
     const shape = [kernel, kernel, inputs, outputs];
     const values = new Float32Array(kernel * kernel * inputs * outputs);
     for (let i = 0; i < values.length; i++) values[i] = random.normal(0, deviation);

@@ -1,0 +1,112 @@
+import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { forceImplementation } from "../../lib/backend/own_kernels.ts";
+import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
+import { mirror, warp } from "../../lib/geometry/warp.ts";
+import { checkGradients } from "../_finite_differences.ts";
+import { distance, uniform } from "../_tensors.ts";
+
+await selectBackend();
+
+const row = (values: number[]) => tf.tensor4d(values, [1, 1, values.length, 1]);
+const constant = (value: number, width: number) => tf.fill([1, 1, width, 1], value) as Tensor4D;
+
+Deno.test("left(x) is right(x - d W), right(x) is left(x + d W)", () => {
+  tf.tidy(() => {
+    const image = row([10, 20, 30, 40]);
+    assertEquals([...warp(image, constant(1 / 4, 4), "left").dataSync()], [10, 10, 20, 30]);
+    assertEquals([...warp(image, constant(1 / 4, 4), "right").dataSync()], [20, 30, 40, 40]);
+  });
+});
+
+Deno.test("a fraction of a pixel mixes two neighbours, zero disparity changes nothing", () => {
+  tf.tidy(() => {
+    const image = row([0, 8, 16, 4]);
+    assertEquals([...warp(image, constant(0.25 / 4, 4), "right").dataSync()], [2, 10, 13, 4]);
+    assertEquals([...warp(image, constant(0, 4), "left").dataSync()], [0, 8, 16, 4]);
+  });
+});
+
+Deno.test("beyond the image there is the edge pixel, or black", () => {
+  tf.tidy(() => {
+    const image = row([10, 20, 30, 40]);
+    assertEquals([...warp(image, constant(0.5, 4), "left", { border: "zero" }).dataSync()], [0, 0, 10, 20]);
+    assertEquals([...warp(image, constant(0.5, 4), "left", { border: "edge" }).dataSync()], [10, 10, 10, 20]);
+    const half = warp(image, constant(0.5 / 4, 4), "left", { border: "zero" });
+    assertEquals([...half.dataSync()], [5, 15, 25, 35]);
+  });
+});
+
+Deno.test("rows and images of a batch do not mix", () => {
+  tf.tidy(() => {
+    const image = uniform([2, 3, 5, 2], 1);
+    const disparity = uniform([2, 3, 5, 1], 2, 0, 0.6);
+    const whole = warp(image, disparity, "left").dataSync();
+    const parts = [0, 1].flatMap((b) =>
+      [0, 1, 2].flatMap((y) => {
+        const cut = (t: Tensor4D) => tf.slice4d(t, [b, y, 0, 0], [1, 1, 5, t.shape[3]]);
+        return [...warp(cut(image), cut(disparity), "left").dataSync()];
+      })
+    );
+    assertEquals([...whole], parts);
+  });
+});
+
+Deno.test("mirroring and swapping the views mirrors the synthesised view", () => {
+  tf.tidy(() => {
+    const image = uniform([2, 4, 7, 3], 3);
+    const disparity = uniform([2, 4, 7, 1], 4, 0, 0.3);
+    const direct = mirror(warp(image, disparity, "left"));
+    const swapped = warp(mirror(image), mirror(disparity), "right");
+    assertLess(distance(direct.dataSync(), swapped.dataSync()), 1e-5);
+  });
+});
+
+for (const implementation of ["host", "portable"] as const) {
+  for (const border of ["edge", "zero"] as const) {
+    Deno.test(`gradients for image and disparity, border ${border}, ${implementation} implementation`, () => {
+      forceImplementation(implementation);
+      try {
+        tf.tidy(() => {
+          const image = uniform([2, 3, 8, 3], 5);
+          // Fractional shifts from 0.3 to 0.7 px around whole ones, some beyond the edge: away from the kinks.
+          const whole = tf.floor(uniform([2, 3, 8, 1], 6, 0, 5));
+          const disparity = tf.div(tf.add(whole, uniform([2, 3, 8, 1], 7, 0.3, 0.7)), 8) as Tensor4D;
+          for (const view of ["left", "right"] as const) {
+            checkGradients(
+              (i, d) => warp(i as Tensor4D, d as Tensor4D, view, { border }),
+              [image, disparity],
+              { step: 5e-3 },
+            );
+          }
+        });
+      } finally {
+        forceImplementation(undefined);
+      }
+    });
+  }
+}
+
+Deno.test("both implementations agree, far beyond the edges too", () => {
+  tf.tidy(() => {
+    const image = uniform([2, 5, 9, 3], 8);
+    const disparity = uniform([2, 5, 9, 1], 9, -0.2, 2);
+    for (const border of ["edge", "zero"] as const) {
+      const [host, portable] = (["host", "portable"] as const).map((which) => {
+        forceImplementation(which);
+        const run = (i: Tensor4D, d: Tensor4D) => tf.sum(tf.square(warp(i, d, "left", { border })));
+        const [gi, gd] = tf.grads(run as Parameters<typeof tf.grads>[0])([image, disparity]);
+        return [...warp(image, disparity, "left", { border }).dataSync(), ...gi.dataSync(), ...gd.dataSync()];
+      });
+      forceImplementation(undefined);
+      assertLess(distance(host, portable), 2e-4);
+    }
+  });
+});
+
+Deno.test("a disparity of another shape is refused, naming both", () => {
+  const error = assertThrows(
+    () => warp(uniform([1, 2, 4, 3], 1), uniform([1, 2, 3, 1], 1), "left"),
+    RangeError,
+  );
+  assert(error.message.includes("[1,2,4,3]") && error.message.includes("[1,2,3,1]"));
+});
