@@ -39,8 +39,8 @@ export interface DisparityPictureOptions {
 /** Depths that make good ticks, m. */
 const DEPTH_TICKS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 80];
 
-/** Metres on a disparity scale: focal · baseline / width, so that depth = this / disparity. */
-function metresTimesDisparity(camera: DepthCamera): number {
+/** Focal · baseline / width, so that depth = this / disparity. */
+export function metresTimesDisparity(camera: DepthCamera): number {
   return camera.focalPx * camera.baselineM / camera.imageSize.width;
 }
 

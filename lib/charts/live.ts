@@ -6,7 +6,7 @@
  * @module
  */
 import { type ProgressSink, setProgressSink } from "../base/progress.ts";
-import { type Displayable, JUPYTER_DISPLAY, jupyter, type JupyterApi, type MimeBundle } from "./display.ts";
+import { type Displayable, jupyter, JUPYTER_DISPLAY, type JupyterApi, type MimeBundle } from "./display.ts";
 
 /** What a {@linkcode LiveDisplay} can show; a function is called only when its result will be shown. */
 export type LiveContent = Displayable | string | (() => Displayable | string | Promise<Displayable | string>);

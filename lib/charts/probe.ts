@@ -1,0 +1,215 @@
+/**
+ * A picture that tells the depth under the pointer.
+ *
+ * @module
+ */
+import { hash32 } from "../base/random.ts";
+import type { RgbImage } from "../data/image.ts";
+import { disparityScale, type FloatMap, mapToRgb, percentile } from "./colormap.ts";
+import { type DepthCamera, disparityBar, fillSparse, metresTimesDisparity, resizeMap } from "./disparity.ts";
+import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle, pngDataUri } from "./display.ts";
+import { Canvas, type Color, resizeRgb } from "./draw.ts";
+import { textWidth } from "./font.ts";
+import { grid } from "./grid.ts";
+import { Picture } from "./picture.ts";
+
+/** What a {@linkcode DepthProbe} looks at. */
+export interface DepthProbeInput {
+  readonly image: RgbImage;
+  /** Fraction of the width, ≥ 0, of any size. */
+  readonly disparity: FloatMap;
+  readonly camera: DepthCamera;
+  /** Depth, m, 0 or NaN where there is none: shown beside the prediction. */
+  readonly truth?: FloatMap;
+  readonly title?: string;
+  /** Width of each of the two images, px. @default the image's, at most 440 */
+  readonly width?: number;
+}
+
+/** Values of a map kept in an image's red and green are whole numbers below this. */
+const LEVELS = 4096;
+
+/**
+ * Photograph and disparity side by side: where the pointer is, both show a cross-hair and its depth in metres. Where
+ * scripts do not run, a few points are marked instead.
+ */
+export class DepthProbe implements Displayable {
+  readonly #input: Required<Pick<DepthProbeInput, "image" | "disparity" | "camera" | "title">>;
+  readonly #truth: FloatMap | undefined;
+  readonly #max: number;
+
+  constructor(input: DepthProbeInput) {
+    const width = Math.min(input.width ?? 440, input.width ?? input.image.width);
+    const height = Math.max(1, Math.round(width * input.image.height / input.image.width));
+    const size = { width, height };
+    this.#input = {
+      image: resizeRgb(input.image, width, height),
+      disparity: resizeMap(input.disparity, size),
+      camera: input.camera,
+      title: input.title ?? "Depth under the pointer",
+    };
+    if (input.truth) {
+      const data = input.truth.data.map((depth) => depth > 0 && Number.isFinite(depth) ? depth : NaN);
+      this.#truth = fillSparse({ ...input.truth, data }, size);
+    }
+    this.#max = percentile([this.#input.disparity], 0.98);
+  }
+
+  /** Depth of a pixel of the shown image, m. @param x px. @param y px. */
+  depthAt(x: number, y: number): number {
+    const { disparity, camera } = this.#input;
+    return metresTimesDisparity(camera) / disparity.data[Math.floor(y) * disparity.width + Math.floor(x)];
+  }
+
+  /** The still form: both images with a few points marked, and a colour bar. */
+  picture(): Picture {
+    const { image, disparity, camera, title } = this.#input;
+    const { width, height } = image;
+    const scale = disparityScale(this.#max);
+    const marked = [image, mapToRgb(disparity, scale)].map((layer) => {
+      const canvas = new Canvas(width, height);
+      canvas.blit(layer, 0, 0);
+      for (const [fx, fy] of MARKED) this.#mark(canvas, Math.floor(fx * width), Math.floor(fy * height));
+      return canvas.image;
+    });
+    return grid([{ cells: marked.map((layer) => ({ image: layer })) }], {
+      title,
+      headings: ["image", "predicted disparity"],
+      bars: [{ ...disparityBar(scale, camera.imageSize.width, camera), column: 1 }],
+    });
+  }
+
+  #mark(canvas: Canvas, x: number, y: number): void {
+    const depth = this.depthAt(x, y);
+    const label = formatDepth(depth);
+    const size = 11, wide = Math.ceil(textWidth(label, size, "bold")) + 8;
+    const left = Math.min(canvas.width - wide, x + 7);
+    const top = Math.max(0, y - 8);
+    canvas.rect(left, top, wide, 16, [20, 22, 28]);
+    canvas.textMiddle(label, left + 4, top + 8, { size, weight: "bold", color: WHITE });
+    canvas.line([x - 5, y + 0.5, x + 5, y + 0.5], 3, [20, 22, 28]);
+    canvas.line([x + 0.5, y - 5, x + 0.5, y + 5], 3, [20, 22, 28]);
+    canvas.line([x - 4.5, y + 0.5, x + 4.5, y + 0.5], 1.2, WHITE);
+    canvas.line([x + 0.5, y - 4.5, x + 0.5, y + 4.5], 1.2, WHITE);
+  }
+
+  /** The interactive form: HTML with its data and script inside; loads nothing. */
+  async html(): Promise<string> {
+    const { image, disparity, camera, title } = this.#input;
+    const { width, height } = image;
+    const top = disparity.data.reduce((a, b) => Math.max(a, b), 1e-9);
+    const truth = this.#truth;
+    const farthest = truth ? truth.data.reduce((a, b) => b > a ? b : a, 1) : 1;
+    const scale = disparityScale(this.#max);
+    const [photo, coloured, codes] = await Promise.all([
+      new Picture(image, title).png({ palette: true }),
+      new Picture(mapToRgb(disparity, scale), title).png({ palette: true }),
+      new Picture(packValues(disparity, top, truth, farthest), title).png(),
+    ]);
+    const id = `probe-${hash32(photo.toBase64() + codes.toBase64()).toString(16)}`;
+    const data = {
+      values: pngDataUri(codes),
+      top: top / (LEVELS - 1),
+      farthest: truth ? farthest / 255 : 0,
+      metres: metresTimesDisparity(camera),
+      px: camera.imageSize.width,
+      width,
+      height,
+    };
+    const view = (png: Uint8Array, alt: string) =>
+      `<div class="view" style="position:relative;flex:1 1 ${
+        Math.min(width, 320)
+      }px;max-width:${width}px;line-height:0;cursor:crosshair">` +
+      `<img src="${
+        pngDataUri(png)
+      }" alt="${alt}" draggable="false" style="width:100%;height:auto;border-radius:3px">` +
+      `<div class="mark" style="display:none;position:absolute;width:13px;height:13px;margin:-7px 0 0 -7px;` +
+      `border:2px solid #fff;border-radius:50%;box-shadow:0 0 0 1px #000,inset 0 0 0 1px #000;pointer-events:none"></div></div>`;
+    return `<div id="${id}" style="max-width:${
+      2 * width + 12
+    }px;font:14px/1.5 system-ui,-apple-system,Segoe UI,Roboto,Arial,sans-serif">
+<div style="font-weight:600;margin:0 0 .4em">${escapeHtml(title)}</div>
+<div style="display:flex;flex-wrap:wrap;gap:8px">${view(photo, "image")}${
+      view(coloured, "predicted disparity, near is bright")
+    }</div>
+<div class="say" style="margin:.4em 0 0;font-variant-numeric:tabular-nums;min-height:1.5em;opacity:.85">Point at either image to read its depth.</div>
+<script>(${SCRIPT})(${JSON.stringify(id)},${JSON.stringify(data)})</script>
+</div>`;
+  }
+
+  /** The interactive form, the still one for viewers without scripts, and plain text. */
+  async [JUPYTER_DISPLAY](): Promise<MimeBundle> {
+    return {
+      "text/html": await this.html(),
+      "image/png": (await this.picture().png({ palette: true })).toBase64(),
+      "text/plain": `${this.#input.title} (interactive)`,
+    };
+  }
+}
+
+/** Points of the still form, fractions of width and height: road ahead, both sides, the middle. */
+const MARKED = [[0.5, 0.9], [0.5, 0.66], [0.14, 0.6], [0.84, 0.6], [0.3, 0.45], [0.68, 0.42]] as const;
+const WHITE: Color = [255, 255, 255];
+
+/** "12.3 m"; farther than any sensor of a car sees: "> 250 m". */
+function formatDepth(depth: number): string {
+  if (!(depth <= 250)) return "> 250 m";
+  return `${depth < 100 ? depth.toFixed(1) : depth.toFixed(0)} m`;
+}
+
+/** Red and green: disparity in 12 bits; blue: true depth in 8 bits, 0 where there is none. */
+function packValues(
+  disparity: FloatMap,
+  top: number,
+  truth: FloatMap | undefined,
+  farthest: number,
+): RgbImage {
+  const data = new Uint8Array(disparity.data.length * 3);
+  for (let i = 0; i < disparity.data.length; i++) {
+    const level = Math.min(LEVELS - 1, Math.max(0, Math.round(disparity.data[i] / top * (LEVELS - 1)))) || 0;
+    data[i * 3] = level >> 8;
+    data[i * 3 + 1] = level & 255;
+    const known = truth?.data[i] ?? NaN;
+    // A square root keeps near depths finer than far ones.
+    data[i * 3 + 2] = known > 0 ? Math.max(1, Math.round(Math.sqrt(known / farthest) * 255)) : 0;
+  }
+  return { width: disparity.width, height: disparity.height, data };
+}
+
+/** Runs in the browser: written as text, so that nothing of it runs or is type-checked here. */
+const SCRIPT = `function (id, data) {
+  document.querySelectorAll("#" + id + ":not([data-live])").forEach(function (root) {
+    root.setAttribute("data-live", "");
+    var say = root.querySelector(".say"), views = root.querySelectorAll(".view"), values;
+    var picture = new Image();
+    picture.onload = function () {
+      var canvas = document.createElement("canvas");
+      canvas.width = data.width; canvas.height = data.height;
+      var context = canvas.getContext("2d", { willReadFrequently: true });
+      context.drawImage(picture, 0, 0);
+      values = context.getImageData(0, 0, data.width, data.height).data;
+    };
+    picture.src = data.values;
+    function move(event) {
+      var box = event.currentTarget.getBoundingClientRect();
+      var fx = (event.clientX - box.left) / box.width, fy = (event.clientY - box.top) / box.height;
+      if (!values || fx < 0 || fy < 0 || fx >= 1 || fy >= 1) return;
+      var x = Math.floor(fx * data.width), y = Math.floor(fy * data.height), at = (y * data.width + x) * 4;
+      var disparity = (values[at] * 256 + values[at + 1]) * data.top;
+      var depth = disparity > 0 ? data.metres / disparity : Infinity;
+      var text = "x " + x + ", y " + y + ": " + (depth <= 250 ? depth.toFixed(depth < 100 ? 1 : 0) + " m" : "> 250 m") +
+        " (disparity " + (disparity * data.px).toFixed(1) + " px)";
+      if (values[at + 2]) {
+        var truth = data.farthest * values[at + 2] * values[at + 2] / 255;
+        text += ", truth " + truth.toFixed(truth < 100 ? 1 : 0) + " m, error " +
+          (100 * Math.abs(depth - truth) / truth).toFixed(0) + " %";
+      }
+      say.textContent = text;
+      views.forEach(function (view) {
+        var mark = view.querySelector(".mark");
+        mark.style.display = "block"; mark.style.left = fx * 100 + "%"; mark.style.top = fy * 100 + "%";
+      });
+    }
+    views.forEach(function (view) { view.addEventListener("pointermove", move); view.addEventListener("pointerdown", move); });
+  });
+}`;
