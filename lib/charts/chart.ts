@@ -102,6 +102,7 @@ export class Chart implements Displayable {
   /** What the chart shows, in words: its plain-text form. */
   readonly title: string;
 
+  /** Adds the theme to a specification without `$schema` and `config`; `title` says in words what it shows. */
   constructor(spec: VegaLiteSpec, title: string) {
     this.title = title;
     this.spec = { $schema: "https://vega.github.io/schema/vega-lite/v5.json", ...spec, config: THEME };

@@ -25,10 +25,11 @@ export interface Viewpoint {
 
 /** Options of {@linkcode pointCloud}. */
 export interface PointCloudOptions {
+  /** What the cloud shows. @default "Point cloud" */
   readonly title?: string;
   /** Points farther away are left out, m. @default 60 */
   readonly maxDepth?: number;
-  /** At most about so many points; the map is thinned out evenly. @default 24,000 */
+  /** At most about so many points; the map is thinned out evenly. @default 16,000 */
   readonly points?: number;
   /** Points whose depth differs from a neighbour's by more than this fraction hang in the air between things and are left out. @default 0.12 */
   readonly edge?: number;
@@ -46,6 +47,8 @@ export class PointCloud implements Displayable {
   readonly spacing: number;
 
   /**
+   * Makes a cloud of points that are known already; {@linkcode pointCloud} makes one of a disparity map.
+   *
    * @param positions [count, 3], m. @param colors [count, 3], 0–255.
    * @throws {RangeError} When there are not as many colours as positions.
    */
@@ -154,8 +157,8 @@ export class PointCloud implements Displayable {
 
   /** A view to turn with the pointer: HTML with its data and script inside; loads nothing. */
   async html(): Promise<string> {
-    const still = this.picture();
-    const { width, height } = still;
+    const still = this.picture({}, STILL);
+    const [width, height] = [880, 420];
     const centre = this.#middle();
     // Centimetres fit 16 bits up to 327 m.
     const coordinates = Int16Array.from(
@@ -189,12 +192,14 @@ export class PointCloud implements Displayable {
   async [JUPYTER_DISPLAY](): Promise<MimeBundle> {
     return {
       "text/html": await this.html(),
-      "image/png": (await this.picture().png({ palette: true })).toBase64(),
+      "image/png": (await this.picture({}, STILL).png({ palette: true })).toBase64(),
       "text/plain": `${this.title} (${this.count} points)`,
     };
   }
 }
 
+/** Size of the still picture in a notebook, px: small, because it stands there twice. */
+const STILL = { width: 660, height: 315 } as const;
 /** Side of the largest point, px. */
 const MOST_REACH = 9;
 const GROUND: Color = [19, 21, 27];
@@ -218,7 +223,7 @@ export function pointCloud(
   camera: StereoCamera,
   options: PointCloudOptions = {},
 ): PointCloud {
-  const { title, maxDepth = 60, points = 24_000, edge = 0.12 } = options;
+  const { title, maxDepth = 60, points = 16_000, edge = 0.12 } = options;
   const thin = Math.min(1, Math.sqrt(points / (image.width * image.height)));
   const size = {
     width: Math.max(2, Math.round(image.width * thin)),

@@ -18,7 +18,7 @@ export interface FloatMap extends ImageSize {
  * away from the original. magma and viridis: Smith and van der Walt for matplotlib (CC0); turbo: Mikhailov, 2019.
  * "error" runs from blue (small) over pale yellow to red (large), after ColorBrewer's RdYlBu.
  */
-const CONTROL_POINTS = {
+const CONTROL_POINTS: Readonly<Record<ColormapName, string>> = {
   magma:
     "000004 030311 0a0822 130d33 1d1146 28115a 36106a 430f76 50127c 5d177f 691c81 762181 822681 8f2a81 " +
     "9c2e7f a9327d b63779 c33b75 cf4170 db486a e65163 ee5c5e f5695c f9785d fb8761 fd9668 fea571 feb47b fec387 " +
@@ -33,10 +33,10 @@ const CONTROL_POINTS = {
     "c02302 ac1701 950d01 7a0403",
   error: "313695 4575b4 74add1 abd9e9 e0f3f8 ffffbf fee090 fdae61 f46d43 d73027 a50026",
   grey: "000000 ffffff",
-} as const;
+};
 
 /** A colour scale's name. */
-export type ColormapName = keyof typeof CONTROL_POINTS;
+export type ColormapName = "magma" | "viridis" | "turbo" | "error" | "grey";
 
 /** The names of all colour scales. */
 export const COLORMAPS: readonly ColormapName[] = Object.keys(CONTROL_POINTS) as ColormapName[];
@@ -79,6 +79,7 @@ export interface ColorScale {
   readonly min: number;
   /** Value at the scale's high end. */
   readonly max: number;
+  /** Its colours. */
   readonly map: ColormapName;
   /** Even steps of the logarithm instead of the value; needs min > 0. @default false */
   readonly log?: boolean;

@@ -15,7 +15,7 @@ export type CurveRecord = Readonly<Record<string, unknown>>;
 
 /** Options of {@linkcode lossCurves}. */
 export interface LossCurvesOptions {
-  /** @default "Loss" */
+  /** Above the chart. @default "Loss" */
   readonly title?: string;
   /** Names of the terms that are drawn. @default all of the records' `terms` */
   readonly terms?: readonly string[];
@@ -237,6 +237,7 @@ function legendColumns(names: readonly string[], width: number): number {
 
 /** Values whose distribution is drawn. */
 export interface HistogramSeries {
+  /** In the legend. */
   readonly name: string;
   /** NaN and infinities are left out. */
   readonly values: ArrayLike<number> | FloatMap;
@@ -244,10 +245,11 @@ export interface HistogramSeries {
 
 /** Options of {@linkcode histogram}. */
 export interface HistogramOptions {
+  /** Above the chart. @default "Distribution" */
   readonly title?: string;
   /** What is counted, with its unit: the axis' title. */
   readonly label?: string;
-  /** @default 40 */
+  /** How many bins the range is cut into. @default 40 */
   readonly bins?: number;
   /** Ends of the axis. @default the 0.5th and 99.5th percentile of all values */
   readonly range?: readonly [low: number, high: number];
@@ -326,6 +328,7 @@ export function histogram(series: readonly HistogramSeries[], options: Histogram
 
 /** A bar of an {@linkcode ablationBars} chart. */
 export interface AblationBar {
+  /** Left of the bar. */
   readonly name: string;
   /** Mean over seeds; absent or NaN: not measured. */
   readonly value?: number | null;
@@ -349,10 +352,11 @@ const LEGEND: Readonly<Record<string, readonly [string, string, string]>> = {
 
 /** Options of {@linkcode ablationBars}. */
 export interface AblationOptions {
+  /** Above the chart. @default "Ablation" */
   readonly title?: string;
   /** Where the measured and the published numbers come from, under the title. */
   readonly subtitle?: string;
-  /** @default "abs rel (lower is better)" */
+  /** Title of the axis. @default "abs rel (lower is better)" */
   readonly label?: string;
   /** Name of the published marks. @default "published (other data: not comparable)" */
   readonly publishedLabel?: string;
@@ -376,7 +380,7 @@ export function ablationBars(bars: readonly AblationBar[], options: AblationOpti
     high: known(bar.deviation) ? round(bar.value! + bar.deviation!) : undefined,
     kind: bar.baseline ? BASELINE : MEASURED,
     color: bar.baseline ? BASELINE_COLOR : PALETTE[0],
-    text: bar.value!.toFixed(3) + (known(bar.deviation) ? ` ± ${bar.deviation!.toFixed(3)}` : ""),
+    text: bar.value!.toFixed(4) + (known(bar.deviation) ? ` ± ${bar.deviation!.toFixed(4)}` : ""),
   }));
   const unmeasured = bars.filter((bar) => !known(bar.value)).map((bar) => ({
     name: bar.name,

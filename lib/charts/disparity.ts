@@ -25,12 +25,13 @@ export type DepthCamera = Pick<StereoCamera, "focalPx" | "baselineM" | "imageSiz
 
 /** Options of {@linkcode disparityPicture}. */
 export interface DisparityPictureOptions {
+  /** Above the picture. */
   readonly title?: string;
   /** Gives the colour bar ticks in metres; without it there are px alone. */
   readonly camera?: DepthCamera;
   /** Disparity of the brightest colour, fraction of width. @default the map's 98th percentile */
   readonly max?: number;
-  /** @default "magma" */
+  /** Colours. @default "magma" */
   readonly map?: ColormapName;
   /** Width of the picture, px. @default the map's, at most 960 */
   readonly width?: number;
@@ -109,6 +110,7 @@ export function errorPicture(
 export interface PanelSample {
   /** E.g. the frame's name; bold under its row. */
   readonly name?: string;
+  /** The photograph that the network saw. */
   readonly input: RgbImage;
   /** Prediction: fraction of the width, ≥ 0, of any size. */
   readonly disparity: FloatMap;
@@ -129,7 +131,9 @@ export interface PanelSample {
 
 /** Options of {@linkcode panel}. */
 export interface PanelOptions {
+  /** Above the panel. */
   readonly title?: string;
+  /** A paragraph below it. */
   readonly footnote?: string;
   /** Width of the whole, px. @default 960 */
   readonly width?: number;

@@ -11,12 +11,15 @@ export type MimeBundle = Readonly<Record<string, string | Readonly<Record<string
 
 /** Anything that renders itself in a notebook. */
 export interface Displayable {
+  /** The output in all forms it has. */
   [JUPYTER_DISPLAY](): MimeBundle | Promise<MimeBundle>;
 }
 
 /** The part of `Deno.jupyter` that is used here. */
 export interface JupyterApi {
+  /** Shows a value, or changes the output that has the given id. */
   display(value: unknown, options?: { raw?: boolean; display_id?: string; update?: boolean }): Promise<void>;
+  /** Sends a message of the Jupyter protocol to all that watch the kernel. */
   broadcast(
     type: string,
     content: Record<string, unknown>,

@@ -29,9 +29,9 @@ export const INK = {
 export interface TextStyle {
   /** Font size, px. @default 13 */
   readonly size?: number;
-  /** @default INK.strong */
+  /** Of the strokes. @default INK.strong */
   readonly color?: Color;
-  /** @default "regular" */
+  /** How thick the strokes are. @default "regular" */
   readonly weight?: FontWeight;
   /** Which point of the text x names. @default "start" */
   readonly anchor?: "start" | "middle" | "end";
@@ -39,11 +39,14 @@ export interface TextStyle {
 
 /** Pixels to draw on; `image` is what came of it. */
 export class Canvas {
+  /** Whole px. */
   readonly width: number;
+  /** Whole px. */
   readonly height: number;
+  /** [height, width, 3], 0–255. */
   readonly data: Uint8Array;
 
-  /** @param width px. @param height px. @param background Fills the whole. */
+  /** Opens a canvas of the given size in px, filled with the background. */
   constructor(width: number, height: number, background: Color = INK.paper) {
     this.width = Math.max(1, Math.round(width));
     this.height = Math.max(1, Math.round(height));

@@ -10,10 +10,10 @@ const EM = 20;
 /** Space left and right of a letter, units. */
 const BEARING = 1.7;
 /** Pen width, units. */
-const PEN = { regular: 1.75, bold: 2.65 } as const;
+const PEN: Readonly<Record<FontWeight, number>> = { regular: 1.75, bold: 2.65 };
 
 /** How heavy the strokes are. */
-export type FontWeight = keyof typeof PEN;
+export type FontWeight = "regular" | "bold";
 
 /** Height of capitals as a fraction of the font size. */
 export const CAP_HEIGHT = 14 / EM;

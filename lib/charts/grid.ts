@@ -11,6 +11,7 @@ import { Picture } from "./picture.ts";
 
 /** An image of a grid. */
 export interface GridCell {
+  /** Resized to its column's width. */
   readonly image: RgbImage;
   /** A line or more below the image. */
   readonly caption?: string;
@@ -20,11 +21,13 @@ export interface GridCell {
 export interface BarTick {
   /** In the scale's units. */
   readonly value: number;
+  /** What stands at the tick, with its unit. */
   readonly label: string;
 }
 
 /** A colour bar under one or more columns of a grid. */
 export interface ColorBar {
+  /** The colours and what they stand for. */
   readonly scale: ColorScale;
   /** What the colours mean, before the bar's ticks. */
   readonly label: string;
@@ -40,6 +43,7 @@ export interface ColorBar {
 
 /** A row of a grid. */
 export interface GridRow {
+  /** From left to right; `undefined` leaves a place empty. */
   readonly cells: readonly (GridCell | undefined)[];
   /** Bold, below the row on the left. */
   readonly name?: string;
@@ -49,9 +53,11 @@ export interface GridRow {
 
 /** Options of {@linkcode grid}. */
 export interface GridOptions {
+  /** Above everything, bold. */
   readonly title?: string;
   /** One heading a column. */
   readonly headings?: readonly string[];
+  /** Below the last row. */
   readonly bars?: readonly ColorBar[];
   /** A paragraph at the foot. */
   readonly footnote?: string;

@@ -41,6 +41,7 @@ export class LiveDisplay {
   #begun = false;
   #last = -Infinity;
 
+  /** Shows nothing yet. */
   constructor(options: LiveDisplayOptions = {}) {
     this.#every = (options.every ?? 1) * 1000;
     this.#kernel = options.kernel ?? jupyter();

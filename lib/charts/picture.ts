@@ -23,10 +23,12 @@ export interface PictureEncoding {
  * ```
  */
 export class Picture implements Displayable {
+  /** The pixels. */
   readonly image: RgbImage;
   /** What the picture shows, in words: its plain-text form and the alternative text of its HTML. */
   readonly title: string;
 
+  /** Names an image. */
   constructor(image: RgbImage, title: string) {
     this.image = image;
     this.title = title;

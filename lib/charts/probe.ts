@@ -15,12 +15,15 @@ import { Picture } from "./picture.ts";
 
 /** What a {@linkcode DepthProbe} looks at. */
 export interface DepthProbeInput {
+  /** The photograph, of any size. */
   readonly image: RgbImage;
   /** Fraction of the width, ≥ 0, of any size. */
   readonly disparity: FloatMap;
+  /** Turns disparity into metres. */
   readonly camera: DepthCamera;
   /** Depth, m, 0 or NaN where there is none: shown beside the prediction. */
   readonly truth?: FloatMap;
+  /** Above the images. @default "Depth under the pointer" */
   readonly title?: string;
   /** Width of each of the two images, px. @default the image's, at most 440 */
   readonly width?: number;
@@ -38,6 +41,7 @@ export class DepthProbe implements Displayable {
   readonly #truth: FloatMap | undefined;
   readonly #max: number;
 
+  /** Resizes what it is given to the size shown. */
   constructor(input: DepthProbeInput) {
     const width = Math.min(input.width ?? 440, input.width ?? input.image.width);
     const height = Math.max(1, Math.round(width * input.image.height / input.image.width));

@@ -11,11 +11,13 @@ import { Table } from "./table.ts";
 
 /** Facts as name and value, e.g. the run's options. */
 export interface Facts {
+  /** Value by name; null or undefined: unknown, shown as —. */
   readonly facts: Readonly<Record<string, string | number | boolean | null | undefined>>;
 }
 
 /** A block of code or a command line. */
 export interface CodeBlock {
+  /** Shown as it is. */
   readonly code: string;
 }
 
@@ -30,7 +32,9 @@ export type ReportBlock = string | Table | Picture | Chart | Facts | CodeBlock |
 
 /** A headed part of a report. */
 export interface ReportSection {
+  /** Above the blocks. */
   readonly heading: string;
+  /** From top to bottom. */
   readonly blocks: readonly ReportBlock[];
   /** Closed until it is clicked: for what only some want to see. @default false */
   readonly folded?: boolean;
@@ -38,11 +42,13 @@ export interface ReportSection {
 
 /** What a report says. */
 export interface Report {
+  /** The page's heading. */
   readonly title: string;
   /** The result in a sentence or two, in large type. */
   readonly summary?: string;
   /** Above the title, small: date, run, commit. */
   readonly kicker?: string;
+  /** From top to bottom. */
   readonly sections: readonly ReportSection[];
   /** Below everything, small: how it was made. */
   readonly footer?: string;

@@ -21,7 +21,9 @@ export interface TableCell {
   readonly value?: number | string | null;
   /** Standard deviation, in the value's unit; shown as "± …". */
   readonly deviation?: number | null;
-  /** @default the row's */
+  /** Digits after the point, e.g. as many as were published. @default the column's */
+  readonly digits?: number;
+  /** Where the number comes from. @default the row's */
   readonly standing?: Standing;
   /** Of a published number. @default the row's */
   readonly confidence?: Confidence;
@@ -46,7 +48,9 @@ export interface TableColumn {
 
 /** A row. */
 export interface TableRow {
+  /** In the first column. */
   readonly name: string;
+  /** By the columns' keys; an absent one was not measured. */
   readonly cells: Readonly<Record<string, CellValue>>;
   /** Where the row's numbers come from. @default "measured" */
   readonly standing?: Standing;
@@ -60,10 +64,13 @@ export interface TableRow {
 
 /** What a {@linkcode Table} shows. */
 export interface TableContent {
+  /** Above the table. */
   readonly title?: string;
   /** Heading of the column of names. @default "" */
   readonly corner?: string;
+  /** From left to right, after the names. */
   readonly columns: readonly TableColumn[];
+  /** From top to bottom. */
   readonly rows: readonly TableRow[];
   /** Paragraphs under the table. */
   readonly notes?: readonly string[];
@@ -147,9 +154,11 @@ const MARK_MEANINGS: Readonly<Record<Confidence, string>> = {
  * ```
  */
 export class Table implements Displayable {
+  /** What the table was made of. */
   readonly content: TableContent;
   readonly #shown: readonly (readonly Shown[])[];
 
+  /** Looks for the best values at once. */
   constructor(content: TableContent) {
     this.content = content;
     const best = content.columns.map((column) => bestOf(column, content.rows));
@@ -157,9 +166,10 @@ export class Table implements Displayable {
       content.columns.map((column, c) => {
         const cell = cellOf(row.cells[column.key]);
         const numeric = typeof cell.value === "number" || cell.value === null || cell.value === undefined;
-        let text = typeof cell.value === "string" ? cell.value : formatNumber(cell.value, column.digits);
+        const digits = cell.digits ?? column.digits;
+        let text = typeof cell.value === "string" ? cell.value : formatNumber(cell.value, digits);
         if (text !== UNMEASURED && typeof cell.deviation === "number" && Number.isFinite(cell.deviation)) {
-          text += ` ± ${formatNumber(cell.deviation, column.digits)}`;
+          text += ` ± ${formatNumber(cell.deviation, digits)}`;
         }
         return {
           text,
