@@ -1,0 +1,104 @@
+import { assert, assertEquals, assertExists } from "@std/assert";
+import { join } from "@std/path";
+import { ablationReport, ablationTable, gainTable, writeAblation } from "../../lib/evaluation/ablation.ts";
+import { publishedTables } from "../../lib/evaluation/published.ts";
+import { ABLATION_ROWS, aggregateResults } from "../../lib/evaluation/results.ts";
+import { withFolder } from "../data/_kitti_root.ts";
+import { ablation, result } from "./_results.ts";
+
+const published = publishedTables();
+
+/** Cells of the Markdown lines that begin with a name. */
+function lines(markdown: string, name: string): string[][] {
+  return markdown.split("\n").filter((line) => line.startsWith(`| ${name} |`)).map((line) =>
+    line.split("|").slice(1, -1).map((cell) => cell.trim())
+  );
+}
+
+Deno.test("the ablation table shows every row with and without flip averaging, — where not measured", () => {
+  const [street] = aggregateResults(ablation({}, ["P", "T feat"]));
+  const table = ablationTable(street, 80, published);
+  const text = table.markdown();
+  for (const { name } of ABLATION_ROWS) assertEquals(lines(text, name).length, 2, name);
+  for (const cells of lines(text, "P")) assertEquals(new Set(cells.slice(1)), new Set(["—"]));
+  const [hc, flipped] = lines(text, "HC");
+  assert(/^0\.15\d\d ± 0\.00\d\d$/.test(hc[1]), hc[1]);
+  assertEquals([hc[8], hc[9], flipped[9], hc[10], hc[12]], ["0.77", "0.60", "1.20", "5.2", "3"]);
+  // A single seed has no spread.
+  assertEquals(lines(text, "train-set mean")[0][1], "0.3400");
+  // T has the lowest abs rel of each group.
+  for (const t of lines(text, "T")) assert(t[1].startsWith("**"), t[1]);
+  const [s] = lines(ablationTable(street, 50).markdown(), "S");
+  assert(Number.parseFloat(s[1].replaceAll("*", "")) < 0.132, s[1]);
+});
+
+Deno.test("published numbers stand beside results of their own protocol alone, in a style of their own", () => {
+  const paperLike = { dataset: "kitti", split: "eigen" };
+  const [kitti] = aggregateResults(ablation(paperLike));
+  const joined = ablationTable(kitti, 80, published).markdown();
+  assertEquals(lines(joined, "*HC*").length, 1);
+  assertEquals(lines(joined, "*T*")[0].slice(1, 5), ["*0.0983* ‡", "*0.8306* ?", "*4.656* †", "*0.202* ?"]);
+  assert(!ablationTable(kitti, 50, published).markdown().includes("*HC*"));
+  for (
+    const other of [{}, { ...paperLike, truth: "dense" as const }, { ...paperLike, crop: "eigen" as const }]
+  ) {
+    const [means] = aggregateResults(ablation(other));
+    assert(!ablationTable(means, 80, published).markdown().includes("†"));
+  }
+});
+
+Deno.test("settings never share a table, and the published numbers have one of their own", () => {
+  const all = aggregateResults([...ablation(), ...ablation({ dataset: "kitti", split: "eigen" })]);
+  const { tables, charts, flat } = ablationReport(all, published);
+  const titles = tables.map(({ content }) => content.title ?? "");
+  assertEquals(titles.filter((title) => title.includes("Street")).length, 3);
+  assertEquals(titles.filter((title) => title.startsWith("KITTI")).length, 2);
+  assert(titles.at(-1)!.startsWith("Published, not measured here: KITTI"));
+  assertEquals(charts.length, 2);
+  const [head, ...rows] = flat.csv().trim().split("\n");
+  assert(head.startsWith("name,group,standing,confidence,dataset,split,part,truth,crop"));
+  // Per setting: 10 rows, 2 caps, with and without flip averaging; 6 + 12 published.
+  assertEquals(rows.length, 2 * 40 + 18);
+  assertEquals(rows.filter((row) => row.includes(",measured,")).length, 80);
+  assertEquals(rows.filter((row) => row.includes("published,recalled")).length, 3);
+});
+
+Deno.test("the gains hold each row against HC and against HC trained as long", () => {
+  const results = [
+    result({ row: "HC", absRel: 0.2 }),
+    result({ row: "HC-continued", absRel: 0.16 }),
+    result({ row: "S", absRel: 0.152 }),
+    result({ row: "train-set mean", seed: 0, absRel: 0.3 }),
+  ];
+  const table = gainTable(aggregateResults(results)[0], 80);
+  assertExists(table);
+  const text = table.markdown();
+  assertEquals(lines(text, "S"), [["S", "**24.0**", "1", "5.0", "1"]]);
+  assertEquals(lines(text, "HC-continued"), [["HC-continued", "20.0", "1", "—", "—"]]);
+  assertEquals(gainTable(aggregateResults(results.slice(1, 2))[0], 80), undefined);
+});
+
+Deno.test("the chart marks the paper's numbers, and says where they cannot be compared", async () => {
+  const all = aggregateResults([...ablation({}, ["P"]), ...ablation({ dataset: "kitti", split: "eigen" })]);
+  const [street, kitti] = ablationReport(all, published).charts;
+  const drawing = await street.chart.svg();
+  assert(drawing.includes("on KITTI (other data: not comparable)"));
+  assert(drawing.includes("± standard deviation"));
+  assert(drawing.includes("—"), "P is not measured");
+  assert(!(await kitti.chart.svg()).includes("not comparable"));
+});
+
+Deno.test("a report is written whole: Markdown with its origin, LaTeX, CSV, SVG and PNG", async () => {
+  await withFolder(async (folder) => {
+    const report = ablationReport(aggregateResults(ablation()), published);
+    const about = new Map([["results.json", { command: "deno task reproduce --seeds 3" }]]);
+    const paths = await writeAblation(folder, report, about);
+    const names = ["tables.md", "tables.tex", "tables.csv", "plot.svg", "plot.png"];
+    assertEquals(paths, names.map((name) => join(folder, name)));
+    const text = await Deno.readTextFile(paths[0]);
+    assert(text.includes("- command: deno task reproduce --seeds 3"), "origin");
+    assert(text.includes("- **P**: ours, not the paper's"), "what rows mean");
+    assertEquals((await Deno.readTextFile(paths[1])).match(/\\begin\{tabular\}/g)?.length, 4);
+    assertEquals([...(await Deno.readFile(paths[4])).subarray(1, 4)], [0x50, 0x4e, 0x47]);
+  });
+});
