@@ -4,7 +4,9 @@
  * @module
  */
 import { CyclopsError, messageOf, UsageError } from "../base/errors.ts";
+import { choice, integer } from "../base/options.ts";
 import { type Binding, createBinding } from "./binding.ts";
+import { ensureLibrary } from "./install.ts";
 import { correctKernels } from "./kernels.ts";
 import { findLibrary } from "./paths.ts";
 import { requirePackage, tf } from "./tf.ts";
@@ -14,6 +16,18 @@ export const BACKENDS = ["auto", "tensorflow", "webgpu", "cpu"] as const;
 
 /** A backend's name as a user gives it. */
 export type BackendName = typeof BACKENDS[number];
+
+/** The options by which tasks let a user choose; spread them into a task's own. */
+export const backendOptions = {
+  backend: choice(BACKENDS, {
+    help: "What computes; default CYCLOPS_BACKEND, else auto: the fastest found.",
+  }),
+  threads: integer({
+    min: 1,
+    max: 1024,
+    help: "Threads within one operation, tensorflow only; default one per core.",
+  }),
+} as const;
 
 /** Which backend to use and how. */
 export interface BackendOptions {
@@ -68,6 +82,31 @@ export async function selectBackend(options: BackendOptions = {}): Promise<Backe
   selected = start(wanted, options.threads);
   selected.catch(() => selected = undefined);
   return await selected;
+}
+
+/**
+ * Chooses and starts the backend, and fetches libtensorflow first where it is wanted and absent. What tasks call.
+ *
+ * @param warn Takes a line for the user when something slower than tensorflow computes. @default standard error
+ * @throws {UsageError} When the backend's name is unknown, or another one is already in use.
+ * @throws {CyclopsError} When the backend asked for cannot be started here.
+ */
+export async function prepareBackend(
+  options: BackendOptions = {},
+  warn: (line: string) => void = console.error,
+): Promise<BackendInfo> {
+  const wanted = options.backend ?? backendFromEnvironment();
+  if (!selected && (wanted === "auto" || wanted === "tensorflow")) {
+    try {
+      await ensureLibrary();
+    } catch (error) {
+      if (wanted === "tensorflow") throw error;
+      warn(messageOf(error));
+    }
+  }
+  const info = await selectBackend(options);
+  if (info.name !== "tensorflow") warn(`Computing with ${info.name}: ${info.reason}`);
+  return info;
 }
 
 function backendFromEnvironment(): BackendName {
