@@ -130,7 +130,9 @@ export class Chart implements Displayable {
     vega.resetSVGDefIds();
     try {
       const logger = vega.logger(vega.Error);
-      const compiled = compile(this.spec as unknown as Parameters<typeof compile>[0], { logger }).spec;
+      // A copy: Vega writes into the data it draws.
+      const copy = structuredClone(this.spec) as unknown as Parameters<typeof compile>[0];
+      const compiled = compile(copy, { logger }).spec;
       const view = new vega.View(vega.parse(compiled), { renderer: "none", logger });
       const svg = await view.toSVG();
       view.finalize();

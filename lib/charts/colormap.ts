@@ -167,22 +167,23 @@ export function relativeError(prediction: FloatMap, truth: FloatMap): FloatMap {
 export function percentile(maps: readonly FloatMap[], p: number): number {
   const values: number[] = [];
   for (const { data } of maps) {
-    // A few thousand values per map are enough and keep it fast.
+    const sparse = sparseValues(data);
+    // A few thousand values of a dense map are enough and keep it fast.
     const stride = Math.max(1, Math.floor(data.length / 20_000));
-    for (let i = 0; i < data.length; i += stride) if (Number.isFinite(data[i])) values.push(data[i]);
-    if (stride > 1) { for (const v of sparseValues(data)) values.push(v); }
+    if (sparse) { for (const value of sparse) values.push(value); }
+    else for (let i = 0; i < data.length; i += stride) if (Number.isFinite(data[i])) values.push(data[i]);
   }
   if (values.length === 0) return 1;
   values.sort((a, b) => a - b);
   return values[Math.min(values.length - 1, Math.floor(p * values.length))];
 }
 
-/** All finite values of a map that has few of them; nothing for a dense one. */
-function sparseValues(data: Float32Array): number[] {
+/** All finite values of a map that has few of them; `undefined` for a dense one. */
+function sparseValues(data: Float32Array): number[] | undefined {
   const found: number[] = [];
   for (let i = 0; i < data.length; i++) {
     if (Number.isFinite(data[i])) found.push(data[i]);
-    if (found.length > data.length / 10) return [];
+    if (found.length > data.length / 10) return undefined;
   }
   return found;
 }

@@ -1,0 +1,126 @@
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { colorAt, disparityScale, ERROR_SCALE, type FloatMap } from "../../lib/charts/colormap.ts";
+import {
+  disparityBar,
+  disparityPicture,
+  errorPicture,
+  fillSparse,
+  panel,
+  resizeMap,
+  truthDisparity,
+} from "../../lib/charts/disparity.ts";
+import { INK } from "../../lib/charts/draw.ts";
+import type { RgbImage } from "../../lib/data/image.ts";
+import { depthFromDisparity } from "../../lib/geometry/camera.ts";
+
+const camera = { focalPx: 200, baselineM: 0.5, imageSize: { width: 400, height: 100 } };
+
+function constant(width: number, height: number, value: number): FloatMap {
+  return { width, height, data: new Float32Array(width * height).fill(value) };
+}
+
+function grey(width: number, height: number, value: number): RgbImage {
+  return { width, height, data: new Uint8Array(width * height * 3).fill(value) };
+}
+
+function counts(image: RgbImage, color: readonly number[]): number {
+  let count = 0;
+  for (let i = 0; i < image.data.length; i += 3) {
+    if (color.every((value, c) => image.data[i + c] === value)) count++;
+  }
+  return count;
+}
+
+Deno.test("the disparity bar's metres and px agree with the camera", () => {
+  const bar = disparityBar(disparityScale(0.1), 400, camera);
+  assertEquals(bar.ticks.map((t) => t.label), ["0 px", "10 px", "20 px", "30 px", "40 px"]);
+  assertAlmostEquals(bar.ticks[2].value, 20 / 400, 1e-9);
+  const ten = bar.upperTicks!.find((t) => t.label === "10 m")!;
+  const full = { ...camera, centerPx: { x: 0, y: 0 } };
+  assertAlmostEquals(depthFromDisparity(ten.value, full), 10, 1e-9);
+  assertEquals(disparityBar(disparityScale(0.1), 400).upperTicks, undefined);
+});
+
+Deno.test("a disparity picture shows the map's colours and has room for its bar", () => {
+  const picture = disparityPicture(constant(416, 128, 0.05), { max: 0.1, camera, title: "Disparity" });
+  assertEquals(picture.title, "Disparity");
+  assert(counts(picture.image, colorAt("magma", 0.5)) >= 416 * 128);
+  assert(picture.height > 128 + 60);
+});
+
+Deno.test("an error picture is blue where prediction and truth agree, red where they do not, dark where none is", () => {
+  const truth = constant(400, 100, 10);
+  truth.data.fill(0, 0, 400 * 30);
+  const prediction = constant(400, 100, 10);
+  prediction.data.fill(40, 400 * 80);
+  const { image } = errorPicture(prediction, truth);
+  assert(counts(image, colorAt("error", 0)) > 400 * 48);
+  assert(counts(image, colorAt("error", 1)) > 400 * 18);
+  assert(counts(image, ERROR_SCALE.none!) > 400 * 28);
+});
+
+Deno.test("a panel of a perfect prediction has an error column of the lowest colour", () => {
+  const disparity = constant(104, 32, 0.025); // 200 · 0.5 / (0.025 · 400) = 10 m
+  const truth = constant(416, 128, 10);
+  const picture = panel([{
+    name: "frame",
+    input: grey(416, 128, 99),
+    disparity,
+    truth,
+    camera,
+    note: "abs rel 0",
+  }]);
+  const cell = Math.floor((960 - 24 - 24) / 4);
+  const area = cell * Math.round(cell * 128 / 416);
+  assert(counts(picture.image, [99, 99, 99]) >= area);
+  assert(counts(picture.image, colorAt("error", 0)) >= area);
+  // Prediction and truth have one colour: the same value on the same scale.
+  assert(counts(picture.image, colorAt("magma", 1)) >= 2 * area);
+});
+
+Deno.test("a panel's error ignores pixels outside the crop and depths beyond the cap", () => {
+  const input = grey(416, 128, 99), truth = constant(416, 128, 80);
+  const disparity = constant(416, 128, 0.001); // 250 m, clamped to the cap
+  const crop = { top: 0.5, bottom: 1, left: 0, right: 1 };
+  const { image } = panel([{ input, disparity, truth, camera, crop }]);
+  const none = counts(image, ERROR_SCALE.none!), blue = counts(image, colorAt("error", 0));
+  assert(Math.abs(none - blue) < 0.1 * blue, `${none} outside, ${blue} inside`);
+  const open = panel([{ input, disparity, truth, camera }], { cap: 250 }).image;
+  assertEquals(counts(open, ERROR_SCALE.none!), 0);
+  assert(counts(open, colorAt("error", 0)) < 100, "170 m too far is not right");
+});
+
+Deno.test("a panel without truth has two columns, one with truth needs a camera", () => {
+  const input = grey(416, 128, 99), disparity = constant(416, 128, 0.05);
+  const two = panel([{ input, disparity }]);
+  assert(counts(two.image, [99, 99, 99]) > 400 * 120);
+  assertThrows(
+    () => panel([{ name: "a", input, disparity, truth: constant(4, 4, 1) }]),
+    RangeError,
+    "the panel of a: it has truth but no camera",
+  );
+});
+
+Deno.test("sparse values are averaged when they meet and grow into the gaps", () => {
+  const map = constant(8, 8, NaN);
+  map.data[0] = 1;
+  map.data[1] = 3;
+  map.data[63] = 5;
+  const { data } = fillSparse(map, { width: 4, height: 4 });
+  assertEquals(data[0], 2);
+  assertEquals([data[1], data[4]], [2, 2]);
+  assert(Number.isNaN(data[5]) && Number.isNaN(data[2]));
+  assertEquals([data[15], data[14], data[11]], [5, 5, 5]);
+  const dense = fillSparse(constant(4, 4, 7), { width: 8, height: 6 });
+  assert(dense.data.every((value) => value === 7));
+});
+
+Deno.test("resized maps keep fractions of the width, truth in metres becomes disparity", () => {
+  assert(
+    resizeMap(constant(4, 4, 0.25), { width: 9, height: 3 }).data.every((v) => Math.abs(v - 0.25) < 1e-6),
+  );
+  const known = truthDisparity({ width: 3, height: 1, data: Float32Array.from([10, 0, NaN]) }, camera);
+  assertAlmostEquals(known.data[0], 0.025, 1e-7);
+  assert(Number.isNaN(known.data[1]) && Number.isNaN(known.data[2]));
+  assertEquals(INK.none.length, 3);
+});
