@@ -1,0 +1,195 @@
+/**
+ * TensorBoard's event files, written by TensorFlow's own summary operations: watch a run with
+ * `tensorboard --logdir runs`. Only the tensorflow backend has these operations; elsewhere nothing is written, and
+ * `metrics.jsonl` holds the same numbers.
+ *
+ * @module
+ */
+import {
+  attr,
+  type Attribute,
+  bytesToNative,
+  DTYPE,
+  executeNative,
+  type NativeInput,
+  NativeTensor,
+} from "../backend/native.ts";
+import { currentBinding } from "../backend/select.ts";
+import { tf } from "../backend/tf.ts";
+import { CyclopsError } from "../base/errors.ts";
+import type { RgbImage } from "../data/image.ts";
+
+/** Where a run's curves and pictures go. */
+export interface Summary extends Disposable {
+  /**
+   * Why nothing, or not everything, is on the disk: another backend, a full disk, a read-only folder; the first
+   * reason stays. `undefined` while all is well. Such failures never throw: a run goes on without its event file.
+   */
+  readonly problem: CyclopsError | undefined;
+  /** Adds a point to a curve. @param name E.g. "loss/photometric": TensorBoard groups by what stands before "/". */
+  scalar(name: string, value: number, step: number): void;
+  /**
+   * Adds a picture; TensorBoard shows it as `NAME/image`.
+   *
+   * @throws {RangeError} When the image's data do not fit its size.
+   */
+  image(name: string, image: RgbImage, step: number): void;
+  /** Brings what was added to the disk; by itself that happens every ten seconds. */
+  flush(): void;
+  /** Flushes and closes the file. Calls after that do nothing. */
+  close(): void;
+}
+
+/** How long, and how many at most, records wait in memory: TensorBoard reads while the run goes on. */
+const FLUSH_MS = 10_000, QUEUE = 1000;
+
+let opened = 0;
+
+/** A native scalar of a type that tfjs lacks. */
+function int64(value: number): NativeTensor {
+  const id = currentBinding()!.createTensor([], DTYPE.int64, BigInt64Array.of(BigInt(value)));
+  return new NativeTensor({ id, shape: [], dtype: DTYPE.int64 });
+}
+
+class EventFile implements Summary {
+  readonly #writer: NativeTensor;
+  readonly #folder: string;
+  #problem: CyclopsError | undefined;
+  #closed = false;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    // Writers of one name share one file: each gets a name of its own.
+    const name = `cyclops-summary-${opened++}`;
+    [this.#writer] = executeNative(
+      "SummaryWriter",
+      [attr.string("shared_name", name), attr.string("container", "")],
+      [],
+    );
+    this.#try(() => {
+      tf.tidy(() => {
+        const inputs = [
+          this.#writer,
+          tf.scalar(folder, "string"),
+          tf.scalar(QUEUE, "int32"),
+          tf.scalar(FLUSH_MS, "int32"),
+          tf.scalar("", "string"),
+        ];
+        executeNative("CreateSummaryFileWriter", [], inputs, 0);
+      });
+    });
+    if (this.#problem) this.#end();
+  }
+
+  get problem(): CyclopsError | undefined {
+    return this.#problem;
+  }
+
+  #try(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (!(error instanceof CyclopsError)) throw error;
+      this.#problem ??= new CyclopsError(
+        `Cannot write TensorBoard's event file in ${this.#folder}: ${error.message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Runs a write operation with the inputs all of them begin with: writer, step, then its own. */
+  #write(name: string, attributes: readonly Attribute[], step: number, inputs: () => NativeInput[]): void {
+    if (this.#closed) return;
+    const held: NativeTensor[] = [];
+    const own = (input: NativeInput) => {
+      if (input instanceof NativeTensor) held.push(input);
+      return input;
+    };
+    try {
+      this.#try(() =>
+        tf.tidy(() => {
+          const all = [own(int64(step)), ...inputs().map(own)];
+          executeNative(name, attributes, [this.#writer, ...all], 0);
+        })
+      );
+    } finally {
+      for (const tensor of held) tensor.dispose();
+    }
+  }
+
+  scalar(name: string, value: number, step: number): void {
+    this.#write(
+      "WriteScalarSummary",
+      [attr.type("T", "float32")],
+      step,
+      () => [tf.scalar(name, "string"), tf.scalar(value, "float32")],
+    );
+  }
+
+  image(name: string, { width, height, data }: RgbImage, step: number): void {
+    if (data.length !== width * height * 3) {
+      throw new RangeError(
+        `Cannot log the image ${name}: ${data.length} bytes for ${width}×${height} px, wanted ${
+          width * height * 3
+        }`,
+      );
+    }
+    this.#write("WriteImageSummary", [attr.type("T", "uint8"), attr.int("max_images", 1)], step, () => [
+      tf.scalar(name, "string"),
+      bytesToNative(data, [1, height, width, 3]),
+      // What stands for values that are not finite; bytes have none.
+      bytesToNative(Uint8Array.of(255, 0, 0), [3]),
+    ]);
+  }
+
+  flush(): void {
+    if (!this.#closed) this.#try(() => executeNative("FlushSummaryWriter", [], [this.#writer], 0));
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.flush();
+    this.#end();
+  }
+
+  #end(): void {
+    this.#closed = true;
+    this.#try(() => executeNative("CloseSummaryWriter", [], [this.#writer], 0));
+    this.#writer.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** The summary of a backend that cannot write any. */
+class NoSummary implements Summary {
+  readonly problem: CyclopsError | undefined = new CyclopsError(
+    `Cannot write TensorBoard's event file: the backend is ${tf.getBackend()}, only tensorflow writes them; ` +
+      `metrics.jsonl has the same numbers`,
+  );
+  scalar(): void {}
+  image(): void {}
+  flush(): void {}
+  close(): void {}
+  [Symbol.dispose](): void {}
+}
+
+/**
+ * Opens an event file in a folder, made where it is missing. Several in one folder, as when a run is resumed, are
+ * read as one run.
+ *
+ * @returns A summary that says by its `problem` when nothing is written.
+ *
+ * @example
+ * ```ts ignore
+ * using summary = openSummary("runs/first/tensorboard");
+ * if (summary.problem) console.error(summary.problem.message);
+ * summary.scalar("loss/total", 0.31, 1);
+ * summary.image("panel/street", image, 1);
+ * ```
+ */
+export function openSummary(folder: string): Summary {
+  return currentBinding() ? new EventFile(folder) : new NoSummary();
+}
