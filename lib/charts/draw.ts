@@ -63,9 +63,10 @@ export class Canvas {
   rect(x: number, y: number, width: number, height: number, color: Color): void {
     const left = Math.max(0, Math.round(x)), right = Math.min(this.width, Math.round(x + width));
     const top = Math.max(0, Math.round(y)), bottom = Math.min(this.height, Math.round(y + height));
-    for (let v = top; v < bottom; v++) {
-      for (let u = left, at = (v * this.width + left) * 3; u < right; u++, at += 3) this.data.set(color, at);
-    }
+    if (right <= left || bottom <= top) return;
+    const row = new Uint8Array((right - left) * 3);
+    for (let i = 0; i < row.length; i++) row[i] = color[i % 3];
+    for (let v = top; v < bottom; v++) this.data.set(row, (v * this.width + left) * 3);
   }
 
   /** A frame one px wide just outside the given rectangle. */
@@ -168,7 +169,9 @@ export class Canvas {
  */
 export function resizeRgb(image: RgbImage, width: number, height: number): RgbImage {
   if (width === image.width && height === image.height) return image;
-  const data = Uint8Array.from(resizePlanes(image.data, 3, image, { width, height }), Math.round);
+  const planes = resizePlanes(image.data, 3, image, { width, height });
+  const data = new Uint8Array(planes.length);
+  for (let i = 0; i < data.length; i++) data[i] = Math.round(planes[i]);
   return { width, height, data };
 }
 
@@ -183,50 +186,48 @@ export function resizePlanes(
   from: ImageSize,
   to: ImageSize,
 ): Float32Array {
-  const xs = weights(from.width, to.width), ys = weights(from.height, to.height);
-  const row = to.width * channels;
-  const rows = new Float32Array(row * from.height);
+  const rowIn = from.width * channels, rowOut = to.width * channels;
+  const rows = new Float32Array(rowOut * from.height);
+  const xs = taps(from.width, to.width), ys = taps(from.height, to.height);
   for (let v = 0; v < from.height; v++) {
     for (let u = 0; u < to.width; u++) {
-      const { first, weight } = xs[u];
       for (let c = 0; c < channels; c++) {
         let sum = 0;
-        for (let k = 0; k < weight.length; k++) {
-          sum += weight[k] * data[(v * from.width + first + k) * channels + c];
+        for (let k = xs.start[u]; k < xs.start[u + 1]; k++) {
+          sum += xs.weight[k] * data[v * rowIn + xs.source[k] * channels + c];
         }
-        rows[v * row + u * channels + c] = sum;
+        rows[v * rowOut + u * channels + c] = sum;
       }
     }
   }
-  const out = new Float32Array(row * to.height);
+  const out = new Float32Array(rowOut * to.height);
   for (let v = 0; v < to.height; v++) {
-    const { first, weight } = ys[v];
-    for (let i = 0; i < row; i++) {
-      let sum = 0;
-      for (let k = 0; k < weight.length; k++) sum += weight[k] * rows[(first + k) * row + i];
-      out[v * row + i] = sum;
+    for (let k = ys.start[v]; k < ys.start[v + 1]; k++) {
+      const weight = ys.weight[k], at = ys.source[k] * rowOut;
+      for (let i = 0; i < rowOut; i++) out[v * rowOut + i] += weight * rows[at + i];
     }
   }
   return out;
 }
 
-/** For every target pixel, its first source pixel and the weights from there on. */
-function weights(source: number, target: number): { first: number; weight: number[] }[] {
-  const scale = source / target;
-  return Array.from({ length: target }, (_, i) => {
+/** Which source pixels a target pixel is made of: entries start[i] to start[i + 1] of `source` and `weight`. */
+function taps(
+  source: number,
+  target: number,
+): { start: Int32Array; source: Int32Array; weight: Float64Array } {
+  const scale = source / target, reach = Math.max(1, scale);
+  const start = new Int32Array(target + 1), from: number[] = [], weight: number[] = [];
+  for (let i = 0; i < target; i++) {
     const centre = (i + 0.5) * scale - 0.5;
-    const reach = Math.max(1, scale);
-    const first = Math.max(0, Math.ceil(centre - reach));
-    const last = Math.min(source - 1, Math.floor(centre + reach));
-    const weight = [];
+    const first = Math.max(0, Math.ceil(centre - reach)),
+      last = Math.min(source - 1, Math.floor(centre + reach));
     let total = 0;
+    for (let k = first; k <= last; k++) total += Math.max(0, 1 - Math.abs(k - centre) / reach);
     for (let k = first; k <= last; k++) {
-      const w = Math.max(0, 1 - Math.abs(k - centre) / reach);
-      weight.push(w);
-      total += w;
+      const share = Math.max(0, 1 - Math.abs(k - centre) / reach) / total;
+      if (share > 0) from.push(k), weight.push(share);
     }
-    return total > 0
-      ? { first, weight: weight.map((w) => w / total) }
-      : { first: Math.min(source - 1, Math.max(0, Math.round(centre))), weight: [1] };
-  });
+    start[i + 1] = from.length;
+  }
+  return { start, source: Int32Array.from(from), weight: Float64Array.from(weight) };
 }
