@@ -8,6 +8,8 @@ import { bold, dim, red, setColorEnabled } from "@std/fmt/colors";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
 import {
   allowedValues,
+  choice,
+  integer,
   nearestNames,
   type OptionsOf,
   type OptionSpec,
@@ -28,6 +30,14 @@ export interface TaskDescription<S extends OptionSpecs> {
   /** Whole command lines shown at the end of the help. */
   readonly examples?: readonly string[];
 }
+
+/** Options of every task that computes. */
+export const backendOptions = {
+  backend: choice(["auto", "tensorflow", "webgpu", "cpu"], {
+    help: "What computes (default: CYCLOPS_BACKEND, else auto).",
+  }),
+  threads: integer({ min: 1, max: 1024, help: "Threads within an operation (default: one per core)." }),
+} as const;
 
 const COMMON = { help: "Show this help.", debug: "Show stack traces of errors." } as const;
 
@@ -166,4 +176,26 @@ export async function runTask<S extends OptionSpecs>(
     else console.error("--debug shows where it happened");
     Deno.exit(usage ? 2 : 1);
   }
+}
+
+/** Ctrl-C and a polite kill, as something that work in progress can heed; a second one ends the process at once. */
+export interface StopSignal {
+  readonly signal: AbortSignal;
+  /** The exit status that the process then owes: 130 or 143; 0 while nothing was asked. */
+  readonly status: number;
+}
+
+/** Listens for SIGINT and SIGTERM. */
+export function stopSignal(): StopSignal {
+  const controller = new AbortController();
+  const stop = { signal: controller.signal, status: 0 };
+  for (const [name, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    Deno.addSignalListener(name, () => {
+      if (stop.status !== 0) Deno.exit(status);
+      stop.status = status;
+      console.error(`\n${name}: finishing this step; again to end at once`);
+      controller.abort();
+    });
+  }
+  return stop;
 }

@@ -1,0 +1,310 @@
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertThrows,
+} from "@std/assert";
+import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
+import { nativeTensorCount } from "../../lib/backend/native.ts";
+import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
+import type { StereoBatch } from "../../lib/data/batches.ts";
+import { CLOSED_GATES, imagePyramid, type Networks, runChain, synthesise } from "../../lib/models/chain.ts";
+import { mirror, opposite, type View } from "../../lib/geometry/warp.ts";
+import {
+  computeTerms,
+  prepareScene,
+  TERM_NAMES,
+  type TermName,
+  totalLoss,
+} from "../../lib/training/objective.ts";
+import { resolveTraining } from "../../lib/training/options.ts";
+import { STAGE_NAMES, STAGES } from "../../lib/training/stages.ts";
+import { termWeights, Trainer } from "../../lib/training/trainer.ts";
+import { uniform } from "../_tensors.ts";
+
+await selectBackend();
+
+const SMALL = { size: "32x64", batch: 2, steps: 10, seed: 3 } as const;
+
+function batchOf(seed: number, batch = 2): StereoBatch {
+  const values = (s: number) => {
+    const t = uniform([batch, 32, 64, 3], s);
+    const data = t.dataSync().slice() as Float32Array<ArrayBuffer>;
+    t.dispose();
+    return data;
+  };
+  return {
+    left: values(seed),
+    right: values(seed + 1),
+    batch,
+    height: 32,
+    width: 64,
+    step: 0,
+    ids: ["a", "b"],
+  };
+}
+
+/** Every variable's values by name. */
+function snapshot(trainer: Trainer): Map<string, Float32Array> {
+  const all = new Map<string, Float32Array>();
+  for (const network of trainer.networks.values()) {
+    for (const [name, v] of network.variables) all.set(name, v.dataSync().slice() as Float32Array);
+  }
+  return all;
+}
+
+/** Networks with a changed weight. */
+function moved(before: Map<string, Float32Array>, after: Map<string, Float32Array>): string[] {
+  const names = new Set<string>();
+  for (const [name, values] of after) {
+    const old = before.get(name)!;
+    if (values.some((v, i) => v !== old[i])) names.add(name.split("/")[0]);
+  }
+  return [...names].sort();
+}
+
+const only = (term: TermName) =>
+  Object.fromEntries(TERM_NAMES.map((name) => [`${name}Weight`, name === term ? 1 : 0]));
+
+/** Which network each term alone moves, in the stage that has it and with nothing frozen. */
+const MOVES: readonly [TermName, (typeof STAGE_NAMES)[number], readonly string[]][] = [
+  ["photometric", "half-cycle", ["student"]],
+  ["consistency", "half-cycle", ["student"]],
+  ["smoothness", "half-cycle", ["student"]],
+  ["photometric", "cycle", ["student"]],
+  ["cycle", "cycle", ["backward"]],
+  ["cycleConsistency", "cycle", ["backward"]],
+  ["cycleSmoothness", "cycle", ["backward"]],
+  ["cycle", "teacher", ["backward"]],
+  ["refined", "teacher", ["refine"]],
+  ["refinedConsistency", "teacher", ["refine"]],
+  ["refinedSmoothness", "teacher", ["refine"]],
+  ["distillation", "distill", ["student"]],
+  ["featureDistillation", "distill", ["student"]],
+];
+
+for (const [term, stage, expected] of MOVES) {
+  Deno.test(`${stage}: ${term} alone moves ${expected}`, () => {
+    const trainer = new Trainer(
+      resolveTraining({ ...SMALL, stage, freeze: "", distill: "both", refineHeadScale: 1, ...only(term) }),
+      10,
+    );
+    const before = snapshot(trainer);
+    const result = trainer.update(batchOf(1));
+    assertEquals(Object.keys(result.terms), [term]);
+    assertAlmostEquals(result.loss, result.terms[term]!, 1e-5 * Math.abs(result.loss) + 1e-7);
+    assertEquals(moved(before, snapshot(trainer)), expected);
+    trainer.dispose();
+  });
+}
+
+Deno.test("with open gates the cycle reaches the student, the refined terms reach everyone", () => {
+  for (
+    const [term, stage, gates, expected] of [
+      ["cycle", "cycle", { cycleGradient: 1 }, ["backward", "student"]],
+      ["refined", "teacher", { refineGradient: 1 }, ["backward", "refine", "student"]],
+      ["refined", "teacher", { refineGradient: 0.5, cycleGradient: 0 }, ["backward", "refine", "student"]],
+    ] as const
+  ) {
+    const options = { ...SMALL, stage, freeze: "", refineHeadScale: 1, ...gates, ...only(term) };
+    const trainer = new Trainer(resolveTraining(options), 10);
+    const before = snapshot(trainer);
+    trainer.update(batchOf(1));
+    assertEquals(moved(before, snapshot(trainer)), [...expected]);
+    trainer.dispose();
+  }
+});
+
+Deno.test("each stage moves the networks its table names, frozen ones stay bitwise the same", () => {
+  for (const stage of STAGE_NAMES) {
+    const trainer = new Trainer(resolveTraining({ ...SMALL, stage }), 10);
+    const before = snapshot(trainer);
+    trainer.update(batchOf(5));
+    trainer.update(batchOf(7));
+    assertEquals(moved(before, snapshot(trainer)), [...STAGES[stage].moves].sort());
+    trainer.dispose();
+  }
+  const frozen = new Trainer(resolveTraining({ ...SMALL, stage: "cycle", freeze: "student" }), 10);
+  const before = snapshot(frozen);
+  frozen.update(batchOf(5));
+  assertEquals(moved(before, snapshot(frozen)), ["backward"]);
+  frozen.dispose();
+  assertThrows(
+    () => new Trainer(resolveTraining({ ...SMALL, freeze: "student" }), 10),
+    CyclopsError,
+    "frozen",
+  );
+});
+
+Deno.test("the loss is the weighted sum of its terms", () => {
+  const options = resolveTraining({ ...SMALL, stage: "teacher", freeze: "", photometricWeight: 0.7 });
+  const trainer = new Trainer(options, 10);
+  const { loss, terms } = trainer.update(batchOf(1));
+  const weights = termWeights(options);
+  const sum = Object.entries(terms).reduce((n, [name, value]) => n + weights[name as TermName] * value, 0);
+  assertAlmostEquals(loss, sum, 1e-4);
+  trainer.dispose();
+});
+
+Deno.test("a batch in parts gives the same update as the whole", () => {
+  const run = (accumulate: number) => {
+    const trainer = new Trainer(resolveTraining({ ...SMALL, batch: 4, accumulate }), 10);
+    const { loss, terms } = trainer.update(batchOf(1, 4));
+    const weights = snapshot(trainer);
+    trainer.dispose();
+    return { loss, terms, weights };
+  };
+  const [whole, parts] = [run(1), run(2)];
+  assertAlmostEquals(whole.loss, parts.loss, 1e-5);
+  let worst = 0;
+  let total = 0;
+  for (const [name, values] of whole.weights) {
+    values.forEach((v, i) => {
+      // Adam's first step is ±rate wherever the gradient is not tiny; count those that differ.
+      if (Math.abs(v - parts.weights.get(name)![i]) > 2e-4) worst++;
+      total++;
+    });
+  }
+  assertLess(worst / total, 0.01);
+});
+
+Deno.test("flip-and-swap leaves the loss of a mirrored pair unchanged when the network sees mirrored features", () => {
+  // A network is not mirror-symmetric, so the disparities are mirrored by hand.
+  tf.tidy(() => {
+    const [left, right] = [uniform([2, 32, 64, 3], 1), uniform([2, 32, 64, 3], 2)];
+    const disparities = [0, 1, 2, 3].map((s) => uniform([2, 32 >> s, 64 >> s, 2], 10 + s, 0, 0.2));
+    const weights = termWeights(resolveTraining(SMALL));
+    const loss = (l: Tensor4D, r: Tensor4D, ds: Tensor4D[]) => {
+      const scene = prepareScene(l, r);
+      const chain = fixedChain(scene.source, ds);
+      return totalLoss(computeTerms(chain, scene, weights, { view: "left" }), weights).dataSync()[0];
+    };
+    const direct = lossOfView(left, right, disparities, "left", weights);
+    const flipped = lossOfView(mirror(left), mirror(right), disparities.map(mirror), "right", weights);
+    assertAlmostEquals(direct, flipped, 1e-5);
+    assertGreater(Math.abs(direct - loss(right, left, disparities)), 1e-4);
+  });
+});
+
+function fixedChain(input: readonly Tensor4D[], disparities: Tensor4D[], view: View = "left") {
+  const prediction = { logits: disparities, disparities, features: disparities[0] };
+  return { input, student: synthesise(input, prediction, opposite(view)) };
+}
+
+function lossOfView(
+  source: Tensor4D,
+  target: Tensor4D,
+  disparities: Tensor4D[],
+  view: View,
+  weights: ReturnType<typeof termWeights>,
+): number {
+  const scene = prepareScene(source, target);
+  const terms = computeTerms(fixedChain(scene.source, disparities, view), scene, weights, { view });
+  return totalLoss(terms, weights).dataSync()[0];
+}
+
+Deno.test("finite differences of the whole objective, through both warps", () => {
+  const options = resolveTraining({
+    ...SMALL,
+    size: "32x32",
+    stage: "teacher",
+    freeze: "",
+    cycleGradient: 1,
+    refineGradient: 1,
+    refineHeadScale: 1,
+    photometricWeight: 1,
+    consistencyWeight: 1,
+    smoothnessWeight: 0.1,
+    teacherInputs: "inconsistency,disparity,features",
+  });
+  const trainer = new Trainer(options, 10);
+  const [left, right] = [uniform([2, 32, 32, 3], 1), uniform([2, 32, 32, 3], 2)];
+  const { numbers, grads } = trainer.gradients(left, right);
+  const scene = prepareScene(left, right);
+  const weights = termWeights(options);
+  const value = () =>
+    tf.tidy(() => {
+      const networks = trainer.chainNetworks;
+      const chain = runChain(networks, scene.source, {
+        view: "left",
+        refine: { inputs: ["inconsistency", "disparity", "features"], residual: true, blind: false },
+        gates: { cycleIntoStudent: 1, refineIntoOthers: 1 },
+      });
+      return { v: totalLoss(computeTerms(chain, scene, weights, { view: "left" }), weights).dataSync()[0] };
+    }).v;
+  // Along each network's own gradient the slope is the gradient's length, far above float32's rounding.
+  for (const scope of ["student", "backward", "refine"] as const) {
+    const variables = [...trainer.networks.get(scope)!.variables.values()];
+    const squares = variables.map((v) =>
+      tf.tidy(() => ({ v: tf.sum(tf.square(grads[v.name])).dataSync()[0] })).v
+    );
+    const length = Math.sqrt(squares.reduce((a, b) => a + b, 0));
+    const move = (by: number) =>
+      variables.forEach((v) =>
+        tf.tidy(() => void v.assign(tf.add(v, tf.mul(grads[v.name], by / length)) as typeof v))
+      );
+    const step = 1e-3;
+    move(step);
+    const above = value();
+    move(-2 * step);
+    const below = value();
+    move(step);
+    const difference = (above - below) / (2 * step);
+    assertAlmostEquals(length, difference, 0.05 * length, `${scope}: ${length} against ${difference}`);
+    assertGreater(length, 0.02, `${scope} has no gradient`);
+  }
+  tf.dispose([numbers, grads, left, right, scene.source.slice(1), scene.target.slice(1)]);
+  tf.dispose([...scene.sourceEdges, ...scene.targetEdges].flatMap((e) => [e.x, e.y]));
+  trainer.dispose();
+});
+
+Deno.test("the teacher needs one image: the chain runs without the opposite view", () => {
+  const trainer = new Trainer(resolveTraining({ ...SMALL, stage: "teacher" }), 10);
+  tf.tidy(() => {
+    const image = uniform([1, 32, 64, 3], 1);
+    const refine = { inputs: ["inconsistency", "disparity"], residual: true, blind: false } as const;
+    const networks: Networks = trainer.teacherNetworks;
+    const chain = runChain(networks, imagePyramid(image), { view: "left", refine, gates: CLOSED_GATES });
+    assertEquals(chain.refined!.prediction.disparities[0].shape, [1, 32, 64, 2]);
+  });
+  trainer.dispose();
+});
+
+Deno.test("200 updates leave tensor and handle counts flat", () => {
+  const trainer = new Trainer(resolveTraining({ ...SMALL, size: "32x32", batch: 1, steps: 200 }), 200);
+  const batch = batchOf(1, 1);
+  const small = {
+    ...batch,
+    width: 32,
+    left: batch.left.slice(0, 32 * 32 * 3),
+    right: batch.right.slice(0, 32 * 32 * 3),
+  };
+  for (let i = 0; i < 3; i++) trainer.update(small);
+  const [tensors, handles] = [tf.memory().numTensors, nativeTensorCount()];
+  for (let i = 0; i < 200; i++) trainer.update(small);
+  assertEquals(tf.memory().numTensors, tensors);
+  assertEquals(nativeTensorCount(), handles);
+  trainer.dispose();
+});
+
+Deno.test("a loss that is not a number stops training, naming term and batch", () => {
+  const trainer = new Trainer(resolveTraining(SMALL), 10);
+  const batch = batchOf(1);
+  batch.right[5] = NaN;
+  const error = assertThrows(() => trainer.update(batch), CyclopsError);
+  assert(error.message.includes("photometric") && error.message.includes("batch 0"));
+  trainer.dispose();
+});
+
+Deno.test("options: contradictions and misspellings are refused by name", () => {
+  assertThrows(() => resolveTraining({ steps: 5, epochs: 2 }), UsageError, "only one");
+  assertThrows(() => resolveTraining({ batch: 8, accumulate: 3 }), UsageError, "divisor");
+  assertThrows(() => resolveTraining({ size: "60x100" }), UsageError, "multiples of 32");
+  assertThrows(() => resolveTraining({ learningrate: 1 }), UsageError, "learningRate");
+  assertThrows(() => resolveTraining({ teacherInputs: "depth" }), UsageError, '"depth"');
+  assertThrows(() => resolveTraining({ freeze: "teacher" }), UsageError, '"teacher"');
+  assertEquals(resolveTraining({ preset: "paper" }).epochs, 50);
+  assertEquals(resolveTraining({ preset: "paper", steps: 3 }).epochs, undefined);
+});
