@@ -5,7 +5,7 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
-import { type Attribute, ATTRIBUTE, type Binding, DTYPE, type TensorMetadata } from "./binding.ts";
+import { ATTRIBUTE, type Attribute, type Binding, DTYPE, type TensorMetadata } from "./binding.ts";
 import { currentBinding } from "./select.ts";
 import { type Tensor, type TensorInfo, tf } from "./tf.ts";
 
@@ -61,7 +61,9 @@ function binding(): Binding {
   const found = currentBinding();
   if (found === undefined) {
     throw new CyclopsError(
-      `Cannot call a TensorFlow operation: the backend is ${tf.getBackend() || "not chosen yet"}, wanted tensorflow`,
+      `Cannot call a TensorFlow operation: the backend is ${
+        tf.getBackend() || "not chosen yet"
+      }, wanted tensorflow`,
     );
   }
   return found;
@@ -103,7 +105,11 @@ export class NativeTensor {
 
   /** Hands the native tensor over to tfjs, which disposes it from now on. For the types that tfjs knows. */
   toTensor<T extends Tensor = Tensor>(): T {
-    const tensor = nodeBackend().createOutputTensor({ id: this.#id, shape: [...this.shape], dtype: this.dtype });
+    const tensor = nodeBackend().createOutputTensor({
+      id: this.#id,
+      shape: [...this.shape],
+      dtype: this.dtype,
+    });
     this.#id = -1;
     return tensor as T;
   }
