@@ -7,12 +7,12 @@
 import { hash32, Random } from "../base/random.ts";
 import { scan } from "./lidar.ts";
 import type { StreetPlan } from "./options.ts";
-import { lightScene, render, type Rendered } from "./render.ts";
+import { Lighting, render, type Rendered } from "./render.ts";
 import { cameraView, scannerPose } from "./rig.ts";
 import { buildScene, type Scene } from "./scene.ts";
 
 /** How far to either side of straight ahead the scanner's rays are cast, degrees. The cameras see 41. */
-const SCAN_SECTOR = 60;
+const SCAN_SECTOR = 50;
 
 /** All that is measured at one moment. */
 export interface StreetFrame {
@@ -27,10 +27,12 @@ export interface StreetFrame {
 /** A drive whose frames can be rendered in any order. */
 export class Drive {
   readonly #scene: Scene;
+  readonly #lighting: Lighting;
 
   /** @param drive Number of the drive, from 1. */
   constructor(readonly plan: StreetPlan, readonly drive: number) {
     this.#scene = buildScene(plan.seed, drive, plan.frames);
+    this.#lighting = new Lighting(this.#scene);
   }
 
   /** Renders a frame. @param frame From 0. */
@@ -41,7 +43,8 @@ export class Drive {
     const seeds = new Random(hash32(`${seed}/${this.drive}/${frame}`));
     const cameras = new Random(hash32(`${seed}/${this.drive}/cameras`));
     const left = cameraView(pose, 2, width, height), right = cameraView(pose, 3, width, height);
-    const lighting = lightScene(scene, left);
+    const lighting = this.#lighting;
+    lighting.draw(left);
     // The exposure wanders from frame to frame for both; the cameras differ a little for the whole drive.
     const common = 1 + seeds.normal(0, 0.015), noise = cameras.uniform(0.6, 1.6);
     const sensor = () => {

@@ -5,7 +5,7 @@
  * @module
  */
 import { F, MATERIAL, type Mesh, STRIDE } from "./mesh.ts";
-import { cellValue, cover, coverPeriodic, detail, valueNoise } from "./noise.ts";
+import { cellValue, cover, coverPeriodic, detail, maskTone, stretchedDetail, valueNoise } from "./noise.ts";
 import { STYLE } from "./objects/house.ts";
 import type { Scene } from "./scene.ts";
 
@@ -69,14 +69,14 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
       scale(1 + 0.25 * detail(u, v, foot, 0.02) - 0.5 * coverPeriodic(u, 1, 0.02, fu));
       break;
     case MATERIAL.grass: {
-      const n = detail(u + 31, v, foot, 0.03), m = detail(u * 0.9, v * 0.9 + 50, foot * 3, 1.5);
+      const n = stretchedDetail(u + 31, v, fu, fv, 0.03), m = detail(u * 0.9, v * 0.9 + 50, foot * 3, 1.5);
       scale(1 + 0.5 * n + 0.25 * m);
       blend(0.22, 0.19, 0.09, clamp01(0.35 * m + 0.1));
       break;
     }
     case MATERIAL.crop: {
       const rows = data[at + F.b];
-      scale(1 + 0.4 * detail(u, v, foot, 0.05) + 0.25 * detail(u * 0.2, v * 0.2, foot * 0.2, 1));
+      scale(1 + 0.45 * stretchedDetail(u, v, fu, fv, 0.05) + 0.2 * detail(u * 0.2, v * 0.2, foot * 0.2, 1));
       if (data[at + F.a] > 0) {
         scale(
           1 -
@@ -87,7 +87,7 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
     }
     case MATERIAL.soil:
     case MATERIAL.gravel:
-      scale(1 + 0.45 * detail(u + 7, v, foot, 0.02));
+      scale(1 + 0.45 * stretchedDetail(u + 7, v, fu, fv, 0.02));
       break;
     case MATERIAL.facade:
       facade(scene, data[at + F.a], seed, u, v, fu, fv);
@@ -114,6 +114,19 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
         const handle = (cover(u, -0.32, -0.15, fu) + cover(u, 0.68, 0.85, fu)) * cover(v, 0.74, 0.78, fv);
         scale(1 - 0.6 * handle);
         scale(1 - 0.35 * cover(v, 0.2, 0.38, fv));
+        if (data[at + F.b] > 0) {
+          // A firm's name on a van.
+          const letter = cellValue(Math.floor(u / 0.22), 3, seed) > 0.3
+            ? coverPeriodic(u, 0.22, 0.15, fu)
+            : 0;
+          const light = r + g + b > 0.9 ? 0.05 : 0.65;
+          blend(
+            light,
+            light * 0.9,
+            0.4 * (seed % 3),
+            0.9 * letter * cover(v, 0.72, 0.98, fv) * cover(Math.abs(u), 0, 1.5, fu),
+          );
+        }
       }
       scale(1 + 0.05 * detail(u + seed % 50, v, foot, 0.08));
       break;
@@ -142,17 +155,15 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
       surface[4] = data[at + F.a] === 2 ? 25 : 15;
       break;
     case MATERIAL.leaf: {
-      // Mask coordinates: the leaves are about a tenth of a face.
-      const n = detail(u * 0.9 + seed, v * 0.9, foot, 0.09);
-      scale(1 + 0.75 * n);
-      surface[0] *= 1 + 0.25 * valueNoise(u * 9 + seed, v * 9);
+      // Texture coordinates run 0..1 over the mask; each of its leaves has its tone.
+      scale(maskTone(mesh.mask[id], u, v, foot) * (1 + 0.4 * detail(u + seed, v, foot, 0.2)));
       break;
     }
     case MATERIAL.bark:
       scale(1 + 0.5 * detail(u * 4 + seed, v, Math.max(fu * 4, fv), 0.05));
       break;
     case MATERIAL.hedge:
-      scale(0.95 + 0.65 * detail(u + seed, v, foot, 0.04));
+      scale(0.95 + 0.65 * stretchedDetail(u + seed, v, fu, fv, 0.04));
       break;
     case MATERIAL.wood: {
       const plank = data[at + F.a] > 0 ? coverPeriodic(u, 0.14, 0.018, fu) : 0;
@@ -206,8 +217,8 @@ function clamp01(x: number): number {
 function road(scene: Scene, s: number, t: number, fs: number, ft: number): void {
   const look = scene.road, seed = look.seed, foot = fs > ft ? fs : ft;
   // Grain of every size, streaks along the road where it is seen at a grazing angle, and what traffic leaves.
-  const grain = detail(s, t, foot, 0.015), streak = detail(s / 14 + 40, t, ft > fs / 14 ? ft : fs / 14, 0.03);
-  let tone = 1 + 0.2 * grain + 0.16 * streak + 0.1 * valueNoise(s * 0.11 + seed, t * 0.35);
+  const grain = detail(s, t, foot, 0.015), streak = stretchedDetail(s + 40, t, fs, ft, 0.03);
+  let tone = 1 + 0.1 * grain + 0.17 * streak + 0.1 * valueNoise(s * 0.11 + seed, t * 0.35);
   const lane = look.laneWidth, inLane = t - Math.floor(t / lane) * lane - lane / 2;
   const track = Math.abs(inLane) - 0.8;
   tone *= 1 - 0.1 * Math.exp(-track * track * 9) - 0.05 * Math.exp(-inLane * inLane * 12);
@@ -272,7 +283,7 @@ function road(scene: Scene, s: number, t: number, fs: number, ft: number): void 
 
 function pavement(kind: number, size: number, u: number, v: number, fu: number, fv: number): void {
   const foot = fu > fv ? fu : fv;
-  scale(1 + 0.22 * detail(u + 13, v, foot, 0.02) + 0.12 * valueNoise(u * 0.3, v * 0.7));
+  scale(1 + 0.2 * stretchedDetail(u + 13, v, fu, fv, 0.02) + 0.12 * valueNoise(u * 0.3, v * 0.7));
   if (kind === 2) return;
   const w = kind === 0 ? size : size * 0.5, l = kind === 0 ? size : size;
   const row = Math.floor(v / w), shift = kind === 1 ? (row & 1) * l / 2 : 0;
@@ -316,7 +327,9 @@ function facade(
   // The wall itself, stained from above and dirty at its foot.
   if (kind === 1) bricks(u, v, fu, fv, 0.25, 0.075, seed);
   else {
-    scale(1 + 0.13 * detail(u + seed % 37, v, foot, 0.03) + 0.1 * valueNoise(u * 0.25 + seed, v * 0.3));
+    scale(
+      1 + 0.15 * stretchedDetail(u + seed % 37, v, fu, fv, 0.03) + 0.1 * valueNoise(u * 0.25 + seed, v * 0.3),
+    );
     if (kind === 2) {
       scale(1 - 0.35 * clamp01(coverPeriodic(u, 1.5, 0.03, fu) + coverPeriodic(v, floor / 2, 0.03, fv)));
     } else if (kind === 3) scale(1 - 0.28 * coverPeriodic(u, 0.3, 0.1, fu));
@@ -448,6 +461,21 @@ function signFace(
     else blend(0.03, 0.03, 0.04, figure);
     surface[3] = 0.02;
     surface[4] = 20;
+    return;
+  }
+  if (kind === 3) {
+    // Posters, pasted side by side.
+    const i = Math.floor(u / 0.6),
+      j = Math.floor(v / 0.9),
+      near = clamp01(0.5 / Math.max(fu, fv, 1e-3) - 0.3);
+    const c = (k: number) => 0.06 + 0.6 * cellValue(i, j, seed + k) ** 2;
+    blend(c(1), c(2), c(3), near);
+    blend(
+      0.7,
+      0.69,
+      0.66,
+      0.8 * near * coverPeriodic(u, 0.6, 0.3, fu) * coverPeriodic(v + 0.2, 0.3, 0.1, fv),
+    );
     return;
   }
   // Lettering: strokes that only look like words.

@@ -24,6 +24,8 @@ export function valueNoise(x: number, y: number): number {
   return top + (c + (d - c) * fx - top) * fy;
 }
 
+const BITS_FLOAT = new Float32Array(1), BITS_INT = new Int32Array(BITS_FLOAT.buffer);
+
 /**
  * Noise in about [-1, 1] whose octaves start at the pixel's size: as much contrast from pixel to pixel at 60 m as
  * at 6 m, which is what real surfaces have and what matching needs.
@@ -34,18 +36,35 @@ export function valueNoise(x: number, y: number): number {
  * @param finest Wavelength in m below which the surface is smooth.
  */
 export function detail(u: number, v: number, footprint: number, finest: number): number {
-  const level = Math.log2(Math.max(2 * footprint, finest));
-  const base = Math.floor(level);
-  const part = level - base;
-  let scale = 1 / 2 ** base;
-  let sum = (1 - part) * valueNoise(u * scale + base * 17.3, v * scale + base * 5.1);
+  // log2 of the finest wavelength by its bits: exponent, and a straight line within each octave.
+  BITS_FLOAT[0] = 2 * footprint > finest ? 2 * footprint : finest;
+  const bits = BITS_INT[0], base = (bits >> 23) - 127;
+  const part = (bits & 0x7fffff) / 0x800000;
+  BITS_INT[0] = (127 - base) << 23;
+  let scale = BITS_FLOAT[0];
+  // Each octave has its own offset, so that they do not line up.
+  const offset = base * 17.3;
+  let sum = (1 - part) * valueNoise(u * scale + offset, v * scale - offset);
   scale *= 0.5;
-  sum += valueNoise(u * scale + base * 17.3 + 17.3, v * scale + base * 5.1 + 5.1);
+  sum += valueNoise(u * scale + offset + 17.3, v * scale - offset - 17.3);
   scale *= 0.5;
-  sum += 0.8 * valueNoise(u * scale + base * 17.3 + 34.6, v * scale + base * 5.1 + 10.2);
-  scale *= 0.5;
-  sum += 0.6 * part * valueNoise(u * scale + base * 17.3 + 51.9, v * scale + base * 5.1 + 15.3);
-  return sum * 0.75;
+  sum += (0.35 + 0.65 * part) * valueNoise(u * scale + offset + 34.6, v * scale - offset - 34.6);
+  return sum * 0.85;
+}
+
+/**
+ * {@linkcode detail} where a pixel's footprint is long and narrow, as on the ground far off: the noise is stretched
+ * by a power of two, so that it stays as fine as the pixel both ways.
+ *
+ * @param fu Footprint along u, m.
+ * @param fv Footprint along v, m.
+ */
+export function stretchedDetail(u: number, v: number, fu: number, fv: number, finest: number): number {
+  const along = fu > fv, ratio = along ? fu / fv : fv / fu;
+  const k = ratio < 1.5 ? 1 : ratio < 3 ? 2 : ratio < 6 ? 4 : ratio < 12 ? 8 : 16;
+  return along
+    ? detail(u / k + 3.7 * k, v, fu / k > fv ? fu / k : fv, finest)
+    : detail(u + 3.7 * k, v / k, fv / k > fu ? fv / k : fu, finest);
 }
 
 /** A number in [0, 1) that belongs to a cell of a grid. */
@@ -73,31 +92,54 @@ export function coverPeriodic(x: number, period: number, width: number, footprin
   return ((fb - fa) * duty + rb - ra) / (b - a);
 }
 
+/** Normally distributed numbers, mean 0 and deviation 1, to pick from by 14 random bits. */
+export const GAUSS: Float32Array = new Float32Array(1 << 14);
+{
+  const random = new Random(4242);
+  for (let i = 0; i < GAUSS.length; i++) GAUSS[i] = random.normal();
+}
+
 /** Width and height in texels of one cut-out mask; masks repeat. */
 export const MASK_SIZE = 64;
 
 /** Cut-outs: where a face has holes. 0 is a face without holes. */
 export const MASK = { none: 0, leaves: 1, sprays: 2, needles: 3, railing: 4, skyline: 5, mesh: 6 } as const;
 
-/** All masks one after the other, 1 where there is something; index (mask·64 + row)·64 + column, v upwards. */
+/** Whether a mask has something at a texture position. */
+export function isThere(mask: number, u: number, v: number): boolean {
+  return MASKS[(mask << 12) | (((v * MASK_SIZE) & 63) << 6) | ((u * MASK_SIZE) & 63)] !== 0;
+}
+
+/** The tone of a mask at a texture position: 1 is plain; blurred to that where a pixel covers many texels. */
+export function maskTone(mask: number, u: number, v: number, footprint: number): number {
+  const tone = MASKS[(mask << 12) | (((v * MASK_SIZE) & 63) << 6) | ((u * MASK_SIZE) & 63)] / 160;
+  const sharp = 1.6 - footprint * MASK_SIZE * 0.3;
+  return sharp <= 0 ? 1 : 1 + (tone - 1) * (sharp < 1 ? sharp : 1);
+}
+
+/**
+ * All masks one after the other, 0 where there is nothing, else the tone of what is there (160 is plain); index
+ * (mask·64 + row)·64 + column, v upwards.
+ */
 export const MASKS: Uint8Array = makeMasks();
 
 function makeMasks(): Uint8Array {
   const size = MASK_SIZE, count = 7;
-  const out = new Uint8Array(count * size * size).fill(1);
+  const out = new Uint8Array(count * size * size).fill(160);
   const random = new Random(77);
   const at = (mask: number, x: number, y: number) => (mask * size + y) * size + x;
   const dab = (mask: number, cx: number, cy: number, rx: number, ry: number, angle: number) => {
+    const tone = random.uniform(70, 250);
     const c = Math.cos(angle), s = Math.sin(angle), reach = Math.ceil(Math.max(rx, ry));
     for (let y = Math.floor(cy - reach); y <= cy + reach; y++) {
       for (let x = Math.floor(cx - reach); x <= cx + reach; x++) {
         if (x < 0 || y < 0 || x >= size || y >= size) continue;
         const p = ((x - cx) * c + (y - cy) * s) / rx, q = ((y - cy) * c - (x - cx) * s) / ry;
-        if (p * p + q * q <= 1) out[at(mask, x, y)] = 1;
+        if (p * p + q * q <= 1) out[at(mask, x, y)] = tone * (1 - 0.25 * q);
       }
     }
   };
-  for (const [mask, dabs, long, wide] of [[1, 190, 4.5, 3], [2, 120, 5, 2.4], [3, 260, 6, 1.1]] as const) {
+  for (const [mask, dabs, long, wide] of [[1, 330, 3.2, 2], [2, 230, 3.6, 1.6], [3, 300, 5, 1]] as const) {
     out.fill(0, at(mask, 0, 0), at(mask + 1, 0, 0));
     for (let i = 0; i < dabs; i++) {
       const r = 28 * Math.sqrt(random.next()) * (0.75 + 0.25 * random.next());
@@ -107,10 +149,11 @@ function makeMasks(): Uint8Array {
   }
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
-      out[at(4, x, y)] = y > 58 || (y > 4 && y < 9) || x % 8 < 2 ? 1 : 0;
-      const edge = 40 + 9 * valueNoise(x / 11, 3) + 6 * valueNoise(x / 4, 9) + 4 * valueNoise(x / 1.7, 17);
-      out[at(5, x, y)] = y < edge ? 1 : 0;
-      out[at(6, x, y)] = (x + y) % 8 < 1 || (x - y + 64) % 8 < 1 || y > 61 ? 1 : 0;
+      out[at(4, x, y)] = y > 58 || (y > 4 && y < 9) || x % 8 < 2 ? 160 : 0;
+      const edge = 42 + 9 * valueNoise(x / 12.8, 3) + 6 * Math.abs(valueNoise(x / 5, 9)) +
+        3 * valueNoise(x / 2, 17);
+      out[at(5, x, y)] = y < edge ? 160 : 0;
+      out[at(6, x, y)] = (x + y) % 8 < 1 || (x - y + 64) % 8 < 1 || y > 61 ? 160 : 0;
     }
   }
   return out;

@@ -120,7 +120,8 @@ function fillMasked(
   const rows = spans(target, n);
   if (rows < 0) return;
   const { width, near, face: ids, left, right } = target;
-  const [u0, uA, uB, uC, v0, vA, vB, vC] = uv;
+  const u0 = uv[0], uA = uv[1], uB = uv[2], uC = uv[3], v0 = uv[4], vA = uv[5], vB = uv[6], vC = uv[7];
+  const masks = MASKS, base = mask << 12;
   for (let y = rows >>> 16, last = rows & 65535; y <= last; y++) {
     const x0 = Math.max(0, Math.ceil(left[y])), x1 = Math.min(width - 1, Math.ceil(right[y]) - 1);
     for (let x = x0, o = y * width + x0; x <= x1; x++, o++) {
@@ -128,7 +129,7 @@ function fillMasked(
       if (value > near[o]) {
         const z = perspective ? 1 / value : 1;
         const u = u0 + (uA * x + uB * y + uC) * z, v = v0 + (vA * x + vB * y + vC) * z;
-        if (MASKS[(mask << 12) | ((Math.floor(v * 64) & 63) << 6) | (Math.floor(u * 64) & 63)]) {
+        if (masks[base | (((v * 64) & 63) << 6) | ((u * 64) & 63)] !== 0) {
           near[o] = value;
           ids[o] = face;
         }
@@ -156,7 +157,11 @@ export function rasterise(mesh: Mesh, view: View, target: Buffer, step: 1 | 3): 
     positions[i + 1] = dx * x + dy * y + dz * z;
     positions[i + 2] = fx * x + fy * y + fz * z;
   }
-  for (let id = 0; id < mesh.faces; id++) {
+  // Faces with holes come last, the nearest first, so that few of their hidden samples are looked at closely.
+  const holed = sortHoled(mesh);
+  for (let turn = 0; turn < mesh.faces + holed; turn++) {
+    const id = turn < mesh.faces ? turn : order[turn - mesh.faces];
+    if (turn < mesh.faces && mask[id] !== 0) continue;
     const at = id * STRIDE;
     const nx = data[at], ny = data[at + 1], nz = data[at + 2];
     const height = nx * ox + ny * oy + nz * oz + data[at + F.offset];
@@ -190,6 +195,29 @@ export function rasterise(mesh: Mesh, view: View, target: Buffer, step: 1 | 3): 
       fillMasked(target, n, A, B, C, id, mask[id], true);
     }
   }
+}
+
+let order = new Int32Array(0), bucket = new Uint8Array(0);
+const starts = new Int32Array(257);
+
+/** Leaves in {@linkcode order} the faces with holes by distance in steps of 1 m; returns how many there are. */
+function sortHoled(mesh: Mesh): number {
+  const { faces, mask, first } = mesh;
+  if (order.length < faces) {
+    order = new Int32Array(mask.length);
+    bucket = new Uint8Array(mask.length);
+  }
+  starts.fill(0);
+  for (let id = 0; id < faces; id++) {
+    if (mask[id] === 0) continue;
+    const z = positions[first[id] * 3 + 2];
+    bucket[id] = z < 0 ? 0 : z < 255 ? z : 255;
+    starts[bucket[id] + 1]++;
+  }
+  for (let k = 0; k < 256; k++) starts[k + 1] += starts[k];
+  const count = starts[256];
+  for (let id = 0; id < faces; id++) if (mask[id] !== 0) order[starts[bucket[id]]++] = id;
+  return count;
 }
 
 /** Cuts a face at the near plane and projects what is before it. */
@@ -297,12 +325,22 @@ export class LightMap {
     return top * (1 - t) + bottom * t;
   }
 
-  /** Height of the topmost face above a point, m along the light; -1e9 outside the square. */
-  height(x: number, y: number, z: number): number {
-    const a = this.#a, b = this.#b, size = this.size;
-    const i = Math.round((a[0] * x + a[1] * y + a[2] * z - this.#a0) / this.texel);
-    const j = Math.round((b[0] * x + b[1] * y + b[2] * z - this.#b0) / this.texel);
-    if (!(i >= 0 && j >= 0 && i < size && j < size)) return -1e9;
-    return this.buffer.near[j * size + i];
+  /**
+   * For light from straight above: how much of the sky a point sees, 0..1, judged by the heights around it.
+   * Outside the square all of it.
+   */
+  openness(x: number, y: number, z: number): number {
+    const size = this.size, near = this.buffer.near;
+    const p = (x - this.#a0) / this.texel + 0.5, q = (y - this.#b0) / this.texel + 0.5;
+    if (!(p >= 8 && q >= 8 && p < size - 8 && q < size - 8)) return 1;
+    let hidden = 0;
+    for (let k = 0; k < 12; k += 2) {
+      const over = near[((q + RING[k + 1] / this.texel) | 0) * size + ((p + RING[k] / this.texel) | 0)] - z;
+      if (over > 0) hidden += over / (over + (k < 6 ? 0.3 : 1.1));
+    }
+    return 1 - hidden / 6;
   }
 }
+
+/** Where {@linkcode LightMap.openness} looks: x, y in m, three close by and three farther off. */
+const RING = [0.4, 0.1, -0.3, 0.3, -0.05, -0.4, 1.1, -0.7, 0.2, 1.3, -1.2, -0.5];

@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { Random } from "../base/random.ts";
 import { skyRadiance } from "./sky.ts";
 import { surface, surfaceAt } from "./materials.ts";
 import { F, MATERIAL, STRIDE } from "./mesh.ts";
 import { Buffer, LightMap, rasterise, type View } from "./raster.ts";
+import { GAUSS, valueNoise } from "./noise.ts";
 import type { Scene } from "./scene.ts";
 
 /** How one camera turns light into numbers. */
@@ -29,26 +29,28 @@ export interface Rendered {
   readonly depth: Float32Array;
 }
 
-/** Shadows of one frame, shared by both cameras. */
-export interface Lighting {
+/** Shadows of one drive, drawn anew for each frame and shared by both cameras. */
+export class Lighting {
   readonly near: LightMap;
   readonly far: LightMap;
   /** Heights from straight above: how much sky a point sees. */
-  readonly above: LightMap;
-}
+  readonly above: LightMap = new LightMap([0, 0, 1], 400, 0.22);
 
-/** Draws the shadows for a frame seen from `view`. */
-export function lightScene(scene: Scene, view: View): Lighting {
-  const { mesh, weather } = scene;
-  const near = new LightMap(weather.sun, 640, 0.06), far = new LightMap(weather.sun, 768, 0.19);
-  const above = new LightMap([0, 0, 1], 448, 0.2);
-  const [x, y, z] = view.centre, [fx, fy, fz] = view.forward;
-  if (weather.sunlight[0] > 0.05) {
-    near.draw(mesh, x + fx * 15, y + fy * 15, z + fz * 15 - 1);
-    far.draw(mesh, x + fx * 64, y + fy * 64, z + fz * 64);
+  constructor(readonly scene: Scene) {
+    this.near = new LightMap(scene.weather.sun, 512, 0.075);
+    this.far = new LightMap(scene.weather.sun, 640, 0.22);
   }
-  above.draw(mesh, x + fx * 36, y + fy * 36, z);
-  return { near, far, above };
+
+  /** Draws the shadows around what a view sees. */
+  draw(view: View): void {
+    const { mesh, weather } = this.scene;
+    const [x, y, z] = view.centre, [fx, fy, fz] = view.forward;
+    if (weather.sunlight[0] > 0.05) {
+      this.near.draw(mesh, x + fx * 15, y + fy * 15, z + fz * 15 - 1);
+      this.far.draw(mesh, x + fx * 64, y + fy * 64, z + fz * 64);
+    }
+    this.above.draw(mesh, x + fx * 36, y + fy * 36, z);
+  }
 }
 
 const sky = new Float64Array(3);
@@ -61,12 +63,6 @@ for (let i = 0; i < TONES.length; i++) {
   const x = 4 * i / GAMMA;
   const soft = x < 0.6 ? x : 0.6 + 0.4 * (1 - Math.exp(-(x - 0.6) / 0.4));
   TONES[i] = 255 * (soft <= 0.0031308 ? 12.92 * soft : 1.055 * soft ** (1 / 2.2) - 0.055);
-}
-
-const GAUSS = new Float32Array(1 << 14);
-{
-  const random = new Random(4242);
-  for (let i = 0; i < GAUSS.length; i++) GAUSS[i] = random.normal();
 }
 
 const buffers = new Map<string, Buffer>();
@@ -91,34 +87,38 @@ export function render(
   const ids = new Int32Array(9), keys = new Int32Array(9), counts = new Int32Array(9);
   const xs = new Float64Array(9), ys = new Float64Array(9);
   const { exposure } = scene.weather;
-  let noiseAt = new Random(sensor.seed).below(1 << 30);
+  let noiseAt = sensor.seed | 0;
   for (let y = 0, p = 0; y < height; y++) {
     for (let x = 0; x < width; x++, p++) {
       const middle = (3 * y + 1) * w3 + 3 * x + 1;
       const id0 = face[middle];
       if (id0 >= 0) depth[p] = 1 / near[middle];
       // Surfaces in this pixel, the one in the middle first.
+      const above = middle - w3, below = middle + w3;
       let n = 1;
       ids[0] = id0;
-      keys[0] = id0 < 0 ? -1 : group[id0] || id0 + 0x1000000;
-      counts[0] = 0;
+      counts[0] = 9;
       xs[0] = x;
       ys[0] = y;
-      for (let j = -1; j <= 1; j++) {
-        for (let i = -1; i <= 1; i++) {
-          const id = face[middle + j * w3 + i];
+      if (
+        face[above - 1] !== id0 || face[above] !== id0 || face[above + 1] !== id0 ||
+        face[middle - 1] !== id0 || face[middle + 1] !== id0 ||
+        face[below - 1] !== id0 || face[below] !== id0 || face[below + 1] !== id0
+      ) {
+        keys[0] = id0 < 0 ? -1 : group[id0] || id0 + 0x1000000;
+        counts[0] = 0;
+        for (let s = 0; s < 9; s++) {
+          const i = s % 3 - 1, j = (s / 3 | 0) - 1, id = face[middle + j * w3 + i];
+          const wanted = id < 0 ? -1 : group[id] || id + 0x1000000;
           let k = 0;
-          if (id !== ids[0]) {
-            const wanted = id < 0 ? -1 : group[id] || id + 0x1000000;
-            while (k < n && keys[k] !== wanted) k++;
-            if (k === n) {
-              ids[n] = id;
-              keys[n] = wanted;
-              counts[n] = 0;
-              xs[n] = x + i / 3;
-              ys[n] = y + j / 3;
-              n++;
-            }
+          while (k < n && keys[k] !== wanted) k++;
+          if (k === n) {
+            ids[n] = id;
+            keys[n] = wanted;
+            counts[n] = 0;
+            xs[n] = x + i / 3;
+            ys[n] = y + j / 3;
+            n++;
           }
           counts[k]++;
         }
@@ -131,18 +131,24 @@ export function render(
         g += colour[1] * share;
         b += colour[2] * share;
       }
-      const o = 3 * p;
-      for (let c = 0; c < 3; c++) {
-        const value = (c === 0 ? r : c === 1 ? g : b) * exposure * sensor.gain[c] * (GAMMA / 4);
-        const i = value >= GAMMA ? GAMMA : value | 0;
-        const level = TONES[i] + (TONES[i + 1] - TONES[i]) * (value >= GAMMA ? 0 : value - i);
-        noiseAt = (Math.imul(noiseAt, 1664525) + 1013904223) | 0;
-        const noisy = level + GAUSS[noiseAt >>> 18] * sensor.noise * (1 + level * 0.004) + 0.5;
-        rgb[o + c] = noisy < 0 ? 0 : noisy > 255 ? 255 : noisy;
-      }
+      const o = 3 * p, gain = sensor.gain;
+      noiseAt = (Math.imul(noiseAt, 1664525) + 1013904223) | 0;
+      rgb[o] = level(r * exposure * gain[0], sensor.noise * GAUSS[noiseAt >>> 18]);
+      noiseAt = (Math.imul(noiseAt, 1664525) + 1013904223) | 0;
+      rgb[o + 1] = level(g * exposure * gain[1], sensor.noise * GAUSS[noiseAt >>> 18]);
+      noiseAt = (Math.imul(noiseAt, 1664525) + 1013904223) | 0;
+      rgb[o + 2] = level(b * exposure * gain[2], sensor.noise * GAUSS[noiseAt >>> 18]);
     }
   }
   return { rgb, depth };
+}
+
+/** The byte that light of that strength (1 = full scale) is recorded as. */
+function level(light: number, noise: number): number {
+  const x = light * (GAMMA / 4), i = x | 0;
+  const tone = i < GAMMA ? TONES[i] + (TONES[i + 1] - TONES[i]) * (x - i) : TONES[GAMMA];
+  const value = tone + noise * (1 + tone * 0.004) + 0.5;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
 /** Leaves in {@linkcode colour} what is seen of a face (or the sky, -1) in the direction (X, Y, 1) of the view. */
@@ -218,16 +224,16 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: numb
     sun = toSun * (lit < 0 ? 1 : lit);
   }
   // The sky above, the ground below, and what hides the sky close by.
-  const open = 0.5 + 0.5 * nz,
-    dull = skyOpenness(lighting.above, px + nx * 0.15, py + ny * 0.15, pz + nz * 0.1);
+  const upward = 0.5 + 0.5 * nz,
+    dull = lighting.above.openness(px + nx * 0.15, py + ny * 0.15, pz + nz * 0.1);
   const zen = weather.zenith, hor = weather.horizon;
-  const bounce = 0.16 * (1 - open) * (0.5 + 0.5 * strength[0] * S[2]);
+  const bounce = 0.16 * (1 - upward) * (0.5 + 0.5 * strength[0] * S[2]);
   const r0 = surface[0], g0 = surface[1], b0 = surface[2];
   const ambient = (0.25 + 0.75 * dull) * (leafy ? 0.8 : 1);
   const skyR = 0.5 * (zen[0] + hor[0]), skyG = 0.5 * (zen[1] + hor[1]), skyB = 0.5 * (zen[2] + hor[2]);
-  let r = r0 * (sun * strength[0] + ambient * (open * skyR + bounce));
-  let g = g0 * (sun * strength[1] + ambient * (open * skyG + bounce));
-  let b = b0 * (sun * strength[2] + ambient * (open * skyB + bounce * 0.85));
+  let r = r0 * (sun * strength[0] + ambient * (upward * skyR + bounce));
+  let g = g0 * (sun * strength[1] + ambient * (upward * skyG + bounce));
+  let b = b0 * (sun * strength[2] + ambient * (upward * skyB + bounce * 0.85));
   const glow = surface[5];
   if (glow > 0) {
     r += r0 * glow;
@@ -242,14 +248,11 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: numb
     const m = 1 - (cos > 0 ? cos : 0), m2 = m * m;
     const share = mirror + (1 - mirror) * m2 * m2 * m * (mirror < 0.03 ? 0.1 : 0.75);
     const rx = ex + 2 * cos * nx, ry = ey + 2 * cos * ny, rz = ez + 2 * cos * nz;
-    if (rz > 0.02) {
-      skyRadiance(weather, rx, ry, rz, sky);
-      // Houses opposite hide the lower sky.
-      const k = rz < 0.45 ? 0.3 + 0.7 * rz / 0.45 : 1;
-      sky[0] *= k;
-      sky[1] *= k;
-      sky[2] *= k;
-    } else sky[0] = sky[1] = sky[2] = 0.16;
+    // Houses and trees opposite stand before the lower sky.
+    const open = (rz - 0.2 - 0.22 * valueNoise(rx * 6, ry * 6)) * 9;
+    if (open > 0) skyRadiance(weather, rx, ry, rz, sky);
+    const k = open > 1 ? 1 : open > 0 ? open : 0;
+    for (let c = 0; c < 3; c++) sky[c] = 0.17 + (sky[c] - 0.17) * k;
     r += (sky[0] - r) * share;
     g += (sky[1] - g) * share;
     b += (sky[2] - b) * share;
@@ -268,16 +271,4 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: numb
   colour[0] = r * clear + 0.92 * hor[0] * (1 - clear);
   colour[1] = g * clear + 0.92 * hor[1] * (1 - clear);
   colour[2] = b * clear + 0.92 * hor[2] * (1 - clear);
-}
-
-const RING = [0.35, 0, 0, 0.45, -0.4, 0.1, 0.05, -0.35, 1.1, 0.7, -1.0, 0.8, 0.9, -1.1, -0.9, -0.8];
-
-/** How much of the sky a point sees, 0..1, from the heights around it. */
-function skyOpenness(above: LightMap, x: number, y: number, z: number): number {
-  let hidden = 0;
-  for (let k = 0; k < 16; k += 2) {
-    const over = above.height(x + RING[k], y + RING[k + 1], z) - z;
-    if (over > 0) hidden += over / (over + (k < 8 ? 0.3 : 1.1));
-  }
-  return 1 - hidden / 8;
 }

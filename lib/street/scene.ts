@@ -143,7 +143,7 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
     -60,
     end + 60,
     straight ? 1 / 2000 : 1 / layout.uniform(60, 220),
-    layout.chance(0.5) ? 0.01 : layout.uniform(0.02, 0.07),
+    layout.chance(0.4) ? 0.01 : layout.uniform(0.02, 0.09),
   );
   const oneWay = setting === "town" ? layout.chance(0.4) : setting === "suburb" && layout.chance(0.2);
   const lanes = setting === "avenue" ? 2 : 1;
@@ -184,8 +184,8 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
   const movers = addTraffic(world, sides, random.fork("traffic"), egoT, speed, oneWay);
   const weather = makeWeather(random.fork("weather"));
   const rig = random.fork("rig");
-  const lateral = egoT + rig.normal(0, 0.15), height = CAMERA_HEIGHT + rig.normal(0, 0.03);
-  const pitch = rig.normal(0, 0.012), roll = rig.normal(0, 0.008), yaw = rig.normal(0, 0.015);
+  const lateral = egoT + rig.normal(0, 0.15), height = CAMERA_HEIGHT + rig.normal(0, 0.05);
+  const pitch = rig.normal(0, 0.017), roll = rig.normal(0, 0.01), yaw = rig.normal(0, 0.015);
   const drift = rig.uniform(-0.03, 0.03);
   const jolts = Array.from(
     { length: frames },
@@ -753,9 +753,9 @@ function addTraffic(
   const put = (s: number, t: number, v: number, vehicle: Vehicle) => {
     if (s < limit || v < 0) movers.push({ s, t, speed: v, vehicle });
   };
-  if (random.chance(0.5)) {
+  if (random.chance(0.55)) {
     put(
-      8 + random.next() ** 1.7 * 50,
+      7 + random.next() ** 2 * 50,
       egoT + random.normal(0, 0.1),
       speed + random.uniform(-0.8, 1),
       vehicle(),

@@ -117,7 +117,7 @@ export function addClutter(mesh: Mesh, random: Random): void {
     case 4:
       mesh.tube({ material: MATERIAL.plain, colour: [0.7, 0.55, 0.05] }, 0, 0, 0, 1.2, 0.2, 0.2, 8);
       mesh.tube(
-        { material: MATERIAL.sign, colour: [0.5, 0.5, 0.5], a: 1, seed: 5 },
+        { material: MATERIAL.sign, colour: [0.5, 0.5, 0.5], a: 3, seed: random.below(99) },
         3,
         0,
         0.1,

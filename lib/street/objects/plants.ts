@@ -40,7 +40,7 @@ export function addTree(mesh: Mesh, shape: TreeShape, leaf: Rgb, random: Random,
     case "tall": {
       const h = random.uniform(4, 7) * size, r = random.uniform(1.1, 1.7) * size;
       mesh.tube(bark, 0, 0, -0.3, h, 0.17 * size, 0.06, coarse ? 4 : 6);
-      crown(mesh, 0, 0, 1.6 + h * 0.62, r, h * 0.68, leaf, MASK.sprays, coarse ? 28 : 56, random);
+      crown(mesh, 0, 0, 1.6 + h * 0.62, r, h * 0.68, leaf, MASK.sprays, coarse ? 30 : 64, random);
       break;
     }
     case "fir": {
@@ -61,7 +61,7 @@ export function addTree(mesh: Mesh, shape: TreeShape, leaf: Rgb, random: Random,
         1.15 * size,
         leaf,
         MASK.sprays,
-        coarse ? 14 : 26,
+        coarse ? 16 : 34,
         random,
       );
       break;

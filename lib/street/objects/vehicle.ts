@@ -100,7 +100,7 @@ function addCar(mesh: Mesh, form: Form, paint: Paint, closed: boolean): void {
     right.push(w, body[2 * i], body[2 * i + 1]);
     left.push(-w, body[2 * (n - 1 - i)], body[2 * (n - 1 - i) + 1]);
   }
-  const flank = { ...paint, a: 1 };
+  const flank = { ...paint, a: 1, b: closed && paint.seed! % 3 ? 1 : 0 };
   mesh.face(flank, right);
   mesh.face(flank, left);
   for (let i = 0; i < n; i++) {
