@@ -137,6 +137,8 @@ export interface PanelOptions {
   readonly footnote?: string;
   /** Width of the whole, px. @default 960 */
   readonly width?: number;
+  /** 4: one row a frame; 2: two rows a frame, images twice as large. @default 4 */
+  readonly columns?: 4 | 2;
   /** Disparity of the brightest colour, fraction of width. @default 98th percentile of the predictions and truths */
   readonly max?: number;
   /** Depths beyond it are clamped before the error is taken, as the protocol does, m. @default 80 */
@@ -164,10 +166,11 @@ export function panel(samples: readonly PanelSample[], options: PanelOptions = {
       0.98,
     );
   const scale = disparityScale(max);
-  const columns = withTruth ? 4 : 2;
+  const kinds = ["input", "prediction", "truth", "error"].slice(0, withTruth ? 4 : 2);
+  const columns = Math.min(options.columns ?? 4, kinds.length);
   const width = Math.round(options.width ?? 960);
   const cell = Math.floor(width / columns);
-  const rows: GridRow[] = samples.map((sample, i) => {
+  const rows: GridRow[] = samples.flatMap((sample, i): GridRow[] => {
     const { input, disparity, truth, camera, name, note } = sample;
     const cells = [{ image: input }, { image: mapToRgb(disparity, scale) }];
     const size = pictureSize(input, cell);
@@ -182,7 +185,12 @@ export function panel(samples: readonly PanelSample[], options: PanelOptions = {
         { image: mapToRgb(fillSparse(error, size), ERROR_SCALE) },
       );
     }
-    return { cells, name, note };
+    if (columns === kinds.length) return [{ cells, name, note }];
+    // Two rows: the kinds stand below the images, as no heading holds for a whole column.
+    const named = cells.map((cell, k) => ({ ...cell, caption: kinds[k] }));
+    return named.length > 2
+      ? [{ cells: named.slice(0, 2) }, { cells: named.slice(2), name, note }]
+      : [{ cells: named, name, note }];
   });
   const cameras = samples.flatMap(({ camera }) => camera ? [camera] : []);
   const k = cameras.map(metresTimesDisparity);
@@ -191,11 +199,12 @@ export function panel(samples: readonly PanelSample[], options: PanelOptions = {
     ? cameras[0]
     : undefined;
   const widthPx = shared?.imageSize.width ?? samples[0]?.input.width ?? 1;
-  const bars = [{ ...disparityBar(scale, widthPx, shared), column: 1, columns: withTruth ? 2 : 1 }];
-  if (withTruth) bars.push({ ...errorBar(), column: 3, columns: 1 });
+  const place = columns === 4 ? { column: 1, columns: 2 } : { column: withTruth ? 0 : 1, columns: 1 };
+  const bars = [{ ...disparityBar(scale, widthPx, shared), ...place }];
+  if (withTruth) bars.push({ ...errorBar(), column: columns - 1, columns: 1 });
   return grid(rows, {
     title: options.title,
-    headings: ["input", "prediction", "truth", "error"].slice(0, columns),
+    headings: columns === kinds.length ? kinds : undefined,
     bars,
     footnote: options.footnote,
     width,

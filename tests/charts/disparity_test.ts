@@ -90,6 +90,21 @@ Deno.test("a panel's error ignores pixels outside the crop and depths beyond the
   assert(counts(open, colorAt("error", 0)) < 100, "170 m too far is not right");
 });
 
+Deno.test("a panel of two columns shows the same images twice as large", () => {
+  const sample = {
+    input: grey(416, 128, 99),
+    disparity: constant(104, 32, 0.025),
+    truth: constant(416, 128, 10),
+    camera,
+  };
+  const four = panel([sample]).image, two = panel([sample], { columns: 2 }).image;
+  assertEquals(two.width, four.width);
+  for (const color of [[99, 99, 99], colorAt("error", 0), colorAt("magma", 1)]) {
+    const ratio = counts(two, color) / counts(four, color);
+    assert(ratio > 3.5 && ratio < 4.7, `${color}: ${ratio}`);
+  }
+});
+
 Deno.test("a panel without truth has two columns, one with truth needs a camera", () => {
   const input = grey(416, 128, 99), disparity = constant(416, 128, 0.05);
   const two = panel([{ input, disparity }]);
