@@ -10,6 +10,7 @@ import { format as formatBytes } from "@std/fmt/bytes";
 import { dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { exists, fileError, writeWhole } from "../base/files.ts";
+import { lockFile } from "../base/lock.ts";
 import { Progress } from "../base/progress.ts";
 import {
   chosenFile,
@@ -200,26 +201,6 @@ function checkPlatform({ os, arch }: { readonly os: string; readonly arch: strin
     `Cannot fetch libtensorflow: this machine is ${os} ${arch}, and only linux x86_64 is supported; use ` +
       "--backend webgpu, or point CYCLOPS_LIBTENSORFLOW to a libtensorflow_cc (2.12 or newer) of your own",
   );
-}
-
-/** An exclusive lock on a file, held until disposed or until this process ends. */
-async function lockFile(path: string, onWait: () => void): Promise<Disposable> {
-  let file: Deno.FsFile;
-  try {
-    file = await Deno.open(path, { write: true, create: true });
-  } catch (error) {
-    throw fileError("write", path, error);
-  }
-  const timer = setTimeout(onWait, 300);
-  try {
-    await file.lock(true);
-  } catch (error) {
-    file.close();
-    throw fileError("lock", path, error);
-  } finally {
-    clearTimeout(timer);
-  }
-  return { [Symbol.dispose]: () => file.close() };
 }
 
 /** Removes what processes that were killed have left behind; the caller holds the lock. */
