@@ -36,6 +36,8 @@ export interface BatchPlan {
   readonly root: string;
   /** Image paths relative to the root. */
   readonly pairs: readonly StereoPair[];
+  /** Share of each image's height that is dropped at the bottom before resizing. */
+  readonly cropBottom: number;
   /** Size of the views that the network sees. */
   readonly size: ImageSize;
   /** Pairs a batch. */
@@ -48,18 +50,17 @@ export interface BatchPlan {
   readonly cache: PairCacheHandle;
 }
 
+/** What decides the pixels of a pair. */
+export type PairSource = Pick<BatchPlan, "root" | "pairs" | "cropBottom" | "size">;
+
 /** Reads both views of a pair at the wanted size, from the cache where they are there. */
-export async function readPair(
-  root: string,
-  pairs: readonly StereoPair[],
-  index: number,
-  size: ImageSize,
-  cache: PairCache,
-): Promise<PixelPair> {
+export async function readPair(source: PairSource, index: number, cache: PairCache): Promise<PixelPair> {
   const kept = cache.get(index);
   if (kept) return kept;
+  const { root, pairs, cropBottom, size } = source;
   const { left, right } = pairs[index];
-  const [l, r] = await Promise.all([readRgb(join(root, left), size), readRgb(join(root, right), size)]);
+  const read = (name: string) => readRgb(join(root, name), size, cropBottom);
+  const [l, r] = await Promise.all([read(left), read(right)]);
   const pair = { left: l.data, right: r.data };
   cache.put(index, pair);
   return pair;
@@ -104,7 +105,7 @@ export class BatchMaker {
    * @throws {CyclopsError} When an image cannot be read, naming it.
    */
   async make(step: number): Promise<StereoBatch> {
-    const { root, pairs, size, batch, seed, augmentation } = this.#plan;
+    const { pairs, size, batch, seed, augmentation } = this.#plan;
     const values = batch * size.height * size.width * 3;
     const left = new Float32Array(values), right = new Float32Array(values);
     const ids: string[] = [];
@@ -112,7 +113,7 @@ export class BatchMaker {
       const position = step * batch + i;
       const index = this.#pairAt(position);
       // One pair at a time: both views decode in parallel, and more threads would only take cores from the network.
-      const pixels = await readPair(root, pairs, index, size, this.#cache);
+      const pixels = await readPair(this.#plan, index, this.#cache);
       const random = new Random(position).fork(`augment ${seed}`);
       fillPair(pixels, size.width, drawAugmentation(augmentation, random), left, right, i);
       ids.push(pairs[index].left);

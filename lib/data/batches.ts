@@ -5,6 +5,7 @@
  */
 import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
+import { hash32 } from "../base/random.ts";
 import { integer, type OptionsOf, resolveOptions } from "../base/options.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { type AugmentationOptions, fillPair, NO_AUGMENTATION, resolveAugmentation } from "./augment.ts";
@@ -241,10 +242,11 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
       throw new RangeError(`Cannot make batches: ${name} is ${value}, wanted a whole number above 0`);
     }
   }
-  const cache = PairCache.create(dataset.pairs.length, size.height * size.width * 3, cacheMib);
+  const cache = openPairCache(dataset, size, cacheMib);
   const plan: BatchPlan = {
     root: dataset.root,
     pairs: dataset.pairs,
+    cropBottom: dataset.cropBottom,
     size: { height: size.height, width: size.width },
     batch,
     seed,
@@ -271,9 +273,19 @@ export interface SequentialOptions {
   readonly cache?: PairCache;
 }
 
-/** A cache for {@linkcode sequentialBatches}, for data that are gone through again and again. */
+/** What decides the pixels of all pairs, as a short text. */
+function cacheKey({ root, pairs, cropBottom }: StereoDataset, { height, width }: ImageSize): string {
+  const names = pairs.map(({ left, right }) => `${left} ${right}`).join("\n");
+  return `${root} ${pairs.length} ${hash32(names)} ${cropBottom} ${height}x${width}`;
+}
+
+/**
+ * A cache for {@linkcode sequentialBatches}, for data that are gone through again and again. It serves this data set
+ * at this size alone.
+ */
 export function openPairCache(dataset: StereoDataset, size: ImageSize, limitMib = 256): PairCache {
-  return PairCache.create(dataset.pairs.length, size.height * size.width * 3, limitMib);
+  const viewBytes = size.height * size.width * 3;
+  return PairCache.create(dataset.pairs.length, viewBytes, limitMib, cacheKey(dataset, size));
 }
 
 const NO_CACHE = PairCache.create(0, 1, 0);
@@ -284,17 +296,17 @@ async function readBatch(
   to: number,
   { size, side = "both", cache }: SequentialOptions,
 ): Promise<StereoBatch> {
-  const { root, pairs } = dataset, count = to - from;
+  const { root, pairs, cropBottom } = dataset, count = to - from;
   const values = count * size.height * size.width * 3;
   const left = new Float32Array(side === "right" ? 0 : values);
   const right = new Float32Array(side === "left" ? 0 : values);
   await Promise.all(
     pairs.slice(from, to).map(async (names, i) => {
       if (side === "both") {
-        const pair = await readPair(root, pairs, from + i, size, cache ?? NO_CACHE);
+        const pair = await readPair({ root, pairs, cropBottom, size }, from + i, cache ?? NO_CACHE);
         return fillPair(pair, size.width, NO_AUGMENTATION, left, right, i);
       }
-      const { data } = await readRgb(join(root, names[side]), size);
+      const { data } = await readRgb(join(root, names[side]), size, cropBottom);
       const out = side === "left" ? left : right;
       for (let at = 0; at < data.length; at++) out[i * data.length + at] = data[at] / 255;
     }),
@@ -308,12 +320,19 @@ async function readBatch(
  * the one it has.
  *
  * @throws {CyclopsError} When an image cannot be read, naming it.
+ * @throws {RangeError} When the cache was opened for other data or another size.
  */
 export async function* sequentialBatches(
   dataset: StereoDataset,
   options: SequentialOptions,
 ): AsyncGenerator<StereoBatch, void, void> {
-  const { batch = 8, limit = Infinity } = options;
+  const { batch = 8, limit = Infinity, size, cache } = options;
+  if (cache && cache.handle.key !== cacheKey(dataset, size)) {
+    throw new RangeError(
+      `Cannot use the cache: it keeps other pairs, another size or another crop than ${dataset.name} at ` +
+        `${size.height}x${size.width}; open one by openPairCache for these`,
+    );
+  }
   const count = Math.min(dataset.pairs.length, limit);
   const read = (step: number) => {
     const made = readBatch(dataset, step * batch, Math.min(count, (step + 1) * batch), options);

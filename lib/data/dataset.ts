@@ -6,7 +6,8 @@
 import { basename, join } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
-import { choice, type OptionsOf, resolveOptions, text } from "../base/options.ts";
+import { choice, number, type OptionsOf, resolveOptions, text } from "../base/options.ts";
+import { CITYSCAPES_CROP_BOTTOM, cityscapesSplit, isCityscapes } from "./cityscapes.ts";
 import { type DataIdentity, dataIdentity } from "./identity.ts";
 import { eigenSplit } from "./kitti.ts";
 import { checkPairs, type PairSide, readSplit, type StereoPair } from "./split.ts";
@@ -19,12 +20,17 @@ export const datasetOptions = {
   data: text({
     default: "data/street",
     value: "DIR",
-    help: "Root folder of the data, in KITTI raw's layout.",
+    help: "Root folder of the data, in the layout of KITTI raw or Cityscapes.",
   }),
   split: text({
     default: "street",
-    value: "street|eigen|FILE",
-    help: "How it is split: street (ROOT/splits), the Eigen split, or a split file.",
+    value: "street|eigen|cityscapes|FILE",
+    help: "How it is split: street (ROOT/splits), the Eigen split, Cityscapes' own, or a split file.",
+  }),
+  cropBottom: number({
+    min: 0,
+    max: 0.9,
+    help: "Share of the height that Cityscapes' images lose at the bottom, the car's bonnet (default: 0.2).",
   }),
 } as const;
 
@@ -49,6 +55,8 @@ export interface StereoDataset {
   readonly part: DataPart;
   /** Image paths relative to the root, in the split's order. */
   readonly pairs: readonly StereoPair[];
+  /** Share of each image's height that is dropped at the bottom as it is read; 0 for all but Cityscapes. */
+  readonly cropBottom: number;
   /** What tells these data from others. */
   readonly identity: DataIdentity;
 }
@@ -61,8 +69,10 @@ async function splitPairs(
   root: string,
   split: string,
   part: DataPart,
+  side: PairSide,
 ): Promise<{ readonly name: string; readonly pairs: StereoPair[] }> {
   if (split === "eigen") return { name: split, pairs: eigenSplit(part) };
+  if (split === "cityscapes") return { name: split, pairs: await cityscapesSplit(root, part, side) };
   if (split === "street") {
     const path = join(root, "splits", `${part}.txt`);
     if (!await exists(path)) {
@@ -78,7 +88,7 @@ async function splitPairs(
     if (await exists(path)) return { name: basename(split, ".txt"), pairs: await readSplit(path) };
   }
   throw new UsageError(
-    `Cannot open the data in ${root}: split is "${split}", wanted street, eigen or a split file ` +
+    `Cannot open the data in ${root}: split is "${split}", wanted street, eigen, cityscapes or a split file ` +
       `(looked for ${places.join(", ")})`,
   );
 }
@@ -88,9 +98,10 @@ async function splitPairs(
  *
  * - `street`: `ROOT/splits/{train,val,test}.txt`, as the street generator writes them;
  * - `eigen`: the Eigen split of KITTI raw (22,600 / 888 / 697 pairs);
+ * - `cityscapes`: Cityscapes' own, by its folders; images in its layout lose their bottom as they are read;
  * - a file of pairs, by its path or its name in `ROOT/splits`; it is one part, whatever `part` says.
  *
- * @throws {UsageError} When the split is unknown.
+ * @throws {UsageError} When the split is unknown, or other images than Cityscapes' should be cropped.
  * @throws {CyclopsError} When the root, the split or images are missing (all counted, the first ones listed).
  *
  * @example
@@ -101,13 +112,26 @@ async function splitPairs(
  */
 export async function openDataset(options: OpenDatasetOptions = {}): Promise<StereoDataset> {
   const { side = "both", ...given } = options;
-  const { data: root, split, part } = resolveOptions("data", { ...datasetOptions, ...partOption }, given);
+  const { data: root, split, part, cropBottom: wanted } = resolveOptions(
+    "data",
+    { ...datasetOptions, ...partOption },
+    given,
+  );
   if (!await exists(root)) {
     throw new CyclopsError(
       `Cannot open the data: no folder ${root} (give --data DIR, or make street data with deno task street)`,
     );
   }
-  const { name, pairs: named } = await splitPairs(root, split, part);
+  const { name, pairs: named } = await splitPairs(root, split, part, side);
   const pairs = await checkPairs(root, named, side);
-  return { root, name, part, pairs, identity: await dataIdentity(root, name, part, pairs, side) };
+  const cityscapes = pairs.every(({ left }) => isCityscapes(left));
+  if (wanted && !cityscapes) {
+    throw new UsageError(
+      `Cannot open the data in ${root}: cropBottom is ${wanted}, but only Cityscapes' images show a bonnet; ` +
+        `these are laid out as KITTI's, whose true depths count in the whole image`,
+    );
+  }
+  const cropBottom = wanted ?? (cityscapes ? CITYSCAPES_CROP_BOTTOM : 0);
+  const identity = await dataIdentity(root, name, part, pairs, side, cropBottom);
+  return { root, name, part, pairs, cropBottom, identity };
 }

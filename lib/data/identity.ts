@@ -32,6 +32,7 @@ const PROBES = 16, PROBE_BYTES = 65536;
  * @param root The data's root folder.
  * @param pairs Not empty.
  * @param side Which images are there to be probed: the right ones for "right", else the left ones.
+ * @param cropBottom Share of each image's height that is dropped at the bottom: other pixels of the same files.
  * @throws {CyclopsError} When a probed image cannot be read.
  */
 export async function dataIdentity(
@@ -40,8 +41,10 @@ export async function dataIdentity(
   part: string,
   pairs: readonly StereoPair[],
   side: PairSide = "both",
+  cropBottom = 0,
 ): Promise<DataIdentity> {
   const content = createHash("sha256");
+  if (cropBottom > 0) content.update(`crop ${cropBottom}:`);
   const probes = Math.min(PROBES, pairs.length);
   const head = new Uint8Array(PROBE_BYTES);
   for (let i = 0; i < probes; i++) {
@@ -79,7 +82,7 @@ export function identityDifferences(saved: DataIdentity, found: DataIdentity): s
   if (saved.pairs !== found.pairs) differences.push(`${saved.pairs} pairs then, ${found.pairs} now`);
   else if (saved.names !== found.names) differences.push("other image names or another order");
   if (saved.content !== found.content && differences.length === 0) {
-    differences.push("the same names but other images in them");
+    differences.push("the same names but other images in them, or another crop");
   }
   return differences;
 }

@@ -72,18 +72,33 @@ function imageError(action: string, path: string, bytes: Uint8Array, error: unkn
   });
 }
 
+/** Rows that are left of an image whose lowest share, in [0, 1), is cropped away; at least one, px. */
+export function rowsLeft(height: number, cropBottom: number): number {
+  return Math.max(1, Math.round(height * (1 - cropBottom)));
+}
+
 /**
  * Decodes an image to RGB; grey is repeated, alpha dropped, a camera's orientation flag obeyed.
  *
  * @param bytes The file's content.
  * @param size Resize to exactly this, with a Lanczos-3 filter that averages when it shrinks.
  * @param path The file's name for errors.
+ * @param cropBottom Share of the height that is dropped at the bottom before resizing, in [0, 1).
  * @throws {CyclopsError} When the bytes are no image or break off.
  */
-export async function decodeRgb(bytes: Uint8Array, size?: ImageSize, path = "image"): Promise<RgbImage> {
+export async function decodeRgb(
+  bytes: Uint8Array,
+  size?: ImageSize,
+  path = "image",
+  cropBottom = 0,
+): Promise<RgbImage> {
   const sharp = await loadSharp();
   try {
     let image = sharp(bytes, { failOn: "warning" }).autoOrient();
+    if (cropBottom > 0) {
+      const { autoOrient: { width, height } } = await image.metadata();
+      image = image.extract({ left: 0, top: 0, width, height: rowsLeft(height, cropBottom) });
+    }
     if (size) image = image.resize(size.width, size.height, { fit: "fill", kernel: "lanczos3" });
     const { data, info } = await image.toColourspace("srgb").removeAlpha().raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
@@ -108,8 +123,8 @@ export async function decodeRgb(bytes: Uint8Array, size?: ImageSize, path = "ima
  * const { data } = await readRgb("street.png", { width: 416, height: 128 });
  * ```
  */
-export async function readRgb(path: string, size?: ImageSize): Promise<RgbImage> {
-  return await decodeRgb(await readBytes(path), size, path);
+export async function readRgb(path: string, size?: ImageSize, cropBottom = 0): Promise<RgbImage> {
+  return await decodeRgb(await readBytes(path), size, path, cropBottom);
 }
 
 /** An RGB image as the bytes of a PNG file. */

@@ -7,6 +7,8 @@ import type { PixelPair } from "./augment.ts";
 
 /** A cache as it travels to a worker: the memory is shared, not copied. */
 export interface PairCacheHandle {
+  /** Tells which pairs, at which size and crop, it keeps. */
+  readonly key: string;
   /** Bytes of one view. */
   readonly viewBytes: number;
   /** One flag a pair: 1 once its pixels are there. */
@@ -37,10 +39,12 @@ export class PairCache {
    * @param pairs How many pairs the data set has.
    * @param viewBytes Bytes of one decoded view: height · width · 3.
    * @param limitMib The most memory to use, MiB; 0 caches nothing.
+   * @param key Tells which pairs, at which size and crop, it keeps.
    */
-  static create(pairs: number, viewBytes: number, limitMib: number): PairCache {
+  static create(pairs: number, viewBytes: number, limitMib: number, key = ""): PairCache {
     const kept = Math.min(pairs, Math.floor(limitMib * 2 ** 20 / (2 * viewBytes)));
     return new PairCache({
+      key,
       viewBytes,
       ready: new SharedArrayBuffer(4 * kept),
       pixels: new SharedArrayBuffer(2 * viewBytes * kept),
