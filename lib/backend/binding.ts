@@ -28,9 +28,11 @@ export const ATTRIBUTE = { string: 0, int: 1, float: 2, bool: 3, type: 4, shape:
 
 /** One attribute of an operation; a list where TensorFlow's operation takes a list. */
 export interface Attribute {
+  /** As the operation names it, e.g. "padding". */
   readonly name: string;
   /** One of {@linkcode ATTRIBUTE}. */
   readonly type: number;
+  /** What its kind asks for: a number, a text, a list. */
   readonly value: unknown;
 }
 
@@ -38,6 +40,7 @@ export interface Attribute {
 export interface TensorMetadata {
   /** Number by which this binding knows the handle. */
   readonly id: number;
+  /** Size of each dimension. */
   readonly shape: number[];
   /** One of {@linkcode DTYPE}. */
   readonly dtype: number;
@@ -57,6 +60,7 @@ export interface BindingOptions {
 export interface Binding {
   /** Names of all devices, e.g. "/job:localhost/replica:0/task:0/device:CPU:0". */
   readonly devices: readonly string[];
+  /** TensorFlow's version, e.g. "2.15.1". */
   readonly TF_Version: string;
   /** Makes a native tensor from values in row-major order; copies them once. */
   createTensor(shape: readonly number[], dtype: number, values: ArrayBufferView | Uint8Array[]): number;
@@ -73,6 +77,7 @@ export interface Binding {
   ): TensorMetadata[];
   /** How many handles are alive. */
   getNumOfTensors(): number;
+  /** Whether one of the devices is a GPU. */
   isUsingGpuDevice(): boolean;
 }
 

@@ -10,7 +10,7 @@ import { cpuFeatures } from "./cpu.ts";
 import { freeBytes, isComplete } from "./install.ts";
 import { cacheFolder, findLibrary } from "./paths.ts";
 import { type BackendInfo, type BackendOptions, currentBinding, selectBackend } from "./select.ts";
-import { tf } from "./tf.ts";
+import { type Tensor4D, tf } from "./tf.ts";
 
 /** One line of the examination. */
 export interface Finding {
@@ -26,6 +26,7 @@ export interface Finding {
 
 /** The examination's result. */
 export interface Diagnosis {
+  /** In the order in which they are shown. */
   readonly findings: readonly Finding[];
   /** Whether a network can be trained here. */
   readonly canTrain: boolean;
@@ -175,8 +176,8 @@ async function computationFinding(info: BackendInfo): Promise<Finding> {
   const what = "Computation";
   try {
     const slope = tf.tidy(() => {
-      const image = tf.ones<import("./tf.ts").Rank.R4>([1, 4, 6, 1]);
-      return tf.grad((kernel) => tf.sum(tf.conv2d(image, kernel as typeof image, 1, "same")))(
+      const image = tf.ones([1, 4, 6, 1]) as Tensor4D;
+      return tf.grad((kernel) => tf.sum(tf.conv2d(image, kernel as Tensor4D, 1, "same")))(
         tf.ones([3, 3, 1, 1]),
       );
     });

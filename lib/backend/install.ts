@@ -61,13 +61,13 @@ export type Downloader = (
 
 /** What can be changed about {@linkcode installLibrary}, mostly by tests. */
 export interface InstallOptions {
-  /** @default tensorflow-cpu 2.15.1 */
+  /** Which build to fetch. @default tensorflow-cpu 2.15.1 */
   readonly variant?: Variant;
   /** Folder of all variants. @default `$XDG_CACHE_HOME/cyclops/libtensorflow` */
   readonly root?: string;
-  /** @default pip */
+  /** How a wheel is fetched. @default pip */
   readonly download?: Downloader;
-  /** @default {@linkcode PINNED_WHEELS} */
+  /** Wheels whose hash is known. @default {@linkcode PINNED_WHEELS} */
   readonly pinned?: readonly PinnedWheel[];
   /** Stops the work; what was done so far is removed. */
   readonly signal?: AbortSignal;
@@ -81,6 +81,7 @@ export interface InstallOptions {
 
 /** What was installed. */
 export interface Installed {
+  /** Which build. */
   readonly variant: Variant;
   /** The variant's folder. */
   readonly folder: string;

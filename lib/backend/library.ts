@@ -6,7 +6,8 @@
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
 
-const symbols = {
+/** Names, parameters and results of the functions. */
+export const SYMBOLS = {
   TF_Version: { parameters: [], result: "pointer" },
   TF_NewStatus: { parameters: [], result: "pointer" },
   TF_GetCode: { parameters: ["pointer"], result: "i32" },
@@ -68,7 +69,7 @@ const symbols = {
 } as const;
 
 /** The C functions of a loaded libtensorflow. */
-export type TensorFlowSymbols = Deno.DynamicLibrary<typeof symbols>["symbols"];
+export type TensorFlowSymbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 /** Read by the library as it loads; what the user has set stays. */
 const ENVIRONMENT = {
@@ -92,7 +93,7 @@ export function openLibrary(path: string): TensorFlowSymbols {
     if (!Deno.env.get(name)) Deno.env.set(name, value);
   }
   try {
-    return Deno.dlopen(path, symbols).symbols;
+    return Deno.dlopen(path, SYMBOLS).symbols;
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
     throw new CyclopsError(

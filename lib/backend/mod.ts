@@ -3,6 +3,9 @@
  *
  * @module
  */
+export * from "./cpu.ts";
+export * from "./gradients.ts";
+export { ensureLibrary } from "./install.ts";
 export * from "./native.ts";
 export * from "./select.ts";
 export * from "./tf.ts";

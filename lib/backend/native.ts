@@ -79,12 +79,17 @@ function nodeBackend(): NodeBackend {
  * `tf.tidy` does not see it.
  */
 export class NativeTensor {
+  /** Size of each dimension. */
   readonly shape: readonly number[];
   /** TensorFlow's number of the type; see `DTYPE`. */
   readonly dtype: number;
   #id: number;
 
-  /** @param metadata What the binding returned; its handle now belongs to this object. */
+  /**
+   * Takes over a handle.
+   *
+   * @param metadata What the binding returned; its handle now belongs to this object.
+   */
   constructor(metadata: TensorMetadata) {
     this.#id = metadata.id;
     this.shape = metadata.shape;

@@ -39,6 +39,7 @@ export interface BackendOptions {
 
 /** The backend in use. */
 export interface BackendInfo {
+  /** What computes. */
   readonly name: "tensorflow" | "webgpu" | "cpu";
   /** TensorFlow's version, or that of TensorFlow.js for the other backends. */
   readonly version: string;

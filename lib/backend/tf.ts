@@ -8,21 +8,30 @@ import { createRequire } from "node:module";
 import util from "node:util";
 import type * as Tf from "@tensorflow/tfjs";
 
-export type {
-  DataType,
-  NamedTensorMap,
-  Rank,
-  Scalar,
-  Tensor,
-  Tensor1D,
-  Tensor2D,
-  Tensor3D,
-  Tensor4D,
-  Tensor5D,
-  TensorInfo,
-  TensorLike,
-  Variable,
-} from "@tensorflow/tfjs";
+/** Names of tfjs's types of values: "float32", "int32", "bool", "complex64", "string". */
+export type DataType = Tf.DataType;
+/** A tensor; immutable. Freed by `tf.tidy`, `tf.dispose` or its own `dispose`. */
+export type Tensor = Tf.Tensor;
+/** A tensor without dimensions: one number. */
+export type Scalar = Tf.Scalar;
+/** A tensor of one dimension. */
+export type Tensor1D = Tf.Tensor1D;
+/** A tensor of two dimensions. */
+export type Tensor2D = Tf.Tensor2D;
+/** A tensor of three dimensions. */
+export type Tensor3D = Tf.Tensor3D;
+/** A tensor of four dimensions: mostly [batch, height, width, channels] here. */
+export type Tensor4D = Tf.Tensor4D;
+/** A tensor of five dimensions. */
+export type Tensor5D = Tf.Tensor5D;
+/** What kernels see of a tensor: where its data are, its shape and type. */
+export type TensorInfo = Tf.TensorInfo;
+/** What tfjs turns into a tensor by itself: numbers, nested arrays, typed arrays. */
+export type TensorLike = Tf.TensorLike;
+/** Tensors by name, as `tf.variableGrads` gives them. */
+export type NamedTensorMap = Tf.NamedTensorMap;
+/** A tensor that can be assigned to: a weight. */
+export type Variable = Tf.Variable;
 
 // tfjs-node 4.22 calls two helpers that newer Nodes, and Deno, no longer have.
 const helpers = util as unknown as Record<string, unknown>;

@@ -36,6 +36,7 @@ const CHUNK = 1 << 20;
 
 /** A zip file open for reading. */
 export class ZipFile {
+  /** Where it lies. */
   readonly path: string;
   /** All members, in the central directory's order. */
   readonly members: readonly ZipMember[];

@@ -8,7 +8,9 @@ import { crc32, deflateRawSync } from "node:zlib";
 
 /** One file of a made-up zip file. */
 export interface FakeMember {
+  /** Path inside the zip file. */
   readonly name: string;
+  /** Its content before packing. */
   readonly content: string | Uint8Array;
   /** Put into the zip file as it is. @default false */
   readonly stored?: boolean;

@@ -11,7 +11,7 @@ import {
   nativeTensorCount,
 } from "../../lib/backend/native.ts";
 import { currentBinding, selectBackend } from "../../lib/backend/select.ts";
-import { type Rank, type Tensor2D, type Tensor4D, tf } from "../../lib/backend/tf.ts";
+import { type Tensor2D, type Tensor4D, tf } from "../../lib/backend/tf.ts";
 
 const info = await selectBackend({ backend: "tensorflow" });
 const binding = currentBinding()!;
@@ -163,7 +163,7 @@ Deno.test("200 training steps leave as many native handles as tfjs counts tensor
   };
   const kernel = tf.variable(tf.randomNormal([3, 3, 2, 4], 0, 0.1, "float32", 1));
   const bias = tf.variable(tf.zeros([4]));
-  const x = tf.randomUniform<Rank.R4>([2, 6, 9, 2], 0, 1, "float32", 2);
+  const x = tf.randomUniform([2, 6, 9, 2], 0, 1, "float32", 2) as Tensor4D;
   const target = tf.randomUniform([2, 3, 5, 4], 0, 1, "float32", 3);
   const optimizer = tf.train.adam(1e-3);
   const step = () => {
