@@ -14,6 +14,9 @@ import { buildScene, type Scene } from "./scene.ts";
 /** How far to either side of straight ahead the scanner's rays are cast, degrees. The cameras see 41. */
 const SCAN_SECTOR = 50;
 
+/** The picture that exposure is metered on, and its wanted mean of 255. */
+const METER = { width: 78, height: 24, level: 100 };
+
 /** All that is measured at one moment. */
 export interface StreetFrame {
   /** Left camera, image_02. */
@@ -28,11 +31,30 @@ export interface StreetFrame {
 export class Drive {
   readonly #scene: Scene;
   readonly #lighting: Lighting;
+  readonly #exposure: number;
 
   /** @param drive Number of the drive, from 1. */
   constructor(readonly plan: StreetPlan, readonly drive: number) {
     this.#scene = buildScene(plan.seed, drive, plan.frames);
     this.#lighting = new Lighting(this.#scene);
+    this.#exposure = this.#meter();
+  }
+
+  /** What a camera's metering does: a small picture tells how bright this street is, the sky left aside. */
+  #meter(): number {
+    const scene = this.#scene, view = cameraView(scene.pose(0), 2, METER.width, METER.height);
+    scene.moveTo(0);
+    this.#lighting.draw(view);
+    const sensor = { gain: [1, 1, 1], noise: 0, seed: 0 } as const;
+    const { rgb, depth } = render(scene, this.#lighting, view, METER.width, METER.height, sensor);
+    let sum = 0, count = 0;
+    for (let i = 0; i < depth.length; i++) {
+      if (depth[i] === 0) continue;
+      sum += 0.3 * rgb[3 * i] + 0.6 * rgb[3 * i + 1] + 0.1 * rgb[3 * i + 2];
+      count++;
+    }
+    const wanted = (METER.level * (count + 1) / (sum + METER.level)) ** 2.2;
+    return Math.max(0.5, Math.min(2.2, wanted));
   }
 
   /** Renders a frame. @param frame From 0. */
@@ -41,12 +63,12 @@ export class Drive {
     scene.moveTo(frame);
     const pose = scene.pose(frame);
     const seeds = new Random(hash32(`${seed}/${this.drive}/${frame}`));
-    const cameras = new Random(hash32(`${seed}/${this.drive}/cameras`));
+    const cameras = new Random(hash32(`${seed}/${this.drive}/cameras`)), mood = cameras.uniform(0.85, 1.2);
     const left = cameraView(pose, 2, width, height), right = cameraView(pose, 3, width, height);
     const lighting = this.#lighting;
     lighting.draw(left);
     // The exposure wanders from frame to frame for both; the cameras differ a little for the whole drive.
-    const common = 1 + seeds.normal(0, 0.015), noise = cameras.uniform(0.6, 1.6);
+    const common = this.#exposure * mood * (1 + seeds.normal(0, 0.015)), noise = cameras.uniform(0.6, 1.6);
     const sensor = () => {
       const gain = cameras.normal(1, 0.018);
       const channel = () => common * gain * cameras.normal(1, 0.008);

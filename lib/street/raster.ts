@@ -311,17 +311,25 @@ export class LightMap {
     }
   }
 
-  /** How much of the light reaches a point, 0..1, smoothed over a sample; -1 outside the square. */
-  lit(x: number, y: number, z: number, bias: number): number {
+  /**
+   * How much of the light reaches a point, 0..1, smoothed over a sample; -1 outside the square.
+   *
+   * @param n Normal of the flat face the point lies on: each sample is compared with that face's height there.
+   * @param bias Height in m by which the point may lie below what is nearest to the light.
+   */
+  lit(x: number, y: number, z: number, nx: number, ny: number, nz: number, bias: number): number {
     const a = this.#a, b = this.#b, l = this.#l, size = this.size;
     const p = (a[0] * x + a[1] * y + a[2] * z - this.#a0) / this.texel;
     const q = (b[0] * x + b[1] * y + b[2] * z - this.#b0) / this.texel;
     const i = Math.floor(p), j = Math.floor(q);
     if (!(i >= 0 && j >= 0 && i < size - 1 && j < size - 1)) return -1;
-    const height = l[0] * x + l[1] * y + l[2] * z + bias;
+    const nl = nx * l[0] + ny * l[1] + nz * l[2], k = nl > 0.05 ? -this.texel / nl : 0;
+    const A = k * (nx * a[0] + ny * a[1] + nz * a[2]), B = k * (nx * b[0] + ny * b[1] + nz * b[2]);
     const near = this.buffer.near, o = j * size + i, s = p - i, t = q - j;
-    const top = (near[o] <= height ? 1 - s : 0) + (near[o + 1] <= height ? s : 0);
-    const bottom = (near[o + size] <= height ? 1 - s : 0) + (near[o + size + 1] <= height ? s : 0);
+    const height = l[0] * x + l[1] * y + l[2] * z + bias - A * s - B * t;
+    const top = (near[o] <= height ? 1 - s : 0) + (near[o + 1] <= height + A ? s : 0);
+    const bottom = (near[o + size] <= height + B ? 1 - s : 0) +
+      (near[o + size + 1] <= height + A + B ? s : 0);
     return top * (1 - t) + bottom * t;
   }
 

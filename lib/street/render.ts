@@ -192,6 +192,8 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: numb
     ny = -ny;
     nz = -nz;
   }
+  // The face's own normal: what its shadow is judged by.
+  const gx = nx, gy = ny, gz = nz;
   const material = mesh.material[id], leafy = material === MATERIAL.leaf;
   const mix = data[at + F.mix];
   if (mix > 0) {
@@ -217,10 +219,10 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: numb
   const strength = weather.sunlight;
   if (toSun > 0 && strength[0] > 0.05) {
     // Points are lifted off their surface, so that it does not shade itself.
-    const lift = leafy ? 0.12 : 0.05;
-    const qx = px + nx * lift, qy = py + ny * lift, qz = pz + nz * lift;
-    let lit = lighting.near.lit(qx, qy, qz, leafy ? 0.25 : 0.02);
-    if (lit < 0) lit = lighting.far.lit(qx + nx * 0.15, qy + ny * 0.15, qz + nz * 0.15, leafy ? 0.4 : 0.08);
+    const lift = leafy ? 0.15 : 0.02;
+    const qx = px + gx * lift, qy = py + gy * lift, qz = pz + gz * lift;
+    let lit = lighting.near.lit(qx, qy, qz, gx, gy, gz, leafy ? 0.25 : 0.03);
+    if (lit < 0) lit = lighting.far.lit(qx, qy, qz, gx, gy, gz, leafy ? 0.4 : 0.08);
     sun = toSun * (lit < 0 ? 1 : lit);
   }
   // The sky above, the ground below, and what hides the sky close by.

@@ -911,7 +911,7 @@ function makeWeather(random: Random): Weather {
     horizon: [mix(0.82, 0.95), mix(0.92, 0.97), mix(1.05, 1.0)],
     clouds,
     haze: Math.exp(random.uniform(Math.log(350), Math.log(2500))),
-    exposure: random.uniform(0.85, 1.3) / (0.33 * strength + 0.75),
+    exposure: random.uniform(0.95, 1.15) / (0.33 * strength + 0.75),
     seed: random.below(1 << 16),
   };
 }
