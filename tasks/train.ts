@@ -5,10 +5,9 @@
  */
 import { ensureLibrary } from "../lib/backend/install.ts";
 import { selectBackend } from "../lib/backend/mod.ts";
-import { choice, flag, text } from "../lib/base/options.ts";
-import { trainingOptions } from "../lib/training/options.ts";
+import { flag, text } from "../lib/base/options.ts";
+import { readTraining, trainConfigOptions } from "../lib/training/config.ts";
 import { runAllStages, runStage } from "../lib/training/stage_run.ts";
-import { STAGE_NAMES } from "../lib/training/stages.ts";
 import { backendOptions, runTask, stopSignal } from "./_task.ts";
 
 await runTask({
@@ -21,27 +20,29 @@ await runTask({
     resume: flag({ help: "Go on with the run that the folder holds, with its own options." }),
     overwrite: flag({ help: "Start anew, losing the run that the folder holds." }),
     from: text({ value: "RUN[,RUN]", help: "Runs or checkpoints whose weights to start from." }),
-    ...backendOptions,
-    ...trainingOptions,
-    stage: choice([...STAGE_NAMES, "all"], {
-      default: "half-cycle",
-      help: "Stage of training, or all in a row.",
+    config: text({
+      value: "FILE",
+      help: "Options from a JSON file (schema: data/train.schema.json), e.g. a run's options.json.",
     }),
+    ...backendOptions,
+    ...trainConfigOptions,
   },
   examples: [
     "deno task train --data data/street --steps 1200",
     "deno task train --stage cycle --from runs/first --out runs/cycle",
     "deno task train --stage all --out runs/whole",
+    "deno task train --config runs/first/options.json --seed 2 --out runs/second",
     "deno task train --preset resnet50 --data /data/kitti --split eigen --out runs/kitti",
     "deno task train --resume --out runs/first",
   ],
 }, async (options, _, given) => {
+  const { out, resume, overwrite } = options;
+  const commandLine = Object.fromEntries(
+    Object.entries(options).filter(([key]) => given.has(key) && key in trainConfigOptions),
+  );
+  const { stage, ...chosen } = await readTraining(options.config, commandLine);
   await ensureLibrary();
   await selectBackend(options);
-  const { out, resume, overwrite, stage } = options;
-  const chosen = Object.fromEntries(
-    Object.entries(options).filter(([key]) => given.has(key) && key in trainingOptions && key !== "stage"),
-  );
   const stop = stopSignal();
   const from = options.from?.split(",") ?? [];
   const run = { out, resume, overwrite, from, signal: stop.signal };
