@@ -45,10 +45,18 @@ export const PINNED_WHEELS: readonly PinnedWheel[] = [
     bytes: 207_208_420,
     unpacked: 613_776_168,
   },
+  {
+    requirement: "tensorflow==2.15.1",
+    sha256: "bb0edd69103c154245c5f209f0507355cc68ba7e4de350084bc31edc562478e4",
+    bytes: 475_258_663,
+    unpacked: 1_029_821_200,
+  },
 ];
 
-/** Free space asked for when a wheel's size is not known: TensorFlow for CPUs; with CUDA and cuDNN. */
-const UNKNOWN_BYTES = { "tensorflow-cpu": 1.2e9, tensorflow: 8e9 } as const;
+/** Free space asked for when a wheel's size is not known, in bytes. */
+const UNKNOWN_WHEEL = 2.5e9;
+/** Free space asked for NVIDIA's libraries, in bytes. */
+const CUDA_LIBRARIES = 6e9;
 
 /** How one wheel is fetched. */
 export type Downloader = (
@@ -217,7 +225,8 @@ async function removeStaging(variant: Variant, root: string): Promise<void> {
 async function checkSpace(variant: Variant, root: string, options: InstallOptions): Promise<void> {
   const pin = pinOf(requirementOf(variant), options.pinned);
   // pip copies the wheel once before it removes its own.
-  const needed = pin ? 2 * pin.bytes + pin.unpacked : UNKNOWN_BYTES[variant.package];
+  const wheel = pin ? 2 * pin.bytes + pin.unpacked : UNKNOWN_WHEEL;
+  const needed = wheel + (variant.package === "tensorflow" ? CUDA_LIBRARIES : 0);
   const free = await (options.freeBytes ?? freeBytes)(root);
   if (free >= needed) return;
   throw new CyclopsError(

@@ -67,6 +67,8 @@ export interface FoundLibrary {
   readonly path: string;
   /** Why this one: "CYCLOPS_LIBTENSORFLOW", "deno task setup". */
   readonly source: string;
+  /** Whether it is the CUDA build that was fetched here; unknown for a library of the user's own. */
+  readonly cuda?: boolean;
 }
 
 /**
@@ -92,7 +94,12 @@ export function findLibrary(root?: string): FoundLibrary | undefined {
   const chosen = readChosen(root);
   for (const variant of chosen ? [chosen, DEFAULT_VARIANT] : [DEFAULT_VARIANT]) {
     const path = join(variantFolder(variant, root), LIBRARY_FILE);
-    if (isFile(path)) return { path, source: `deno task setup (${variantName(variant)})` };
+    if (!isFile(path)) continue;
+    return {
+      path,
+      source: `deno task setup (${variantName(variant)})`,
+      cuda: variant.package === "tensorflow",
+    };
   }
   return undefined;
 }

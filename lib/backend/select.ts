@@ -167,14 +167,15 @@ function startTensorFlow(threads: number | undefined, reason: string): BackendIn
   if (!tf.setBackend("tensorflow")) throw new CyclopsError("Cannot start the tensorflow backend");
   correctKernels("tensorflow");
   nativeBinding = binding;
+  const gpu = binding.isUsingGpuDevice();
   return {
     name: "tensorflow",
     version: binding.TF_Version,
     library: found.path,
     devices: binding.devices.map((name) => name.replace(/^.*device:/, "")),
-    gpu: binding.isUsingGpuDevice(),
+    gpu,
     threads,
-    reason: `${reason}; library from ${found.source}`,
+    reason: `${reason}; library from ${found.source}${found.cuda && !gpu ? "; no GPU was found" : ""}`,
   };
 }
 

@@ -274,6 +274,7 @@ Deno.test("the CUDA build brings NVIDIA's libraries to where TensorFlow looks fo
       download,
       platform,
       write: () => {},
+      pinned: [],
       freeBytes: () => Promise.resolve(1e12),
     });
     assertEquals(calls, Object.keys(wheels));
