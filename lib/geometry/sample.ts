@@ -16,7 +16,7 @@ export interface SampleAttributes {
 }
 
 /** Where each output pixel is sampled: two pixels of its row and the weight of the second. */
-interface Places {
+export interface Places {
   /** Position among all B·H·W pixels; one past the last stands for black. */
   readonly before: Int32Array;
   readonly after: Int32Array;
@@ -24,7 +24,8 @@ interface Places {
   readonly weight: Float32Array;
 }
 
-function locate(disparity: HostTensor, { shift, zero }: SampleAttributes): Places {
+/** Finds the {@linkcode Places} of every pixel of a disparity, [B,H,W,1]. */
+export function locate(disparity: HostTensor, { shift, zero }: SampleAttributes): Places {
   const [batch, height, width] = disparity.shape;
   const values = disparity.values;
   const pixels = values.length;

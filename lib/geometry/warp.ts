@@ -9,7 +9,7 @@
  * @module
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
-import { sampleAlongX } from "./sample.ts";
+import { sampleAlongX, type SampleAttributes } from "./sample.ts";
 
 /** A view of the stereo pair. */
 export type View = "left" | "right";
@@ -63,8 +63,12 @@ export function warp(
         `wanted [${image.shape[0]},${height},${width},1]`,
     );
   }
-  const shift = produced === "left" ? -width : width;
-  return sampleAlongX(image, disparity, { shift, zero: options.border === "zero" });
+  return sampleAlongX(image, disparity, samplingOf(produced, width, options));
+}
+
+/** Where a warp samples: the sign of the disparity and what lies beyond the image. */
+export function samplingOf(produced: View, width: number, options: WarpOptions = {}): SampleAttributes {
+  return { shift: produced === "left" ? -width : width, zero: options.border === "zero" };
 }
 
 /** Mirrors a batch left to right: [B,H,W,C] → [B,H,W,C]. */

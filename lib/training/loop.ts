@@ -9,7 +9,7 @@ import { tf } from "../backend/tf.ts";
 import { messageOf, UsageError } from "../base/errors.ts";
 import { augmentationOptions, resolveAugmentation } from "../data/augment.ts";
 import { openBatches } from "../data/batches.ts";
-import { openDataset, type StereoDataset } from "../data/dataset.ts";
+import { type DataPart, openDataset, type StereoDataset } from "../data/dataset.ts";
 import { identityDifferences } from "../data/identity.ts";
 import type { PredictOptions } from "../evaluation/predict.ts";
 import { Alarms } from "./alarms.ts";
@@ -195,7 +195,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
   const { options, run, signal } = input;
   const backend = await selectBackend();
   const dataset = input.dataset ??
-    await openDataset({ data: options.data, split: options.split, part: "train" });
+    await openPart(options, "train");
   const steps = plannedSteps(options, dataset.pairs.length);
   const trainer = new Trainer(options, steps);
   const { size } = trainer;
@@ -216,7 +216,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     const validate = options.validateEvery > 0 && input.validation !== null
       ? await prepareValidation(
         spreadPairs(
-          input.validation ?? await openDataset({ data: options.data, split: options.split, part: "val" }),
+          input.validation ?? await openPart(options, "val"),
           options.validationPairs,
         ),
         size,
@@ -297,6 +297,12 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     batches.close();
     trainer.dispose();
   }
+}
+
+/** A part of the data that a run's options name. */
+export function openPart(options: TrainingOptions, part: DataPart): Promise<StereoDataset> {
+  const { data, split, cropBottom } = options;
+  return openDataset({ data, split, cropBottom, part });
 }
 
 /** The options of one group. */

@@ -109,20 +109,30 @@ Deno.test("smoothness forgives a step at an image edge, in x and in y", () => {
   }
 });
 
-Deno.test("consistency is zero for one constant world, positive for two, and pulls both disparities", () => {
-  tf.tidy(() => {
-    const flat = (v: number) => tf.fill([1, 4, 16, 1], v) as Tensor4D;
-    assertAlmostEquals(consistencyLoss(flat(0.1), flat(0.1), "right").dataSync()[0], 0, 1e-7);
-    assertAlmostEquals(consistencyLoss(flat(0.1), flat(0.15), "right").dataSync()[0], 0.1, 1e-6);
-    const whole = (seed: number) => tf.floor(uniform([2, 3, 8, 1], seed, 0, 4));
-    const near = (seed: number) => tf.div(tf.add(whole(seed), uniform([2, 3, 8, 1], seed + 1, 0.3, 0.7)), 8);
-    checkGradients(
-      (t, s) => consistencyLoss(t as Tensor4D, s as Tensor4D, "left"),
-      [near(1), near(11)],
-      { step: 2e-3, tolerance: 5e-3 },
-    );
+for (const implementation of ["host", "portable"] as const) {
+  Deno.test(`consistency: zero for one constant world, and pulls both disparities, ${implementation}`, () => {
+    forceImplementation(implementation);
+    try {
+      tf.tidy(() => {
+        const flat = (v: number) => tf.fill([1, 4, 16, 1], v) as Tensor4D;
+        assertAlmostEquals(consistencyLoss(flat(0.1), flat(0.1), "right").dataSync()[0], 0, 1e-7);
+        assertAlmostEquals(consistencyLoss(flat(0.1), flat(0.15), "right").dataSync()[0], 0.1, 1e-6);
+        const whole = (seed: number) => tf.floor(uniform([2, 3, 8, 1], seed, 0, 4));
+        const near = (seed: number) =>
+          tf.div(tf.add(whole(seed), uniform([2, 3, 8, 1], seed + 1, 0.3, 0.7)), 8);
+        for (const border of ["edge", "zero"] as const) {
+          checkGradients(
+            (t, s) => consistencyLoss(t as Tensor4D, s as Tensor4D, "left", { border }),
+            [near(1), near(11)],
+            { step: 2e-4, tolerance: 1e-2 },
+          );
+        }
+      });
+    } finally {
+      forceImplementation(undefined);
+    }
   });
-});
+}
 
 Deno.test("consistency compares each view with the other view's disparity", () => {
   // A ramp in the target view; the source disparity is right only where it is the ramp seen from the other side.
