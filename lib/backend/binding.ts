@@ -68,6 +68,11 @@ export interface Binding {
   deleteTensor(id: number): void;
   /** Copies a tensor's values out. */
   tensorDataSync(id: number): NativeValues;
+  /**
+   * Looks at a float32 tensor's values where they are, if that is the CPU's memory; copies them otherwise. The view
+   * must neither be written to nor used after the tensor is gone.
+   */
+  tensorView(id: number): Float32Array;
   /** Runs one operation and waits for it. */
   executeOp(
     name: string,
@@ -411,6 +416,23 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     }
   }
 
+  function tensorView(id: number): Float32Array {
+    const handle = handleOf(id);
+    if (c.TFE_TensorHandleDataType(handle) !== DTYPE.float32) {
+      throw new CyclopsError(`TensorFlow cannot show ${describe(id)} as float32`);
+    }
+    if (gpu !== undefined) return tensorDataSync(id) as Float32Array;
+    const tensor = c.TFE_TensorHandleResolve(handle, status) as Pointer;
+    check(`read ${describe(id)}`);
+    // The handle keeps the memory; `tensor` is but a second reference to it.
+    const data = c.TF_TensorData(tensor);
+    const bytes = Number(c.TF_TensorByteSize(tensor));
+    c.TF_DeleteTensor(tensor);
+    return bytes === 0
+      ? new Float32Array()
+      : new Float32Array(Deno.UnsafePointerView.getArrayBuffer(data as Pointer, bytes));
+  }
+
   function readStrings(data: Deno.PointerValue, count: number): Uint8Array[] {
     return Array.from({ length: count }, (_, i) => {
       const string = Deno.UnsafePointer.offset(data as Pointer, i * STRING_BYTES);
@@ -449,6 +471,7 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     createTensor,
     deleteTensor,
     tensorDataSync,
+    tensorView,
     executeOp,
     getNumOfTensors: () => handles.size,
     isUsingGpuDevice: () => gpu !== undefined,

@@ -177,6 +177,16 @@ export function execute(
 }
 
 /**
+ * A float32 tensor's values without copying them, where they lie in the CPU's memory.
+ *
+ * @returns A view that must not be written to, nor used after the tensor is disposed; an ordinary copy elsewhere.
+ */
+export function viewValues(tensor: Tensor): Float32Array {
+  if (!isNative() || tensor.dtype !== "float32") return tensor.dataSync() as Float32Array;
+  return binding().tensorView(idOf(tensor));
+}
+
+/**
  * Puts bytes into a native uint8 tensor, e.g. decoded images, a quarter of the copying that float32 takes.
  *
  * @param values As many bytes as `shape` has elements, row-major.

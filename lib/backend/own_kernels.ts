@@ -5,11 +5,15 @@
  *
  * @module
  */
+import { viewValues } from "./native.ts";
 import { currentBinding } from "./select.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { type Tensor, tf } from "./tf.ts";
 
-/** Values and shape of an input or output of a host kernel. */
+/**
+ * Values and shape of an input or output of a host kernel. An input's values lie in native memory: they must not be
+ * written to, nor be part of an output.
+ */
 export interface HostTensor {
   readonly values: Float32Array;
   readonly shape: readonly number[];
@@ -78,7 +82,7 @@ export function defineKernel<A extends object>(
         if (kernel.native && backendName === "tensorflow") return kernel.native(tensors, attrs as A);
         if (kernel.portable && !prefersHost()) return tf.tidy(() => kernel.portable!(tensors, attrs as A));
         if (!kernel.host) throw new CyclopsError(`Cannot run ${kernel.name} on backend ${backendName}`);
-        const host = tensors.map((t) => ({ values: t.dataSync() as Float32Array, shape: t.shape }));
+        const host = tensors.map((t) => ({ values: viewValues(t), shape: t.shape }));
         return kernel.host(host, attrs as A).map(({ values, shape }) =>
           tf.tensor(values, [...shape], "float32")
         );
