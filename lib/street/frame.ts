@@ -8,6 +8,7 @@ import { hash32, Random } from "../base/random.ts";
 import { scan } from "./lidar.ts";
 import type { StreetPlan } from "./options.ts";
 import { Lighting, render, type Rendered } from "./render.ts";
+import type { View } from "./raster.ts";
 import { cameraView, scannerPose } from "./rig.ts";
 import { buildScene, type Scene } from "./scene.ts";
 
@@ -32,8 +33,10 @@ export class Drive {
   readonly #scene: Scene;
   readonly #lighting: Lighting;
   readonly #exposure: number;
+  // The frame whose shadows are drawn.
+  #lit = -1;
 
-  /** @param drive Number of the drive, from 1. */
+  /** Builds the drive's world and meters its light. @param drive Number of the drive, from 1. */
   constructor(readonly plan: StreetPlan, readonly drive: number) {
     this.#scene = buildScene(plan.seed, drive, plan.frames);
     this.#lighting = new Lighting(this.#scene);
@@ -44,7 +47,7 @@ export class Drive {
   #meter(): number {
     const scene = this.#scene, view = cameraView(scene.pose(0), 2, METER.width, METER.height);
     scene.moveTo(0);
-    this.#lighting.draw(view);
+    this.#light(0, view);
     const sensor = { gain: [1, 1, 1], noise: 0, seed: 0 } as const;
     const { rgb, depth } = render(scene, this.#lighting, view, METER.width, METER.height, sensor);
     let sum = 0, count = 0;
@@ -57,6 +60,11 @@ export class Drive {
     return Math.max(0.5, Math.min(2.2, wanted));
   }
 
+  #light(frame: number, view: View): void {
+    if (this.#lit !== frame) this.#lighting.draw(view);
+    this.#lit = frame;
+  }
+
   /** Renders a frame. @param frame From 0. */
   frame(frame: number): StreetFrame {
     const scene = this.#scene, { width, height, seed } = this.plan;
@@ -66,7 +74,7 @@ export class Drive {
     const cameras = new Random(hash32(`${seed}/${this.drive}/cameras`)), mood = cameras.uniform(0.85, 1.2);
     const left = cameraView(pose, 2, width, height), right = cameraView(pose, 3, width, height);
     const lighting = this.#lighting;
-    lighting.draw(left);
+    this.#light(frame, left);
     // The exposure wanders from frame to frame for both; the cameras differ a little for the whole drive.
     const common = this.#exposure * mood * (1 + seeds.normal(0, 0.015)), noise = cameras.uniform(0.6, 1.6);
     const sensor = () => {

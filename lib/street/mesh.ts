@@ -94,12 +94,17 @@ export class Mesh {
   first = new Int32Array(1 << 10);
   /** Number of vertices of each face. */
   sides = new Uint8Array(1 << 10);
+  /** One of {@linkcode MATERIAL} per face. */
   material = new Uint8Array(1 << 10);
+  /** One of `MASK` per face; 0 has no holes. */
   mask = new Uint8Array(1 << 10);
+  /** 1 for faces that are seen from both sides. */
   twoSided = new Uint8Array(1 << 10);
+  /** {@linkcode Paint.group} of each face. */
   group = new Int32Array(1 << 10);
   /** How many faces and vertices there are. */
   faces = 0;
+  /** How many vertices there are. */
   vertexCount = 0;
 
   #groups = 0;

@@ -4,9 +4,9 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
-import { Drive, type StreetFrame } from "./frame.ts";
+import { type DriveJob, renderDrive, type WorkerNews, type WorkerOrder } from "./job.ts";
 import { planStreet, type StreetOptions, type StreetPlan } from "./options.ts";
-import { frameExists, prepareFolder, streetFrame, type StreetSplits, writeFrame } from "./write.ts";
+import { frameExists, prepareFolder, streetFrame, type StreetSplits } from "./write.ts";
 
 export { Drive, type StreetFrame } from "./frame.ts";
 export { planStreet, STREET_SPECS, type StreetOptions, type StreetPlan } from "./options.ts";
@@ -17,6 +17,7 @@ export { STREET_DATE, type StreetManifest, type StreetSplits } from "./write.ts"
 export interface StreetSummary {
   /** The folder. */
   readonly out: string;
+  /** What was made. */
   readonly plan: StreetPlan;
   /** Drive numbers of each split; the split files lie in `splits/` of the folder. */
   readonly splits: StreetSplits;
@@ -32,39 +33,6 @@ export interface StreetHooks {
   readonly onProgress?: (done: number, total: number) => void;
   /** Stops after the frames in hand; the folder can be finished later. */
   readonly signal?: AbortSignal;
-}
-
-/** The missing frames of one drive, for a worker. */
-export interface DriveJob {
-  readonly out: string;
-  readonly plan: StreetPlan;
-  readonly drive: number;
-  readonly frames: readonly number[];
-}
-
-/** What a worker tells. */
-export type WorkerNews =
-  | { readonly kind: "frame" }
-  | { readonly kind: "done" }
-  | { readonly kind: "error"; readonly message: string };
-
-/**
- * Renders and writes the missing frames of a drive.
- *
- * @param onFrame Called when a frame is on disk.
- */
-export async function renderDrive(job: DriveJob, onFrame: () => void, signal?: AbortSignal): Promise<void> {
-  const drive = new Drive(job.plan, job.drive);
-  let writing: Promise<void> = Promise.resolve();
-  for (const index of job.frames) {
-    if (signal?.aborted) break;
-    const content: StreetFrame = drive.frame(index);
-    // The former frame is compressed and written while this one was rendered; never more than one waits.
-    await writing;
-    writing = writeFrame(job.out, streetFrame(job.drive, index), job.plan, content).then(onFrame);
-    writing.catch(() => {});
-  }
-  await writing;
 }
 
 /**
@@ -124,8 +92,10 @@ async function renderInWorkers(
       new Promise<void>((resolve, reject) => {
         const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
         workers.push(worker);
+        const tell = (order: WorkerOrder) => worker.postMessage(order);
+        signal?.addEventListener("abort", () => tell({ kind: "stop" }), { once: true });
         const give = () => {
-          if (next < jobs.length && !signal?.aborted) worker.postMessage(jobs[next++]);
+          if (next < jobs.length && !signal?.aborted) tell({ kind: "drive", job: jobs[next++] });
           else resolve();
         };
         worker.onmessage = ({ data }: MessageEvent<WorkerNews>) => {

@@ -15,9 +15,12 @@ export class Buffer {
   readonly near: Float32Array;
   /** Face, or -1 where there is none. */
   readonly face: Int32Array;
+  /** First column that the face in hand covers in each row. */
   readonly left: Float64Array;
+  /** The column after its last. */
   readonly right: Float64Array;
 
+  /** Makes a grid of samples. @param width Samples across. @param height Samples down. */
   constructor(readonly width: number, readonly height: number) {
     this.near = new Float32Array(width * height);
     this.face = new Int32Array(width * height);
@@ -38,12 +41,15 @@ export interface View {
   readonly centre: readonly [number, number, number];
   /** Unit vectors of the camera's axes in the world. */
   readonly right: readonly [number, number, number];
+  /** See `right`. */
   readonly down: readonly [number, number, number];
+  /** See `right`. */
   readonly forward: readonly [number, number, number];
   /** Focal length in px. */
   readonly focal: number;
   /** Principal point in px. */
   readonly cx: number;
+  /** See `cx`. */
   readonly cy: number;
 }
 
@@ -247,6 +253,7 @@ function clip(from: number, count: number, f: number, cx: number, cy: number): n
 
 /** Heights towards a distant light over a square that follows the camera: shadows, and how open the sky is. */
 export class LightMap {
+  /** Heights towards the light, m. */
   readonly buffer: Buffer;
   // Unit vectors: across, along (the grid) and towards the light; m per sample; first sample's coordinates.
   readonly #a: readonly [number, number, number];
@@ -256,6 +263,8 @@ export class LightMap {
   #b0 = 0;
 
   /**
+   * Makes a map for one direction of light.
+   *
    * @param light Unit vector towards the light.
    * @param size Samples along each side.
    * @param texel m per sample.

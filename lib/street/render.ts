@@ -31,11 +31,14 @@ export interface Rendered {
 
 /** Shadows of one drive, drawn anew for each frame and shared by both cameras. */
 export class Lighting {
+  /** The sun close by, in fine samples. */
   readonly near: LightMap;
+  /** The sun farther off, in coarse samples. */
   readonly far: LightMap;
   /** Heights from straight above: how much sky a point sees. */
   readonly above: LightMap = new LightMap([0, 0, 1], 400, 0.22);
 
+  /** Makes the maps of a scene. @param scene What is lit. */
   constructor(readonly scene: Scene) {
     this.near = new LightMap(scene.weather.sun, 512, 0.075);
     this.far = new LightMap(scene.weather.sun, 640, 0.22);

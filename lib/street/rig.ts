@@ -68,6 +68,7 @@ export function cameraView(pose: Pose, camera: 2 | 3, width: number, height: num
 
 /** Where the scanner is: its origin and its axes (x forward, y left, z up) in the world. */
 export interface ScannerPose {
+  /** Position in the world, m. */
   readonly origin: readonly number[];
   /** Columns x, y, z of the rotation from scanner to world, one after the other. */
   readonly axes: readonly (readonly number[])[];

@@ -9,7 +9,9 @@ import type { Random } from "../base/random.ts";
 export interface RoadPoint {
   /** World position of the middle of the carriageway, m. */
   readonly x: number;
+  /** See `x`. */
   readonly y: number;
+  /** See `x`. */
   readonly z: number;
   /** Direction of travel, rad counter-clockwise from east. */
   readonly heading: number;
@@ -26,6 +28,8 @@ export class Road {
   readonly #heading: Float64Array;
 
   /**
+   * Draws a road's course.
+   *
    * @param bend Largest curvature, 1/m.
    * @param hill Largest slope, m per m.
    */

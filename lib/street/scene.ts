@@ -23,16 +23,21 @@ import { Road } from "./road.ts";
 
 /** What is painted on the carriageway and how worn it is; lengths in m across (t, to the right) and along (s). */
 export interface RoadLook {
+  /** Half the width of the carriageway, m. */
   readonly half: number;
   /** Middle line: 0 none, 1 dashed, 2 solid, 3 double. */
   readonly middle: number;
   /** Lanes on each side; dashed lines part them. */
   readonly lanes: number;
+  /** m */
   readonly laneWidth: number;
+  /** Lines along both edges. */
   readonly edgeLines: boolean;
   /** Where zebra crossings lie along the road, m. */
   readonly crossings: readonly number[];
+  /** Length of a dash, m. */
   readonly dash: number;
+  /** Length between dashes, m. */
   readonly gap: number;
   /** Albedo of the asphalt. */
   readonly tone: number;
@@ -40,6 +45,7 @@ export interface RoadLook {
   readonly wear: number;
   /** 0 dry … 1 wet. */
   readonly wet: number;
+  /** Varies patches and cracks, or clouds. */
   readonly seed: number;
 }
 
@@ -49,7 +55,9 @@ export interface Weather {
   readonly sun: readonly [number, number, number];
   /** Radiance of the sun on a surface that faces it. */
   readonly sunlight: Rgb;
+  /** Radiance of the clear sky overhead. */
   readonly zenith: Rgb;
+  /** Radiance of the sky at the horizon. */
   readonly horizon: Rgb;
   /** 0 clear … 1 overcast. */
   readonly clouds: number;
@@ -57,6 +65,7 @@ export interface Weather {
   readonly haze: number;
   /** Factor from radiance to the camera's full scale. */
   readonly exposure: number;
+  /** Varies patches and cracks, or clouds. */
   readonly seed: number;
 }
 
@@ -66,7 +75,9 @@ export interface Pose {
   readonly position: readonly [number, number, number];
   /** Unit vectors of the camera's axes in the world. */
   readonly right: readonly [number, number, number];
+  /** See `right`. */
   readonly down: readonly [number, number, number];
+  /** See `right`. */
   readonly forward: readonly [number, number, number];
 }
 
@@ -84,8 +95,11 @@ interface Mover {
 export interface Scene {
   /** All that stands still; {@linkcode Scene.moveTo} adds what moves. */
   readonly mesh: Mesh;
+  /** What the facades look like. */
   readonly styles: Styles;
+  /** What the carriageway looks like. */
   readonly road: RoadLook;
+  /** Its light. */
   readonly weather: Weather;
   /** Puts what moves where it is in a frame, after taking away where it was. */
   moveTo(frame: number): void;
@@ -247,6 +261,7 @@ interface Season {
 
 interface World {
   readonly mesh: Mesh;
+  /** What the facades look like. */
   readonly styles: Styles;
   readonly road: Road;
   readonly look: RoadLook;

@@ -30,16 +30,23 @@ export const STREET_VERSION = 1;
 
 /** Which drives (by number, from 1) train, validate and test. */
 export interface StreetSplits {
+  /** They train. */
   readonly train: readonly number[];
+  /** They validate. */
   readonly val: readonly number[];
+  /** They test. */
   readonly test: readonly number[];
 }
 
 /** What `street.json` holds. */
 export interface StreetManifest {
+  /** What this file is. */
   readonly kind: "cyclops street";
+  /** {@linkcode STREET_VERSION} when it was written. */
   readonly version: number;
+  /** What decides the bytes. */
   readonly plan: StreetPlan;
+  /** Which drives belong to which split. */
   readonly splits: StreetSplits;
 }
 

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
-import { Drive } from "../../lib/street/frame.ts";
+import { Drive, type StreetFrame } from "../../lib/street/frame.ts";
 import { AZIMUTH_STEP, BEAMS, scan } from "../../lib/street/lidar.ts";
 import { BASELINE, cameraView, intrinsics, scannerPose } from "../../lib/street/rig.ts";
 import { buildScene } from "../../lib/street/scene.ts";
@@ -9,8 +9,8 @@ const plan = { seed: 11, drives: 9, frames: 3, height, width };
 const { focal, cx, cy } = intrinsics(width, height);
 
 /** Mean difference between the left picture and the right one warped by `scale` times the true disparity. */
-function warpError(drive: number, scale: number): { readonly error: number; readonly pixels: number } {
-  const { left, right } = new Drive(plan, drive).frame(1);
+function warpError(frame: StreetFrame, scale: number): { readonly error: number; readonly pixels: number } {
+  const { left, right } = frame;
   let sum = 0, pixels = 0;
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -36,8 +36,9 @@ function warpError(drive: number, scale: number): { readonly error: number; read
 }
 
 Deno.test("the right picture, warped by the true disparity, is the left one where both see the same", () => {
-  for (const drive of [1, 2, 3, 4]) {
-    const right = warpError(drive, 1), wrong = warpError(drive, 0.7), other = warpError(drive, 1.3);
+  for (const drive of [1, 2, 3]) {
+    const frame = new Drive(plan, drive).frame(1);
+    const right = warpError(frame, 1), wrong = warpError(frame, 0.7), other = warpError(frame, 1.3);
     assert(right.pixels > 0.4 * width * height, `drive ${drive}: only ${right.pixels} pixels seen by both`);
     assert(right.error < 10, `drive ${drive}: ${right.error} of 255`);
     const ratio = Math.min(wrong.error, other.error) / right.error;

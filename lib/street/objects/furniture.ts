@@ -256,9 +256,13 @@ export function addGuardRail(mesh: Mesh, length: number): void {
 
 /** How a person looks. */
 export interface Person {
+  /** Albedo of the upper clothes. */
   readonly shirt: Rgb;
+  /** Albedo of the trousers. */
   readonly trousers: Rgb;
+  /** Albedo of the hair. */
   readonly hair: Rgb;
+  /** m */
   readonly height: number;
 }
 

@@ -35,7 +35,9 @@ export const STYLE = {
 
 /** The facades of a scene, {@linkcode STYLE}.stride numbers each. */
 export class Styles {
+  /** {@linkcode STYLE}.stride numbers per style. */
   rows = new Float64Array(STYLE.stride * 64);
+  /** How many styles there are. */
   count = 0;
 
   /** Stores a style and returns its index. */
@@ -54,7 +56,9 @@ export class Styles {
 export interface House {
   /** Along the street, away from it, and up to the eaves, m. */
   readonly width: number;
+  /** Away from the street, m. */
   readonly depth: number;
+  /** Storeys, the ground floor included. */
   readonly storeys: number;
   /** What it is. */
   readonly kind: "town" | "home" | "block" | "hall";

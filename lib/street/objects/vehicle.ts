@@ -10,7 +10,9 @@ export type VehicleShape = "hatch" | "saloon" | "estate" | "suv" | "van" | "lorr
 
 /** A vehicle as it is drawn. */
 export interface Vehicle {
+  /** Its kind. */
   readonly shape: VehicleShape;
+  /** Albedo of the paint. */
   readonly colour: Rgb;
   /** Varies number plates, dirt and loads. */
   readonly seed: number;
