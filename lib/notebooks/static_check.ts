@@ -42,9 +42,10 @@ export function joinCells(notebook: Notebook): JoinedCells {
  * Type-checks the cells of notebooks with `deno check`. Each notebook's cells become a module beside it for a moment, so
  * that relative imports hold.
  *
+ * @param config The deno.json whose imports and compiler options count.
  * @throws {CyclopsError} When `deno check` fails for another reason than the cells, e.g. a type error in `lib/`.
  */
-export async function checkTypes(files: readonly NotebookFile[]): Promise<Fault[]> {
+export async function checkTypes(files: readonly NotebookFile[], config: string): Promise<Fault[]> {
   const modules = files.map(({ path, notebook }) => {
     const file = `${asideName(resolve(path))}.ts`;
     return { path, file, url: toFileUrl(file).href, ...joinCells(notebook) };
@@ -52,7 +53,13 @@ export async function checkTypes(files: readonly NotebookFile[]): Promise<Fault[
   if (modules.length === 0) return [];
   try {
     for (const { file, source } of modules) await writeWhole(file, source);
-    const { success, said } = await runDeno(["check", "--quiet", ...modules.map(({ file }) => file)]);
+    const { success, said } = await runDeno([
+      "check",
+      "--quiet",
+      "--config",
+      config,
+      ...modules.map(({ file }) => file),
+    ]);
     if (success) return [];
     const faults = parseDiagnostics(said).flatMap(({ url, line, message }): Fault[] => {
       const module = modules.find((module) => module.url === url);
