@@ -11,6 +11,7 @@ import { type Tensor, type Tensor1D, type Tensor4D, tf } from "./tf.ts";
 
 /** How a convolution is done. */
 export interface ConvolutionAttributes {
+  /** px between two results, in both directions. */
   readonly stride: 1 | 2;
   /** Apply ELU to the result. */
   readonly elu: boolean;

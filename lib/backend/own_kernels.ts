@@ -15,7 +15,9 @@ import { type Tensor, tf } from "./tf.ts";
  * written to, nor be part of an output.
  */
 export interface HostTensor {
+  /** Row-major. */
   readonly values: Float32Array;
+  /** Size of each dimension. */
   readonly shape: readonly number[];
 }
 
