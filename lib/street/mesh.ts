@@ -87,21 +87,21 @@ export const F = {
 /** A growing list of faces, with a local frame in which they are given. */
 export class Mesh {
   /** World positions, 3 per vertex, m. */
-  vertices = new Float64Array(1 << 14);
+  vertices = new Float64Array(1 << 17);
   /** {@linkcode STRIDE} numbers per face. */
-  data = new Float64Array(1 << 15);
+  data = new Float64Array(STRIDE << 14);
   /** First vertex of each face. */
-  first = new Int32Array(1 << 10);
+  first = new Int32Array(1 << 14);
   /** Number of vertices of each face. */
-  sides = new Uint8Array(1 << 10);
+  sides = new Uint8Array(1 << 14);
   /** One of {@linkcode MATERIAL} per face. */
-  material = new Uint8Array(1 << 10);
+  material = new Uint8Array(1 << 14);
   /** One of `MASK` per face; 0 has no holes. */
-  mask = new Uint8Array(1 << 10);
+  mask = new Uint8Array(1 << 14);
   /** 1 for faces that are seen from both sides. */
-  twoSided = new Uint8Array(1 << 10);
+  twoSided = new Uint8Array(1 << 14);
   /** {@linkcode Paint.group} of each face. */
-  group = new Int32Array(1 << 10);
+  group = new Int32Array(1 << 14);
   /** How many faces and vertices there are. */
   faces = 0;
   /** How many vertices there are. */

@@ -282,8 +282,12 @@ export class LightMap {
     ];
   }
 
-  /** Draws the world around a point. The grid moves in whole samples, so that shadows do not crawl. */
-  draw(mesh: Mesh, x: number, y: number, z: number): void {
+  /**
+   * Draws the world around a point. The grid moves in whole samples, so that shadows do not crawl.
+   *
+   * @param holes Look at the holes in faces; without, foliage is solid, which is enough where samples are coarse.
+   */
+  draw(mesh: Mesh, x: number, y: number, z: number, holes: boolean): void {
     const { size, texel, buffer } = this;
     const a = this.#a, b = this.#b, l = this.#l;
     this.#a0 = (Math.round((a[0] * x + a[1] * y + a[2] * z) / texel) - size / 2) * texel;
@@ -303,7 +307,7 @@ export class LightMap {
       // Plane: normal · (α a + β b + λ l) + offset = 0 gives λ, the height towards the light.
       const na = nx * a[0] + ny * a[1] + nz * a[2], nb = nx * b[0] + ny * b[1] + nz * b[2];
       const A = -na * texel / nl, B = -nb * texel / nl, C = -(offset + na * a0 + nb * b0) / nl;
-      if (mask[id] === 0) fill(buffer, n, A, B, C, id);
+      if (mask[id] === 0 || !holes) fill(buffer, n, A, B, C, id);
       else {
         for (let k = 0; k < 2; k++) {
           const p = at + (k ? F.v : F.u), q = k * 4;

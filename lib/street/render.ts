@@ -36,7 +36,7 @@ export class Lighting {
   /** The sun farther off, in coarse samples. */
   readonly far: LightMap;
   /** Heights from straight above: how much sky a point sees. */
-  readonly above: LightMap = new LightMap([0, 0, 1], 400, 0.22);
+  readonly above: LightMap = new LightMap([0, 0, 1], 320, 0.2);
 
   /** Makes the maps of a scene. @param scene What is lit. */
   constructor(readonly scene: Scene) {
@@ -49,10 +49,10 @@ export class Lighting {
     const { mesh, weather } = this.scene;
     const [x, y, z] = view.centre, [fx, fy, fz] = view.forward;
     if (weather.sunlight[0] > 0.05) {
-      this.near.draw(mesh, x + fx * 15, y + fy * 15, z + fz * 15 - 1);
-      this.far.draw(mesh, x + fx * 64, y + fy * 64, z + fz * 64);
+      this.near.draw(mesh, x + fx * 15, y + fy * 15, z + fz * 15 - 1, true);
+      this.far.draw(mesh, x + fx * 64, y + fy * 64, z + fz * 64, false);
     }
-    this.above.draw(mesh, x + fx * 36, y + fy * 36, z);
+    this.above.draw(mesh, x + fx * 29, y + fy * 29, z, false);
   }
 }
 
@@ -162,9 +162,8 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: numb
   const length = Math.sqrt(dx * dx + dy * dy + dz * dz);
   if (id < 0) {
     skyRadiance(weather, dx / length, dy / length, dz / length, sky);
-    colour[0] = sky[0];
-    colour[1] = sky[1];
-    colour[2] = sky[2];
+    // Exposed for the street, the sky comes out bright, as in KITTI.
+    for (let c = 0; c < 3; c++) colour[c] = 1.35 * sky[c];
     return;
   }
   const at = id * STRIDE;

@@ -94,7 +94,7 @@ Deno.test("a box throws its shadow where the sun says, and hides sky close to it
   const s = Math.SQRT1_2;
   // The sun stands 45° high in the east: the shadow of 2 m lies from x = -1 to x = -3.
   const sun = new LightMap([s, 0, s], 256, 0.05);
-  sun.draw(mesh, 0, 0, 0);
+  sun.draw(mesh, 0, 0, 0, true);
   assertEquals(sun.lit(-2, 0, 0, 0, 0, 1, 0.02), 0);
   assertEquals(sun.lit(-2.9, 0.8, 0, 0, 0, 1, 0.02), 0);
   assertEquals(sun.lit(-3.2, 0, 0, 0, 0, 1, 0.02), 1);
@@ -103,7 +103,7 @@ Deno.test("a box throws its shadow where the sun says, and hides sky close to it
   assertEquals(sun.lit(1.05, 0, 1, 1, 0, 0, 0.02), 1, "the sunny side");
   assertEquals(sun.lit(40, 0, 0, 0, 0, 1, 0.02), -1, "outside");
   const above = new LightMap([0, 0, 1], 128, 0.2);
-  above.draw(mesh, 0, 0, 0);
+  above.draw(mesh, 0, 0, 0, true);
   assertEquals(above.openness(6, 0, 0), 1);
   assert(above.openness(1.1, 0, 0) < 0.8);
 });
