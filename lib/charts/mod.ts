@@ -12,6 +12,7 @@ export * from "./display.ts";
 export * from "./disparity.ts";
 export { Canvas, type Color, resizeRgb, type TextStyle } from "./draw.ts";
 export * from "./grid.ts";
+export * from "./lines.ts";
 export * from "./live.ts";
 export * from "./picture.ts";
 export * from "./probe.ts";
