@@ -8,8 +8,6 @@ import { bold, dim, red, setColorEnabled } from "@std/fmt/colors";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
 import {
   allowedValues,
-  choice,
-  integer,
   nearestNames,
   type OptionsOf,
   type OptionSpec,
@@ -30,14 +28,6 @@ export interface TaskDescription<S extends OptionSpecs> {
   /** Whole command lines shown at the end of the help. */
   readonly examples?: readonly string[];
 }
-
-/** Options of every task that computes. */
-export const backendOptions = {
-  backend: choice(["auto", "tensorflow", "webgpu", "cpu"], {
-    help: "What computes (default: CYCLOPS_BACKEND, else auto).",
-  }),
-  threads: integer({ min: 1, max: 1024, help: "Threads within an operation (default: one per core)." }),
-} as const;
 
 const COMMON = { help: "Show this help.", debug: "Show stack traces of errors." } as const;
 
@@ -99,7 +89,7 @@ export function parseTaskArgs<S extends OptionSpecs>(
   const parsed = parseArgs(args, {
     boolean: flags,
     negatable: flags,
-    string: valued,
+    string: [...valued, "_"], // "_": a file may be called 01
     collect: valued,
     unknown: (word, name) => {
       if (name === undefined) return;
