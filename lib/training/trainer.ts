@@ -53,17 +53,27 @@ export interface StepResult {
   readonly residual?: number;
 }
 
-/** The weights of a run's loss terms: the stage's, with what the options set. */
+/** The networks whose weights a term can move, in the order of the chain. */
+function movedBy(name: TermName, options: TrainingOptions): readonly NetworkName[] {
+  if (name.startsWith("cycle")) return options.cycleGradient > 0 ? ["backward", "student"] : ["backward"];
+  if (name.startsWith("refined")) {
+    return options.refineGradient > 0 ? ["refine", "backward", "student"] : ["refine"];
+  }
+  return ["student"];
+}
+
+/** The weights of a run's loss terms: the stage's, with what the options set; 0 for those that would move nothing. */
 export function termWeights(options: TrainingOptions): TermWeights {
   const stage = STAGES[options.stage].terms;
-  const entries = TERM_NAMES.map((name) => {
-    const distills = name === "distillation"
-      ? options.distill !== "feat"
-      : name === "featureDistillation"
-      ? options.distill !== "disp"
-      : true;
-    return [name, distills ? options[`${name}Weight`] ?? stage[name] : 0];
-  });
+  const moving = movingNetworks(options);
+  const wanted = (name: TermName) => {
+    if (name === "distillation" && options.distill === "feat") return false;
+    if (name === "featureDistillation" && options.distill === "disp") return false;
+    return movedBy(name, options).some((network) => moving.includes(network));
+  };
+  const entries = TERM_NAMES.map((
+    name,
+  ) => [name, wanted(name) ? options[`${name}Weight`] ?? stage[name] : 0]);
   return Object.fromEntries(entries) as TermWeights;
 }
 
