@@ -4,6 +4,7 @@
  * @module
  */
 import { type Tensor, type Tensor1D, type Tensor4D, tf, type Variable } from "../backend/tf.ts";
+import type { Precision } from "../backend/convolution.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { Random } from "../base/random.ts";
 import { type Architecture, countParameters, type NetworkPlan, planNetwork, SCALES } from "./architecture.ts";
@@ -25,6 +26,8 @@ export interface NetworkOptions {
   readonly headBias?: number;
   /** Scale of the heads' initial weights against He's. @default 1 */
   readonly headScale?: number;
+  /** Number format of the convolutions; weights are float32 in any case. @default "fp32" */
+  readonly precision?: Precision;
 }
 
 /** A network: its plan and its weights. */
@@ -34,6 +37,8 @@ export interface Network {
   /** By full name, e.g. `student/encoder/1/conv1/kernel`, in a fixed order. */
   readonly variables: ReadonlyMap<string, Variable>;
   readonly parameters: number;
+  /** Number format of the convolutions. */
+  readonly precision: Precision;
 }
 
 /** What a network says about its input. */
@@ -51,7 +56,8 @@ export interface Prediction {
 
 /** Creates a network with He-normal weights. */
 export function createNetwork(options: NetworkOptions): Network {
-  const { scope, architecture, inputChannels = 3, seed, headBias = 0, headScale = 1 } = options;
+  const { scope, architecture, inputChannels = 3, seed, headBias = 0, headScale = 1, precision = "fp32" } =
+    options;
   const plan = planNetwork(architecture, inputChannels);
   const random = new Random(seed).fork(scope);
   const variables = new Map<string, Variable>();
@@ -71,7 +77,7 @@ export function createNetwork(options: NetworkOptions): Network {
     add("kernel", tf.tensor(values, shape));
     add("bias", tf.fill([outputs], head ? headBias : 0));
   }
-  return { scope, plan, variables, parameters: countParameters(plan) };
+  return { scope, plan, variables, parameters: countParameters(plan), precision };
 }
 
 /** Frees a network's weights. */
@@ -103,6 +109,7 @@ export function runNetwork(network: Network, input: Tensor4D, base?: readonly Te
   const weights = (name: string): Weights => ({
     kernel: network.variables.get(`${network.scope}/${name}/kernel`) as unknown as Tensor4D,
     bias: network.variables.get(`${network.scope}/${name}/bias`) as unknown as Tensor1D,
+    precision: network.precision,
   });
 
   let x = input;

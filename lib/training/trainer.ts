@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkPrecision } from "../backend/convolution.ts";
 import { noGradient } from "../backend/gradients.ts";
 import {
   type NamedTensorMap,
@@ -106,6 +107,7 @@ export class Trainer {
   constructor(options: TrainingOptions, steps: number) {
     this.options = options;
     this.steps = steps;
+    checkPrecision(options.precision);
     const architecture = ARCHITECTURES[options.architecture];
     const { seed, headBias } = options;
     const networks = new Map<NetworkName, Network>();
@@ -122,6 +124,7 @@ export class Trainer {
           seed,
           headBias: residual ? 0 : headBias,
           headScale: residual ? options.refineHeadScale : 1,
+          precision: options.precision,
         }),
       );
     }

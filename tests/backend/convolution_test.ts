@@ -1,0 +1,67 @@
+import { assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
+import { checkPrecision, convolution2d, type Precision } from "../../lib/backend/convolution.ts";
+import { cpuFeatures } from "../../lib/backend/cpu.ts";
+import { isNative, nativeTensorCount } from "../../lib/backend/native.ts";
+import { selectBackend, type Tensor1D, type Tensor4D, tf } from "../../lib/backend/mod.ts";
+import { checkGradients } from "../_finite_differences.ts";
+import { distance, uniform } from "../_tensors.ts";
+
+await selectBackend();
+
+const bias = () => tf.tensor1d([0.3, -0.2, 0.1, 0.5]);
+
+Deno.test("convolution, bias and ELU are tfjs's, values and gradients", () => {
+  for (const [kernelSize, stride] of [[1, 1], [3, 1], [3, 2], [5, 2], [7, 1]] as const) {
+    for (const elu of [false, true]) {
+      tf.tidy(() => {
+        const x = uniform([2, 7, 10, 3], 1, -1);
+        const kernel = uniform([kernelSize, kernelSize, 3, 4], 2, -0.5, 0.5);
+        const plain = tf.add(tf.conv2d(x, kernel, stride, "same"), bias());
+        const ours = convolution2d(x, kernel, bias(), { stride, elu });
+        assertLess(distance(ours.dataSync(), (elu ? tf.elu(plain) : plain).dataSync()), 1e-5);
+        checkGradients(
+          (a, k, b) => convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, { stride, elu }),
+          [x, kernel, bias()],
+          { samples: 20, tolerance: 1e-2 },
+        );
+      });
+    }
+  }
+});
+
+Deno.test({
+  name:
+    "bf16 convolutions are float32's within bf16's precision, forwards and backwards, and leave nothing behind",
+  ignore: !isNative(),
+  fn() {
+    const run = (precision: Precision) =>
+      tf.tidy(() => {
+        const x = uniform([2, 8, 12, 5], 1, -1);
+        const kernel = uniform([3, 3, 5, 4], 2, -0.5, 0.5);
+        const f = (a: Tensor4D, k: Tensor4D) =>
+          tf.sum(tf.square(convolution2d(a, k, bias(), { stride: 2, elu: true, precision })));
+        const [gx, gk] = tf.grads(f as Parameters<typeof tf.grads>[0])([x, kernel]);
+        const y = convolution2d(x, kernel, bias(), { stride: 2, elu: true, precision });
+        return { all: [...y.dataSync(), ...gx.dataSync(), ...gk.dataSync()] };
+      }).all;
+    const before = nativeTensorCount();
+    const [wide, narrow] = [run("fp32"), run("bf16")];
+    assertEquals(nativeTensorCount(), before);
+    const size = Math.sqrt(wide.reduce((s, v) => s + v * v, 0) / wide.length);
+    const error = Math.sqrt(wide.reduce((s, v, i) => s + (v - narrow[i]) ** 2, 0) / wide.length);
+    assertLess(error / size, 0.01);
+    assertGreater(error / size, 1e-5);
+  },
+});
+
+Deno.test("bf16 is refused, with the reason, where the processor has none", () => {
+  checkPrecision("fp32");
+  let message = "";
+  try {
+    checkPrecision("bf16");
+  } catch (error) {
+    message = (error as Error).message;
+  }
+  if (cpuFeatures().bf16 && isNative()) assertEquals(message, "");
+  else assertStringIncludes(message, "--precision fp32");
+});
