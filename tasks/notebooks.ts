@@ -18,7 +18,7 @@ await runTask({
     "and line: failing cells, rejections that nobody awaits, output that differs in kind from the committed one or is\n" +
     "lost, notebooks that are too large. Status 1 when anything is.",
   options: {
-    write: flag({ help: "Put the new outputs into the notebooks that have no fault." }),
+    write: flag({ help: "Format the cells, and put the new outputs into the notebooks that have no fault." }),
     static: flag({ help: "Run nothing: check types, formatting, sizes and committed outputs." }),
     timeout: number({ default: 300, min: 1, unit: "s", help: "Time for each notebook." }),
   },

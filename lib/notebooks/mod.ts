@@ -17,7 +17,7 @@ import {
   writeNotebook,
 } from "./notebook.ts";
 import { runNotebook, type RunOptions } from "./run.ts";
-import { checkFormat, checkTypes } from "./static_check.ts";
+import { checkFormat, checkTypes, formatCells } from "./static_check.ts";
 
 export { ensureLab, type Lab, type LabOptions } from "./environment.ts";
 export { type Fault, type FaultKind, formatFault } from "./fault.ts";
@@ -27,7 +27,7 @@ export type { Notebook, NotebookFile } from "./notebook.ts";
 export interface CheckOptions extends Pick<RunOptions, "timeout" | "signal"> {
   /** The deno.json that the cells are checked and formatted by. */
   readonly config: string;
-  /** Replace the outputs of notebooks that have no fault. @default false */
+  /** Format the cells, and replace the outputs of notebooks that have no fault. @default false */
   readonly write?: boolean;
   /** Look at types, formatting, sizes and committed outputs only; run nothing. @default false */
   readonly staticOnly?: boolean;
@@ -74,9 +74,10 @@ export async function findNotebooks(folder: string, names: readonly string[]): P
  * @returns All faults; empty when all is well.
  */
 export async function checkNotebooks(paths: readonly string[], options: CheckOptions): Promise<Fault[]> {
-  const files = await Promise.all(paths.map(readFile));
-  const [format, types] = [await checkFormat(files, options.config), await checkTypes(files, options.config)];
-  const faults = [...format, ...types];
+  let files = await Promise.all(paths.map(readFile));
+  if (options.write) files = await writeFormatted(files, options.config);
+  const faults = options.write ? [] : await checkFormat(files, options.config);
+  faults.push(...await checkTypes(files, options.config));
   if (faults.length) return faults;
   if (!options.staticOnly) {
     const lab = await ensureLab({ signal: options.signal });
@@ -85,8 +86,7 @@ export async function checkNotebooks(paths: readonly string[], options: CheckOpt
       const { notebook, faults: found, seconds } = await runNotebook(file, lab, {
         timeout,
         signal,
-        // The kernel would fall back to a slow backend without a word in the outputs.
-        env: { CYCLOPS_BACKEND: Deno.env.get("CYCLOPS_BACKEND") || "tensorflow" },
+        env: kernelEnvironment(options),
         onCell: (cell) => onCell?.(file.path, cell, file.notebook.cells.length),
       });
       const all = found.length || write ? found : lostOutputs(file.path, file.notebook, notebook);
@@ -100,6 +100,24 @@ export async function checkNotebooks(paths: readonly string[], options: CheckOpt
     if (!faults.some((fault) => fault.notebook === path)) faults.push(...checkCommitted(path, notebook));
   }
   return [...faults, ...checkSizes(now)];
+}
+
+/** Variables of the kernel. */
+function kernelEnvironment({ write }: CheckOptions): Record<string, string> {
+  // The kernel would fall back to a slow backend without a word in the outputs.
+  const backend = { CYCLOPS_BACKEND: Deno.env.get("CYCLOPS_BACKEND") || "tensorflow" };
+  // KITTI's licence does not let its pictures be committed here.
+  return write ? { ...backend, KITTI_DIR: "", KITTI_SAMPLE: "none" } : backend;
+}
+
+/** Formats the cells on disk; outputs stay. */
+async function writeFormatted(files: readonly NotebookFile[], config: string): Promise<NotebookFile[]> {
+  const formatted = await formatCells(files, config);
+  return await Promise.all(files.map(async ({ path, notebook }, i) => {
+    const cells = notebook.cells.map((cell, k) => ({ ...cell, source: formatted[i].cells[k].source }));
+    await writeNotebook(path, { ...notebook, cells });
+    return await readFile(path);
+  }));
 }
 
 async function readFile(path: string): Promise<NotebookFile> {

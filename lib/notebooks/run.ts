@@ -65,7 +65,8 @@ export async function runNotebook(
   const started = performance.now();
   const faults: Fault[] = [];
   let ran: Notebook | undefined;
-  const job = { notebook: file.notebook, cwd: resolve(dirname(file.path)), timeout };
+  const cells = file.notebook.cells.map((cell) => ({ ...cell, source: textOf(cell.source), outputs: [] }));
+  const job = { notebook: { ...file.notebook, cells }, cwd: resolve(dirname(file.path)), timeout };
   const end = await drive(lab, job, options, async (event) => {
     if (event.event === "cell") options.onCell?.(event.index + 1);
     else if (event.event === "done") ran = event.notebook;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { basename, dirname, join, resolve, toFileUrl } from "@std/path";
+import { basename, join, resolve, toFileUrl } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { asideName, writeWhole } from "../base/files.ts";
 import type { Fault } from "./fault.ts";
@@ -103,35 +103,35 @@ function parseDiagnostics(said: string): Diagnostic[] {
 }
 
 /**
- * Checks that `deno fmt` would leave the notebooks as they are.
+ * Formats the cells of notebooks as `deno fmt` does; outputs are left out. (`deno fmt --check` itself finds fault with
+ * every notebook, formatted or not, as of Deno 2.9.)
  *
  * @param config The deno.json whose formatting options count.
+ * @returns The notebooks in the same order.
  */
-export async function checkFormat(files: readonly NotebookFile[], config: string): Promise<Fault[]> {
+export async function formatCells(files: readonly NotebookFile[], config: string): Promise<Notebook[]> {
   if (files.length === 0) return [];
   const folder = await Deno.makeTempDir({ prefix: "cyclops-format-" });
   try {
-    const copies = files.map(({ path, notebook }, i) => ({
-      path,
-      notebook,
-      copy: join(folder, `${i}-${basename(path)}`),
-    }));
-    for (const { copy, notebook } of copies) {
+    const copies = files.map(({ path }, i) => join(folder, `${i}-${basename(path)}`));
+    for (const [i, { notebook }] of files.entries()) {
       const cells = notebook.cells.map((cell) => ({ ...cell, outputs: [] }));
-      await Deno.writeTextFile(copy, formatNotebook(cleanNotebook({ ...notebook, cells })));
+      await Deno.writeTextFile(copies[i], formatNotebook(cleanNotebook({ ...notebook, cells })));
     }
-    const args = ["fmt", "--quiet", "--config", config, ...copies.map(({ copy }) => copy)];
-    const { success, said } = await runDeno(args, { cwd: dirname(config) });
-    if (!success) throw new CyclopsError(`Cannot check the notebooks' formatting: ${said.trim()}`);
-    const faults: Fault[] = [];
-    for (const { path, notebook, copy } of copies) {
-      const formatted = JSON.parse(await Deno.readTextFile(copy)) as Notebook;
-      faults.push(...formatFaults(path, notebook, formatted));
-    }
-    return faults;
+    const { success, said } = await runDeno(["fmt", "--quiet", "--config", config, ...copies]);
+    if (!success) throw new CyclopsError(`Cannot format the notebooks: ${said.trim()}`);
+    return await Promise.all(
+      copies.map(async (copy) => JSON.parse(await Deno.readTextFile(copy)) as Notebook),
+    );
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+}
+
+/** Which cells {@linkcode formatCells} would change, with the first line of each. */
+export async function checkFormat(files: readonly NotebookFile[], config: string): Promise<Fault[]> {
+  const formatted = await formatCells(files, config);
+  return files.flatMap(({ path, notebook }, i) => formatFaults(path, notebook, formatted[i]));
 }
 
 /** The first line of each cell that differs. */
@@ -141,7 +141,7 @@ function formatFaults(path: string, notebook: Notebook, formatted: Notebook): Fa
     const at = Array.from({ length: Math.max(is.length, wanted.length) }, (_, k) => k)
       .find((k) => is[k] !== wanted[k]);
     if (at === undefined) return [];
-    const message = `found ${quote(is[at])}, wanted ${quote(wanted[at])}; run deno fmt`;
+    const message = `found ${quote(is[at])}, wanted ${quote(wanted[at])}; run deno task notebooks --write`;
     return [{ notebook: path, cell: i + 1, line: at + 1, kind: "format", message }];
   });
 }
@@ -153,12 +153,10 @@ function quote(line: string | undefined): string {
 /** Runs this very deno; what it said on standard error. */
 export async function runDeno(
   args: readonly string[],
-  options: { readonly cwd?: string } = {},
 ): Promise<{ readonly success: boolean; readonly said: string }> {
   try {
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
       args: [...args],
-      cwd: options.cwd,
       env: { NO_COLOR: "1", RUST_BACKTRACE: "0" },
       stdin: "null",
       stdout: "null",
