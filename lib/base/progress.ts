@@ -20,6 +20,8 @@ export interface ProgressOptions {
   readonly write?: (text: string) => void;
   /** Redraw one line instead of printing many. @default whether standard error is a terminal */
   readonly terminal?: boolean;
+  /** Most letters of a line on a terminal: a longer one would break and stay. @default the terminal's width */
+  readonly columns?: number;
 }
 
 /** Another place for progress than standard error: a notebook's cell. */
@@ -35,6 +37,15 @@ let openSink: (() => ProgressSink) | undefined;
 /** Sends every {@linkcode Progress} made from now on to sinks of its own; `undefined`: standard error again. */
 export function setProgressSink(open: (() => ProgressSink) | undefined): void {
   openSink = open;
+}
+
+/** How many letters a line of the terminal holds; 80 where there is none. */
+export function terminalColumns(): number {
+  try {
+    return Deno.consoleSize().columns || 80;
+  } catch {
+    return 80;
+  }
 }
 
 /** "3m 20s", "45s": short enough for a progress line. */
@@ -71,7 +82,11 @@ export class Progress {
     this.#sink = options.write ? undefined : openSink?.();
     this.#terminal = options.terminal ?? (this.#sink !== undefined || Deno.stderr.isTerminal());
     const encoder = new TextEncoder();
-    this.#write = options.write ?? ((text) => void Deno.stderr.writeSync(encoder.encode(text)));
+    this.#write = options.write ?? ((text) => {
+      try {
+        Deno.stderr.writeSync(encoder.encode(text));
+      } catch { /* A terminal that was closed is no reason to end the work. */ }
+    });
   }
 
   /** Units per second since the first update. */
@@ -98,21 +113,36 @@ export class Progress {
     this.#write(this.#terminal ? `\r\x1b[2K${this.line()}` : `${this.line()}\n`);
   }
 
-  /** The current line, without control characters. */
+  /** The current line, without control characters; on a terminal no longer than that is wide. */
   line(): string {
+    const line = this.#compose(24, this.#detail);
+    if (!this.#terminal || this.#sink) return line;
+    const columns = this.#options.columns ?? terminalColumns();
+    // The last column stays empty: some terminals break the line there already.
+    const over = line.length - (columns - 1);
+    if (over <= 0) return line;
+    const narrow = this.#compose(Math.max(8, 24 - over), this.#detail);
+    const rest = narrow.length - (columns - 1);
+    if (rest <= 0) return narrow;
+    const kept = this.#detail.slice(0, Math.max(0, this.#detail.length - rest - 1));
+    const shorter = this.#compose(8, kept && `${kept}…`);
+    return shorter.length < columns ? shorter : `${shorter.slice(0, Math.max(0, columns - 2))}…`;
+  }
+
+  #compose(barWidth: number, detail: string): string {
     const { label, total, unit = "steps" } = this.#options;
     const rate = this.rate;
     const parts = [label];
     if (total !== undefined) {
       const fraction = total > 0 ? Math.min(1, this.#done / total) : 1;
       if (this.#terminal) {
-        const filled = Math.round(fraction * 24);
-        parts.push("█".repeat(filled) + "░".repeat(24 - filled));
+        const filled = Math.round(fraction * barWidth);
+        parts.push("█".repeat(filled) + "░".repeat(barWidth - filled));
       }
       parts.push(`${this.#done}/${total} ${unit}`);
     } else parts.push(`${this.#done} ${unit}`);
     if (rate > 0) parts.push(rate >= 1 ? `${rate.toFixed(1)}/s` : `${(1 / rate).toFixed(1)} s each`);
-    if (this.#detail) parts.push(this.#detail);
+    if (detail) parts.push(detail);
     if (total !== undefined && rate > 0 && this.#done < total) {
       parts.push(`${shortDuration((total - this.#done) / rate * 1000)} left`);
     }

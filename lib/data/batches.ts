@@ -55,6 +55,8 @@ export interface BatchOptions extends Partial<LoaderOptions> {
   readonly seed: number;
   /** As {@linkcode resolveAugmentation} gives it. @default METHOD.md's */
   readonly augmentation?: AugmentationOptions;
+  /** Number of the batch that comes first, as when a run is resumed. @default 0 */
+  readonly first?: number;
 }
 
 /** An endless sequence of training batches. Close it, or its workers keep the process alive. */
@@ -163,11 +165,11 @@ class QueuedBatches implements BatchSource {
   readonly #queue = new Map<number, Promise<StereoBatch>>();
   #step = 0;
 
-  constructor(making: Making, ahead: number, stepsPerEpoch: number) {
+  constructor(making: Making, ahead: number, stepsPerEpoch: number, first: number) {
     this.#making = making;
     this.#ahead = ahead;
     this.stepsPerEpoch = stepsPerEpoch;
-    this.#fill();
+    this.seek(first);
   }
 
   get step(): number {
@@ -235,7 +237,7 @@ class QueuedBatches implements BatchSource {
  * ```
  */
 export function openBatches(dataset: StereoDataset, options: BatchOptions): BatchSource {
-  const { size, batch, seed, augmentation = resolveAugmentation(), ...given } = options;
+  const { size, batch, seed, augmentation = resolveAugmentation(), first = 0, ...given } = options;
   const { workers, prefetch, cacheMib } = resolveOptions("batches", loaderOptions, { ...given });
   for (const [name, value] of Object.entries({ height: size.height, width: size.width, batch })) {
     if (!Number.isSafeInteger(value) || value < 1) {
@@ -254,9 +256,9 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
     cache: cache.handle,
   };
   const stepsPerEpoch = dataset.pairs.length / batch;
-  if (workers > 0) return new QueuedBatches(new PrefetchPool(plan, workers), prefetch, stepsPerEpoch);
+  if (workers > 0) return new QueuedBatches(new PrefetchPool(plan, workers), prefetch, stepsPerEpoch, first);
   const maker = new BatchMaker(plan);
-  return new QueuedBatches({ make: (step) => maker.make(step), close() {} }, 0, stepsPerEpoch);
+  return new QueuedBatches({ make: (step) => maker.make(step), close() {} }, 0, stepsPerEpoch, first);
 }
 
 /** How {@linkcode sequentialBatches} goes through a data set. */

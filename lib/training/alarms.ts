@@ -1,8 +1,10 @@
 /**
- * Signs that a run goes wrong, while it still can be mended.
+ * Signs that a run goes wrong, while it still can be mended. A loss that is no number is not among them: it stops the
+ * training at once.
  *
  * @module
  */
+import type { TermName, TermWeights } from "./objective.ts";
 import type { StepResult } from "./trainer.ts";
 
 /** Disparity's standard deviation against its mean below which the prediction is one flat plane. */
@@ -11,19 +13,65 @@ const FLAT = 1e-3;
 const DEAD_RESIDUAL = 1e-3;
 /** How much a term must rise over its best level to count as diverging. */
 const DIVERGING = 2;
+/** How much of the loss's best level that rise must be: terms near 0 may double without harm. */
+const MATTERS = 0.1;
 /** Updates before any alarm: networks start flat. */
 const PATIENCE = 100;
+/** Share of the newest value in a term's level. */
+const NEWEST = 0.05;
 
-/** Watches a run's updates; each alarm is raised once. */
+/** The running level of a loss term. */
+interface Level {
+  /** Running mean. */
+  readonly mean: number;
+  /** The lowest it has been; `null` before there is patience enough. */
+  readonly best: number | null;
+}
+
+/** What {@linkcode Alarms} remembers; plain values, for a checkpoint. */
+export interface AlarmState {
+  /** Updates watched. */
+  readonly updates: number;
+  /** Alarms that were raised. */
+  readonly raised: readonly string[];
+  /** Level of each term and of the "loss". */
+  readonly levels: Readonly<Record<string, Level>>;
+}
+
+/**
+ * Watches a run's updates; each alarm is raised once: for a disparity that is the same everywhere, for a refine
+ * network that corrects nothing, for each term that rises so far that the loss does.
+ */
 export class Alarms {
-  readonly #raised = new Set<string>();
-  readonly #level = new Map<string, { mean: number; best: number }>();
-  #updates = 0;
+  readonly #weights: TermWeights;
+  readonly #raised: Set<string>;
+  readonly #levels: Map<string, Level>;
+  #updates: number;
+
+  /**
+   * @param weights Of the loss terms: what a term's rise means for the loss.
+   * @param state Goes on from there.
+   */
+  constructor(weights: TermWeights, state?: AlarmState) {
+    this.#weights = weights;
+    this.#raised = new Set(state?.raised);
+    this.#levels = new Map(Object.entries(state?.levels ?? {}));
+    this.#updates = state?.updates ?? 0;
+  }
+
+  /** What a resumed run goes on with. */
+  get state(): AlarmState {
+    return {
+      updates: this.#updates,
+      raised: [...this.#raised],
+      levels: Object.fromEntries(this.#levels),
+    };
+  }
 
   /** @returns What to tell the user; mostly nothing. */
   check(result: StepResult): string[] {
     this.#updates++;
-    const found: [key: string, message: string][] = [];
+    const found = [...this.#diverging(result)];
     const { disparityMean, disparityDeviation, residual } = result;
     if (this.#updates > PATIENCE && disparityDeviation < FLAT * disparityMean) {
       found.push([
@@ -39,23 +87,29 @@ export class Alarms {
         "--refine-head-scale, or use --refine-head scratch",
       ]);
     }
-    for (const [name, value] of Object.entries(result.terms)) {
-      const level = this.#level.get(name) ?? { mean: value, best: Infinity };
-      level.mean += 0.05 * (value - level.mean);
-      if (this.#updates > PATIENCE) {
-        if (level.mean > DIVERGING * level.best) {
-          found.push([
-            name,
-            `the term ${name} diverges: ${level.mean.toPrecision(3)}, it was ${level.best.toPrecision(3)}`,
-          ]);
-        }
-        level.best = Math.min(level.best, level.mean);
-      }
-      this.#level.set(name, level);
-    }
     return found.filter(([key]) => !this.#raised.has(key)).map(([key, message]) => {
       this.#raised.add(key);
       return message;
     });
+  }
+
+  *#diverging(result: StepResult): Generator<[key: string, message: string]> {
+    const loss = this.#follow("loss", result.loss);
+    for (const [name, value] of Object.entries(result.terms)) {
+      const { mean, best } = this.#follow(name, value);
+      if (best === null || mean <= DIVERGING * best) continue;
+      const rise = this.#weights[name as TermName] * (mean - best);
+      if (rise < MATTERS * loss.best!) continue;
+      yield [name, `the term ${name} diverges: ${mean.toPrecision(3)}, it was ${best.toPrecision(3)}`];
+    }
+  }
+
+  #follow(name: string, value: number): Level {
+    const { mean: before = value, best: lowest = null } = this.#levels.get(name) ?? {};
+    const mean = before + NEWEST * (value - before);
+    const best = this.#updates > PATIENCE ? Math.min(lowest ?? Infinity, mean) : null;
+    const level = { mean, best };
+    this.#levels.set(name, level);
+    return level;
   }
 }

@@ -5,6 +5,7 @@
  */
 import { Progress } from "../base/progress.ts";
 import type { TrainRecord } from "./loop.ts";
+import type { TermName } from "./objective.ts";
 import type { ValidationResult } from "./validation.ts";
 
 /** How a training ended. */
@@ -20,21 +21,78 @@ export interface TrainingSummary {
   readonly millisecondsPerStep: number;
 }
 
+/** The terms' names where there is little room. */
+const SHORT: Readonly<Record<TermName, string>> = {
+  photometric: "photo",
+  consistency: "cons",
+  smoothness: "smooth",
+  cycle: "cycle",
+  cycleConsistency: "c-cons",
+  cycleSmoothness: "c-smooth",
+  refined: "refined",
+  refinedConsistency: "r-cons",
+  refinedSmoothness: "r-smooth",
+  distillation: "distil",
+  featureDistillation: "f-distil",
+};
+
+/** Weight of the past in the running means that are shown. */
+const SMOOTHING = 0.9;
+
+/** Three digits that count, without an exponent where that is readable. */
+function short(value: number): string {
+  if (value === 0) return "0";
+  return Math.abs(value) >= 1e-4 && Math.abs(value) < 1e4
+    ? String(Number(value.toPrecision(3)))
+    : value.toExponential(1);
+}
+
+/** The words beside a progress bar: validation abs rel, loss, terms, as far as they are known. */
+function describeStep(values: ReadonlyMap<string, number>, absRel: number | undefined): string {
+  const { loss, ...terms } = Object.fromEntries(values);
+  const parts = [`loss ${short(loss)}`];
+  // What matters most stands first: a narrow terminal shows the beginning.
+  if (absRel !== undefined) parts.push(`abs rel ${absRel.toFixed(4)}`);
+  const each = Object.entries(terms).map(([name, value]) => `${SHORT[name as TermName]} ${short(value)}`);
+  // A single term is the loss.
+  if (each.length > 1) parts.push(each.join(" "));
+  return parts.join("  ");
+}
+
+/** How {@linkcode followTraining} shows a training. */
+export interface FollowOptions {
+  /** Sees every record too, e.g. to draw curves in a notebook; training waits for it. */
+  readonly onRecord?: (record: TrainRecord) => void | Promise<void>;
+}
+
 /**
  * Runs a training to its end with a progress line: rate, loss, terms, validation abs rel, time left.
  *
  * @param records As `train` gives them.
  * @param label Before the bar, e.g. the stage.
+ *
+ * @example
+ * ```ts ignore
+ * const live = new LiveDisplay(), seen: TrainRecord[] = [];
+ * await followTraining(train({ options }), "student", {
+ *   onRecord: (record) => {
+ *     seen.push(record);
+ *     return live.update(() => lossCurves(seen));
+ *   },
+ * });
+ * ```
  */
 export async function followTraining(
   records: AsyncIterable<TrainRecord>,
   label: string,
+  options: FollowOptions = {},
 ): Promise<TrainingSummary> {
   let progress: Progress | undefined;
   let validation: ValidationResult | undefined;
   const times: number[] = [];
-  const smooth = new Map<string, number>();
+  const means = new Map<string, number>();
   for await (const record of records) {
+    await options.onRecord?.(record);
     switch (record.kind) {
       case "start": {
         progress = new Progress({ label, total: record.steps });
@@ -47,23 +105,14 @@ export async function followTraining(
       }
       case "step": {
         times.push(record.milliseconds);
-        for (
-          const [name, value] of [["loss", record.loss], ...Object.entries(record.terms)] as [
-            string,
-            number,
-          ][]
-        ) {
-          smooth.set(name, (smooth.get(name) ?? value) * 0.9 + value * 0.1);
+        for (const [name, value] of Object.entries({ loss: record.loss, ...record.terms })) {
+          means.set(name, (means.get(name) ?? value) * SMOOTHING + value * (1 - SMOOTHING));
         }
-        const terms = [...smooth].map(([name, value]) => `${name} ${value.toFixed(4)}`).join(" ");
-        const absRel = validation?.absRel === undefined
-          ? ""
-          : `  val abs rel ${validation.absRel.toFixed(4)}`;
-        progress?.update(record.step, terms + absRel);
+        progress?.update(record.step, describeStep(means, validation?.absRel));
         break;
       }
       case "validation":
-        validation = record.result;
+        validation = record.validation;
         progress?.log(`${label}  step ${record.step}: validation ${describeValidation(validation)}`);
         break;
       case "checkpoint":
@@ -75,9 +124,8 @@ export async function followTraining(
       case "end": {
         times.sort((a, b) => a - b);
         const millisecondsPerStep = times[times.length >> 1] ?? NaN;
-        progress?.finish(
-          `${label}: ${record.reason} at step ${record.step}, ${millisecondsPerStep.toFixed(0)} ms a step`,
-        );
+        const rate = times.length ? `, ${millisecondsPerStep.toFixed(0)} ms a step` : "";
+        progress?.finish(`${label}: ${record.reason} at step ${record.step}${rate}`);
         return {
           steps: record.step,
           reason: record.reason,

@@ -6,20 +6,27 @@
  */
 import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
-import { messageOf, UsageError } from "../base/errors.ts";
+import { UsageError } from "../base/errors.ts";
 import { augmentationOptions, resolveAugmentation } from "../data/augment.ts";
-import { openBatches } from "../data/batches.ts";
+import { type BatchSource, openBatches, readStereo, type StereoBatch } from "../data/batches.ts";
 import { type DataPart, openDataset, type StereoDataset } from "../data/dataset.ts";
-import { identityDifferences } from "../data/identity.ts";
-import type { PredictOptions } from "../evaluation/predict.ts";
-import { Alarms } from "./alarms.ts";
-import { type CheckpointFacts, loadCheckpoint, pruneCheckpoints, saveCheckpoint } from "./checkpoint.ts";
+import type { RgbImage } from "../data/image.ts";
+import { Alarms, type AlarmState } from "./alarms.ts";
+import type { CheckpointFacts } from "./checkpoint.ts";
+import { Keeper, type Metrics, type Saved } from "./keeper.ts";
 import { refineWiring, type TrainingOptions } from "./options.ts";
+import { chainPanel } from "./panels.ts";
+import { type Ending, Recorder } from "./recorder.ts";
 import type { Run } from "./run_folder.ts";
-import { STAGES } from "./stages.ts";
+import { resumeRun, startWeights } from "./start.ts";
 import { type StepResult, Trainer } from "./trainer.ts";
-import { prepareValidation, spreadPairs, type ValidationResult } from "./validation.ts";
-import { collectMoments, collectWeights, hasNetwork, restoreMoments, restoreWeights } from "./weights.ts";
+import {
+  prepareValidation,
+  spreadPairs,
+  type Validate,
+  type ValidationResult,
+  type ValidationWiring,
+} from "./validation.ts";
 
 /** The project's version, saved with every checkpoint. */
 export const VERSION = "0.1.0";
@@ -31,14 +38,23 @@ export type TrainRecord =
     readonly kind: "start";
     readonly step: number;
     readonly steps: number;
+    /** Weights of all networks. */
     readonly parameters: number;
+    /** Training pairs. */
     readonly pairs: number;
   }
   /** After every update. */
-  | { readonly kind: "step"; readonly step: number; readonly steps: number; readonly milliseconds: number }
-    & StepResult
+  | {
+    readonly kind: "step";
+    readonly step: number;
+    readonly steps: number;
+    /** The whole update. */
+    readonly milliseconds: number;
+    /** How much of it was spent waiting for images. */
+    readonly waited: number;
+  } & StepResult
   /** After a validation. */
-  | { readonly kind: "validation"; readonly step: number; readonly result: ValidationResult }
+  | { readonly kind: "validation"; readonly step: number; readonly validation: ValidationResult }
   /** A checkpoint was written. */
   | { readonly kind: "checkpoint"; readonly step: number; readonly folder: string }
   /** Something the user should know; training goes on. */
@@ -55,8 +71,11 @@ export type TrainRecord =
 export interface TrainInput {
   /** As `resolveTraining` gives them. */
   readonly options: TrainingOptions;
-  /** Where it is kept; without one nothing is written. */
-  readonly run?: Run;
+  /**
+   * Where it is kept; without one nothing is written. A function is called once all else is known to fit, so that a
+   * training that is refused leaves no folder behind. Whoever opens it closes it.
+   */
+  readonly run?: Run | (() => Promise<Run>);
   /** Checkpoint folders to start from, e.g. that of the former stage; later ones win. */
   readonly from?: readonly string[];
   /** Ends the training after the current update, with a last checkpoint. */
@@ -67,11 +86,6 @@ export interface TrainInput {
   readonly validation?: StereoDataset | null;
 }
 
-/** Updates between two lines of metrics.jsonl. */
-const LOG_EVERY = 10;
-/** Milliseconds before a checkpoint that could not be written is tried again. */
-const RETRY_AFTER = 30_000;
-
 /** The updates of a run: given, or counted from epochs. */
 export function plannedSteps(options: TrainingOptions, pairs: number): number {
   if (options.steps !== undefined) return options.steps;
@@ -81,97 +95,59 @@ export function plannedSteps(options: TrainingOptions, pairs: number): number {
   return Math.max(1, Math.ceil(options.epochs * pairs / options.batch));
 }
 
-/** How a model in training predicts: the last network that learns decides whose disparity is measured. */
-export function predictOptions(trainer: Trainer): PredictOptions {
-  const { options, size } = trainer;
-  const teacher = options.stage === "teacher" && !options.privilegedTeacher;
-  return { size, view: options.view, of: teacher ? "teacher" : "student", refine: refineWiring(options) };
+/** Whose disparity is measured while a model trains: that of the last network that learns. */
+export function validationWiring(options: TrainingOptions): ValidationWiring {
+  const { stage, view, border, privilegedTeacher } = options;
+  const of = stage === "teacher" ? "teacher" : "student";
+  return { view, border, of, refine: refineWiring(options), privileged: privilegedTeacher };
 }
 
-async function startWeights(trainer: Trainer, from: readonly string[]): Promise<string[]> {
-  const { options, networks } = trainer;
-  const missing = new Set(networks.keys());
-  for (const folder of from) {
-    const { model } = await loadCheckpoint(folder, "model");
-    for (const [name, network] of networks) {
-      // The teacher's own student while another one is distilled, and that one's beginning, are the former student.
-      const saved = name === "guide" ? "student" : name;
-      if (name === "student" && options.stage === "distill" && options.distillFrom === "scratch") continue;
-      if (!hasNetwork(model, saved)) continue;
-      restoreWeights(network, model, folder, saved);
-      missing.delete(name);
-    }
-  }
-  const needed = STAGES[options.stage].networks.filter((n) => missing.has(n) && !trainer.moving.includes(n));
-  if (needed.length) {
-    throw new UsageError(
-      `Cannot train stage ${options.stage}: it needs a trained ${
-        needed.map((n) => n === "guide" ? "student" : n).join(" and ")
-      } ` +
-        `to start from; give --from with a run of stage ${STAGES[options.stage].from}`,
+/** Validation pairs whose pictures go to TensorBoard. */
+const PICTURED = 2;
+
+/** What a stage's validations need. */
+interface Inspection {
+  readonly measure: Validate;
+  /** The pairs whose pictures are made. */
+  readonly pictured: readonly StereoBatch[];
+  /** What the user should know of them. */
+  readonly warnings: readonly string[];
+}
+
+async function prepareInspection(
+  trainer: Trainer,
+  training: StereoDataset,
+  given: StereoDataset | null | undefined,
+): Promise<Inspection | undefined> {
+  const { options, size } = trainer;
+  if (options.validateEvery === 0 || given === null) return undefined;
+  const dataset = spreadPairs(given ?? await openPart(options, "val"), options.validationPairs);
+  // Images at a time: no more than a training that fits in memory has.
+  const batch = Math.min(8, options.batch / options.accumulate);
+  const { measure, withoutTruth } = await prepareValidation(dataset, { size, batch });
+  const warnings: string[] = [];
+  if (withoutTruth) warnings.push(`validation measures the photometric loss alone: ${withoutTruth}`);
+  if (dataset.identity.names === training.identity.names) {
+    warnings.push(
+      "validation looks at the training pairs themselves: it cannot tell when they are learned by heart",
     );
   }
-  return [...missing];
-}
-
-async function resume(trainer: Trainer, run: Run, dataset: StereoDataset): Promise<string[]> {
-  const { folder, facts, model, optimizer } = await loadCheckpoint(run.resumed!.folder);
-  for (const network of trainer.networks.values()) restoreWeights(network, model, folder);
-  if (optimizer) restoreMoments(trainer.optimizer, optimizer, Number(facts.state?.updates ?? facts.step));
-  trainer.step = facts.step;
-  return facts.data ? identityDifferences(facts.data, dataset.identity) : [];
-}
-
-/** Writes checkpoints, and keeps trying where a disk is full. */
-class Keeper {
-  readonly #run: Run;
-  readonly #trainer: Trainer;
-  readonly #facts: (metrics: CheckpointFacts["metrics"]) => CheckpointFacts;
-  #savedAt = performance.now();
-  #savedStep: number;
-  #failedAt: number | undefined;
-  last: string | undefined;
-
-  constructor(run: Run, trainer: Trainer, facts: (metrics: CheckpointFacts["metrics"]) => CheckpointFacts) {
-    this.#run = run;
-    this.#trainer = trainer;
-    this.#facts = facts;
-    this.#savedStep = trainer.step;
-    this.last = run.resumed?.folder;
-  }
-
-  /** Whether it is time, by steps, minutes or after a failure. */
-  get due(): boolean {
-    const { checkpointEvery, checkpointMinutes } = this.#trainer.options;
-    const now = performance.now();
-    if (this.#failedAt !== undefined) return now - this.#failedAt > RETRY_AFTER;
-    return (checkpointEvery > 0 && this.#trainer.step % checkpointEvery === 0) ||
-      (checkpointMinutes > 0 && now - this.#savedAt > checkpointMinutes * 60_000);
-  }
-
-  async save(metrics: CheckpointFacts["metrics"], final: boolean): Promise<TrainRecord | undefined> {
-    const { step } = this.#trainer;
-    if (step === this.#savedStep && this.last && this.#failedAt === undefined) return undefined;
-    try {
-      this.#run.metrics.flush();
-      const entry = await saveCheckpoint(this.#run.checkpoints, {
-        model: collectWeights(this.#trainer.networks.values()),
-        optimizer: collectMoments(this.#trainer.optimizer),
-        facts: this.#facts(metrics),
-      });
-      this.last = entry.folder;
-      this.#savedStep = step;
-      this.#savedAt = performance.now();
-      this.#failedAt = undefined;
-      await pruneCheckpoints(this.#run.checkpoints, { keepLast: this.#trainer.options.keep });
-      return { kind: "checkpoint", step, folder: entry.folder };
-    } catch (error) {
-      if (final) throw error;
-      this.#failedAt = performance.now();
-      const message = `${messageOf(error)}; training goes on in memory and tries again`;
-      return { kind: "warning", step, message };
+  const pictured: StereoBatch[] = [];
+  if (options.tensorboard) {
+    for (const index of new Set([0, dataset.pairs.length >> 1])) {
+      if (pictured.length < PICTURED) pictured.push(await readStereo(dataset, index, size));
     }
   }
+  return { measure, pictured, warnings };
+}
+
+function drawPanels(trainer: Trainer, pictured: readonly StereoBatch[]): Record<string, RgbImage> {
+  const { options } = trainer;
+  const teacher = options.stage === "distill" ? trainer.teacherNetworks : undefined;
+  const networks = trainer.chainNetworks, wiring = validationWiring(options);
+  return Object.fromEntries(
+    pictured.map((pair, i) => [`pair${i + 1}`, chainPanel({ networks, teacher, pair, wiring }).image]),
+  );
 }
 
 /**
@@ -192,40 +168,46 @@ class Keeper {
  * ```
  */
 export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, void, void> {
-  const { options, run, signal } = input;
+  const { options, signal } = input;
   const backend = await selectBackend();
-  const dataset = input.dataset ??
-    await openPart(options, "train");
+  const dataset = input.dataset ?? await openPart(options, "train");
   const steps = plannedSteps(options, dataset.pairs.length);
   const trainer = new Trainer(options, steps);
-  const { size } = trainer;
-  const augmentation = resolveAugmentation(pick(options, augmentationOptions));
-  const { batch, seed, workers, prefetch, cacheMib } = options;
-  const batches = openBatches(dataset, { size, batch, seed, augmentation, workers, prefetch, cacheMib });
+  let batches: BatchSource | undefined;
+  let recorder: Recorder | undefined;
+  let ending: Ending = "stopped";
+  let failure: unknown;
   try {
-    if (run?.resumed) {
-      const differences = await resume(trainer, run, dataset);
-      if (differences.length) {
-        throw new UsageError(
-          `Cannot resume the run in ${run.folder}: it was trained on other data (${differences.join("; ")})`,
-        );
-      }
-    } else await startWeights(trainer, input.from ?? []);
-    batches.seek(trainer.step);
+    let run = typeof input.run === "function" ? undefined : input.run;
+    let facts: CheckpointFacts | undefined;
+    if (run?.resumed) facts = await resumeRun(trainer, run, dataset);
+    else await startWeights(trainer, input.from ?? []);
+    const { size } = trainer;
+    const { batch, seed, workers, prefetch, cacheMib } = options;
+    const augmentation = resolveAugmentation(pick(options, augmentationOptions));
+    batches = openBatches(dataset, {
+      size,
+      batch,
+      seed,
+      augmentation,
+      workers,
+      prefetch,
+      cacheMib,
+      first: trainer.step,
+    });
+    const inspection = await prepareInspection(trainer, dataset, input.validation);
+    if (typeof input.run === "function") run = await input.run();
 
-    const validate = options.validateEvery > 0 && input.validation !== null
-      ? await prepareValidation(
-        spreadPairs(
-          input.validation ?? await openPart(options, "val"),
-          options.validationPairs,
-        ),
-        size,
-      )
-      : undefined;
-    let metrics: Record<string, number> = {};
-    const facts = (now: CheckpointFacts["metrics"]): CheckpointFacts => ({
+    const record = recorder = new Recorder(run, {
+      tensorboard: options.tensorboard,
       step: trainer.step,
-      epoch: trainer.step / batches.stepsPerEpoch,
+      seconds: Number(facts?.state?.seconds ?? 0),
+    });
+    const alarms = new Alarms(trainer.weights, facts?.state?.alarms as AlarmState | undefined);
+    const { stepsPerEpoch } = batches;
+    const keeper = run && await Keeper.open(run, trainer, (metrics) => ({
+      step: trainer.step,
+      epoch: trainer.step / stepsPerEpoch,
       stage: options.stage,
       seed: options.seed,
       options: { ...options },
@@ -236,65 +218,80 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         tfjs: tf.version.tfjs,
         [backend.name]: backend.version,
       },
-      metrics: now,
-      state: { updates: trainer.optimizer.updates, steps },
-    });
-    const keeper = run && new Keeper(run, trainer, facts);
-    const parameters = [...trainer.networks.values()].reduce((n, network) => n + network.parameters, 0);
-    yield { kind: "start", step: trainer.step, steps, parameters, pairs: dataset.pairs.length };
-    for (const message of run?.warnings ?? []) yield { kind: "warning", step: trainer.step, message };
+      metrics,
+      state: { updates: trainer.optimizer.updates, steps, seconds: record.seconds, alarms: alarms.state },
+    }));
+    const warn = (message: string): TrainRecord => {
+      record.warning(trainer.step, message);
+      return { kind: "warning", step: trainer.step, message };
+    };
+    const told = (saved: Saved | undefined): TrainRecord[] => {
+      if (!saved) return [];
+      return "folder" in saved
+        ? [{ kind: "checkpoint", step: trainer.step, folder: saved.folder }]
+        : [warn(saved.problem)];
+    };
 
-    const alarms = new Alarms();
-    let lines: StepResult[] = [];
-    let problem: string | undefined;
+    const parameters = [...trainer.networks.values()].reduce((n, network) => n + network.parameters, 0);
+    const pairs = dataset.pairs.length;
+    record.start(trainer.step, { stage: options.stage, steps, pairs, batch, parameters });
+    yield { kind: "start", step: trainer.step, steps, parameters, pairs };
+    for (const message of [...run?.warnings ?? [], ...inspection?.warnings ?? []]) yield warn(message);
+
     while (trainer.step < steps && !signal?.aborted) {
       const started = performance.now();
-      const result = trainer.update(await batches.next());
+      let images: StereoBatch;
+      try {
+        images = await batches.next();
+      } catch (error) {
+        // Images that cannot be read are no reason to lose what was learned from the others.
+        if (keeper) yield* told(await keeper.save({}));
+        throw error;
+      }
+      const waited = performance.now() - started;
+      const result = trainer.update(images);
       const { step } = trainer;
-      yield { kind: "step", step, steps, milliseconds: performance.now() - started, ...result };
+      const milliseconds = performance.now() - started;
+      yield { kind: "step", step, steps, milliseconds, waited, ...result };
       // Lets signals, timers and a notebook's interrupt in.
       await new Promise((resolve) => setTimeout(resolve, 0));
-      for (const message of alarms.check(result)) yield { kind: "warning", step, message };
+      record.step(step, result, milliseconds);
+      for (const message of alarms.check(result)) yield warn(message);
 
-      lines.push(result);
-      if (run && (step % LOG_EVERY === 0 || step === steps)) {
-        run.metrics.write({ step, ...meanOf(lines) });
-        if (run.metrics.problem && run.metrics.problem.message !== problem) {
-          problem = run.metrics.problem.message;
-          yield { kind: "warning", step, message: `${problem}; training goes on` };
+      let metrics: Metrics = {};
+      const last = step === steps;
+      if (inspection && (last || step % options.validateEvery === 0)) {
+        const measured = await inspection.measure(trainer.chainNetworks, validationWiring(options), signal);
+        if (measured) {
+          metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
+          record.validation(
+            step,
+            measured,
+            record.wantsImages ? drawPanels(trainer, inspection.pictured) : {},
+          );
+          yield { kind: "validation", step, validation: measured };
         }
-        lines = [];
       }
-      let fresh = false;
-      if (validate && (step % options.validateEvery === 0 || step === steps)) {
-        const measured = await validate(trainer.chainNetworks, predictOptions(trainer));
-        metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
-        fresh = true;
-        run?.metrics.write({ step, validation: measured });
-        yield { kind: "validation", step, result: measured };
+      const save = last || signal?.aborted || keeper?.due(metrics);
+      if (keeper && save) {
+        // What a resumed run goes on from must hold all that came before.
+        record.flush(step);
+        yield* told(await (last ? keeper.saveLast(metrics) : keeper.save(metrics)));
       }
-      if (keeper?.due && step < steps) {
-        const record = await keeper.save(fresh ? metrics : {}, false);
-        if (record) yield record;
-      }
-      if (step === steps && keeper) {
-        const record = await keeper.save(fresh ? metrics : {}, true);
-        if (record) yield record;
-      }
+      for (const message of record.problems()) yield warn(`${message}; training goes on`);
     }
-    const finished = trainer.step >= steps;
-    if (!finished && keeper) {
-      const record = await keeper.save({}, true);
-      if (record) yield record;
-    }
-    yield {
-      kind: "end",
-      step: trainer.step,
-      reason: finished ? "finished" : "stopped",
-      folder: keeper?.last,
-    };
+    ending = trainer.step >= steps ? "finished" : "stopped";
+    if (keeper && ending === "stopped") yield* told(await keeper.saveLast({}));
+    recorder.end(trainer.step, ending);
+    yield { kind: "end", step: trainer.step, reason: ending, folder: keeper?.last };
+  } catch (error) {
+    ending = "failed";
+    failure = error;
+    throw error;
   } finally {
-    batches.close();
+    // A reader who breaks off gets no end record, the file does.
+    recorder?.end(trainer.step, ending, failure);
+    batches?.close();
     trainer.dispose();
   }
 }
@@ -308,21 +305,4 @@ export function openPart(options: TrainingOptions, part: DataPart): Promise<Ster
 /** The options of one group. */
 function pick(options: TrainingOptions, group: object): Record<string, unknown> {
   return Object.fromEntries(Object.keys(group).map((key) => [key, options[key as keyof TrainingOptions]]));
-}
-
-/** The mean of several updates, for one line of the log. */
-function meanOf(results: readonly StepResult[]): Record<string, unknown> {
-  const mean = (pick: (r: StepResult) => number | undefined) => {
-    const values = results.map(pick).filter((v) => v !== undefined);
-    return values.length ? values.reduce((a, b) => a + b, 0) / values.length : undefined;
-  };
-  const names = Object.keys(results[0].terms) as (keyof StepResult["terms"])[];
-  return {
-    loss: mean((r) => r.loss),
-    terms: Object.fromEntries(names.map((name) => [name, mean((r) => r.terms[name])])),
-    learningRate: results.at(-1)!.learningRate,
-    disparityMean: mean((r) => r.disparityMean),
-    disparityDeviation: mean((r) => r.disparityDeviation),
-    residual: mean((r) => r.residual),
-  };
 }

@@ -173,6 +173,10 @@ export const trainingOptions = {
     help: "Time between checkpoints; 0 for none.",
   }),
   keep: integer({ default: 2, min: 1, help: "Last checkpoints kept, besides the best." }),
+  tensorboard: flag({
+    default: true,
+    help: "Write event files for TensorBoard into the run's folder (backend tensorflow).",
+  }),
   precision: choice(["fp32", "bf16"], { default: "fp32", help: "Number format of the convolutions." }),
 } as const;
 

@@ -2,21 +2,26 @@
  * A run's folder: made, guarded against being written over, and taken up again.
  *
  *     runs/first/options.json     the resolved options
- *                metrics.jsonl    one record a line
+ *                start.json       what its weights were started from, where that is another run
+ *                metrics.jsonl    one record a line, see recorder.ts
  *                checkpoints/     see checkpoint.ts
+ *                tensorboard/     event files
  *
  * @module
  */
-import { join } from "@std/path";
+import { join, resolve } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists, fileError, readJson, writeWhole } from "../base/files.ts";
 import { type CheckpointEntry, checkpointName, cleanCheckpoints, scanCheckpoints } from "./checkpoint.ts";
 import { MetricsLog } from "./metrics_log.ts";
 
-const OPTIONS = "options.json", METRICS = "metrics.jsonl", CHECKPOINTS = "checkpoints";
+const OPTIONS = "options.json", START = "start.json", METRICS = "metrics.jsonl", CHECKPOINTS = "checkpoints";
 
 /** Locked while a process writes to the run; being there, it says that the folder is ours to overwrite. */
 const MARK = ".cyclops-run";
+
+/** How often, and after how many milliseconds, a lock is tried again: whoever looks at a run holds it for a moment. */
+const LOCK_TRIES = 5, LOCK_PAUSE = 50;
 
 /** How a run's folder is opened. */
 export interface OpenRunOptions {
@@ -26,6 +31,8 @@ export interface OpenRunOptions {
   readonly overwrite?: boolean;
   /** The resolved options of the run; a resumed run keeps those it was started with. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Checkpoints whose weights a new run starts from; a resumed run keeps its own. @default none */
+  readonly from?: readonly string[];
 }
 
 /** A run's folder, held by this process until it is closed. */
@@ -38,6 +45,8 @@ export interface Run extends Disposable {
   readonly metrics: MetricsLog;
   /** The options that the run was started with. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Checkpoints whose weights the run was started from, as absolute paths. */
+  readonly from: readonly string[];
   /** The checkpoint to go on from; `undefined` for a new run, or one that was killed before its first checkpoint. */
   readonly resumed: CheckpointEntry | undefined;
   /** What the user should know, e.g. of a damaged checkpoint that was passed over. */
@@ -68,12 +77,28 @@ async function lock(folder: string): Promise<Deno.FsFile> {
   } catch (error) {
     throw fileError("write to the run's folder", folder, error);
   }
-  // A file system without locks is no reason not to train.
-  if (await file.tryLock(true).catch(() => true)) return file;
+  for (let tries = 1; tries <= LOCK_TRIES; tries++) {
+    // A file system without locks is no reason not to train.
+    if (await file.tryLock(true).catch(() => true)) return file;
+    if (tries < LOCK_TRIES) await new Promise((done) => setTimeout(done, LOCK_PAUSE));
+  }
   file.close();
   throw new CyclopsError(
     `Cannot open the run in ${folder}: another process is writing to it; wait for it, end it, or choose another folder`,
   );
+}
+
+/**
+ * Whether a process is writing to a run at this moment; `undefined` where that cannot be told: there is no such run,
+ * or its file system has no locks.
+ */
+export async function isHeld(folder: string): Promise<boolean | undefined> {
+  try {
+    using file = await Deno.open(join(folder, MARK));
+    return !await file.tryLock(false);
+  } catch {
+    return undefined;
+  }
 }
 
 function looksLikeRun(names: readonly string[]): boolean {
@@ -92,12 +117,23 @@ async function describe(folder: string, names: readonly string[]): Promise<strin
     : "the folder holds a run without a checkpoint";
 }
 
-async function readOptions(path: string): Promise<Readonly<Record<string, unknown>>> {
-  const options = await readJson(path);
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+async function readObject(path: string): Promise<Readonly<Record<string, unknown>>> {
+  const json = await readJson(path);
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
     throw new CyclopsError(`Cannot resume the run: ${path} is no JSON object`);
   }
-  return options as Record<string, unknown>;
+  return json as Record<string, unknown>;
+}
+
+async function readFrom(path: string): Promise<readonly string[]> {
+  if (!await exists(path)) return [];
+  const { from } = await readObject(path);
+  if (Array.isArray(from) && from.every((place) => typeof place === "string")) return from;
+  throw new CyclopsError(`Cannot resume the run: ${path} lacks "from", a list of folders`);
+}
+
+async function writeObject(path: string, object: Readonly<Record<string, unknown>>): Promise<void> {
+  await writeWhole(path, `${JSON.stringify(object, undefined, 2)}\n`);
 }
 
 /** Takes what a run wrote out of its folder. */
@@ -115,7 +151,7 @@ async function clear(folder: string, names: readonly string[]): Promise<void> {
 async function check(
   folder: string,
   names: readonly string[],
-  { resume, overwrite }: OpenRunOptions,
+  { resume, overwrite }: Pick<OpenRunOptions, "resume" | "overwrite">,
 ): Promise<void> {
   if (names.length === 0) {
     if (!resume) return;
@@ -143,6 +179,23 @@ async function check(
   );
 }
 
+/** Refuses what {@linkcode openRun} would refuse, for who wants to know before long work; changes nothing. */
+export async function checkRun(
+  folder: string,
+  options: Pick<OpenRunOptions, "resume" | "overwrite">,
+): Promise<void> {
+  if (options.resume && options.overwrite) {
+    throw new UsageError("Cannot open the run: --resume and --overwrite exclude each other");
+  }
+  const there = await exists(folder);
+  if (options.resume && !there) {
+    throw new UsageError(
+      `Cannot resume the run in ${folder}: no such folder; leave out --resume to start one`,
+    );
+  }
+  await check(folder, there ? await entries(folder) : [], options);
+}
+
 /**
  * Opens a run's folder.
  *
@@ -162,16 +215,8 @@ async function check(
  * ```
  */
 export async function openRun(folder: string, options: OpenRunOptions): Promise<Run> {
-  if (options.resume && options.overwrite) {
-    throw new UsageError("Cannot open the run: --resume and --overwrite exclude each other");
-  }
-  if (options.resume && !await exists(folder)) {
-    throw new UsageError(
-      `Cannot resume the run in ${folder}: no such folder; leave out --resume to start one`,
-    );
-  }
+  await checkRun(folder, options);
   const before = await entries(folder);
-  await check(folder, before, options);
   const held = await lock(folder);
   try {
     if (options.overwrite) await clear(folder, before);
@@ -192,7 +237,11 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
       typeof record.step === "number" ? record.step <= step && resumed !== undefined : resumed !== undefined;
     const metrics = await MetricsLog.open(path(METRICS), keep);
     const known = await exists(path(OPTIONS));
-    if (!known) await writeWhole(path(OPTIONS), `${JSON.stringify(options.options, undefined, 2)}\n`);
+    if (!known) {
+      const from = (options.from ?? []).map((place) => resolve(place));
+      if (from.length) await writeObject(path(START), { from });
+      await writeObject(path(OPTIONS), options.options);
+    }
     const warnings = broken.map(({ message }) => `${message}; going on from ${checkpointName(resumed!)}`);
     const close = () => {
       metrics.close();
@@ -202,7 +251,8 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
       folder,
       checkpoints,
       metrics,
-      options: known ? await readOptions(path(OPTIONS)) : options.options,
+      options: known ? await readObject(path(OPTIONS)) : options.options,
+      from: await readFrom(path(START)),
       resumed,
       warnings,
       path,

@@ -9,15 +9,16 @@ import { exists } from "../base/files.ts";
 import { findCheckpoint, scanCheckpoints } from "./checkpoint.ts";
 import { followTraining, type TrainingSummary } from "./follow.ts";
 import { train } from "./loop.ts";
-import { resolveTraining, type TrainingOptions } from "./options.ts";
-import { openRun } from "./run_folder.ts";
+import { resolveTraining } from "./options.ts";
+import { checkRun, openRun, type Run } from "./run_folder.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "./stages.ts";
+import { resumedOptions } from "./start.ts";
 
 /** How a stage is run in a folder. */
 export interface StageRunOptions {
   /** The run's folder. */
   readonly out: string;
-  /** Options as the user gave them; a resumed run keeps its own. */
+  /** Options as the user gave them; a resumed run keeps its own, see `resumedOptions`. */
   readonly given: Readonly<Record<string, unknown>>;
   /** Go on with the run that the folder holds. @default false */
   readonly resume?: boolean;
@@ -32,20 +33,34 @@ export interface StageRunOptions {
 }
 
 /**
- * Trains one stage in a folder.
+ * Trains one stage in a folder. A call that is refused leaves the folder as it was.
  *
  * @throws {UsageError} When options, folder or starting point do not fit.
  * @throws {CyclopsError} When training fails; what was saved stays.
  */
 export async function runStage(options: StageRunOptions): Promise<TrainingSummary> {
-  const { out, given, resume = false, overwrite = false, from = [], signal } = options;
-  const resolved = resolveTraining(given);
-  using run = await openRun(out, { resume, overwrite, options: { ...resolved } });
-  const training: TrainingOptions = resume ? resolveTraining(run.options) : resolved;
-  const folders: string[] = [];
-  for (const place of from) folders.push((await findCheckpoint(place, "best")).folder);
-  const records = train({ options: training, run, from: folders, signal });
-  return await followTraining(records, options.label ?? training.stage);
+  const { out, given, resume = false, overwrite = false, signal } = options;
+  await checkRun(out, { resume, overwrite });
+  let training = resolveTraining(given);
+  let from: readonly string[] = [];
+  if (!resume) {
+    from = await Promise.all(
+      (options.from ?? []).map(async (place) => (await findCheckpoint(place, "best")).folder),
+    );
+  }
+  let run: Run | undefined;
+  const open = async () => run = await openRun(out, { resume, overwrite, options: { ...training }, from });
+  try {
+    if (resume) {
+      const opened = await open();
+      training = resolveTraining(resumedOptions(resolveTraining(opened.options), given));
+      from = opened.from;
+    }
+    const records = train({ options: training, run: run ?? open, from, signal });
+    return await followTraining(records, options.label ?? training.stage);
+  } finally {
+    run?.close();
+  }
 }
 
 /** Whether a folder holds a run that went through all its steps. */
@@ -73,7 +88,7 @@ export async function runAllStages(options: StageRunOptions): Promise<TrainingSu
         ...options,
         out,
         given: { ...options.given, stage },
-        resume: options.resume && await exists(join(out, "checkpoints")),
+        resume: options.resume && await exists(out),
         from: former ? [join(options.out, former)] : options.from,
       });
     } catch (error) {

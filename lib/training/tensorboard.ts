@@ -51,13 +51,37 @@ function int64(value: number): NativeTensor {
   return new NativeTensor({ id, shape: [], dtype: DTYPE.int64 });
 }
 
+/** Fields of `event.proto` and of the `SessionLog` in it, by which a reader drops what an earlier file says of a step. */
+const EVENT_TIME = 1, EVENT_STEP = 2, EVENT_SESSION = 7, SESSION_STATUS = 1, SESSION_START = 1;
+
+/** An `Event` that tells readers to forget all they know of this step and later ones. */
+function restartEvent(step: number): Uint8Array {
+  const time = new Uint8Array(8);
+  new DataView(time.buffer).setFloat64(0, Date.now() / 1000, true);
+  const varint: number[] = [];
+  for (let rest = step; rest > 0 || varint.length === 0; rest = Math.floor(rest / 128)) {
+    varint.push(rest % 128 + (rest >= 128 ? 128 : 0));
+  }
+  const key = (field: number, kind: number) => field << 3 | kind;
+  return Uint8Array.from([
+    key(EVENT_TIME, 1),
+    ...time,
+    key(EVENT_STEP, 0),
+    ...varint,
+    key(EVENT_SESSION, 2),
+    2,
+    key(SESSION_STATUS, 0),
+    SESSION_START,
+  ]);
+}
+
 class EventFile implements Summary {
   readonly #writer: NativeTensor;
   readonly #folder: string;
   #problem: CyclopsError | undefined;
   #closed = false;
 
-  constructor(folder: string) {
+  constructor(folder: string, after: number | undefined) {
     this.#folder = folder;
     // Writers of one name share one file: each gets a name of its own.
     const name = `cyclops-summary-${opened++}`;
@@ -76,6 +100,9 @@ class EventFile implements Summary {
           tf.scalar("", "string"),
         ];
         executeNative("CreateSummaryFileWriter", [], inputs, 0);
+        if (after === undefined) return;
+        const event = tf.tensor1d([restartEvent(after + 1)] as unknown as string[], "string").asScalar();
+        executeNative("ImportEvent", [], [this.#writer, event], 0);
       });
     });
     if (this.#problem) this.#end();
@@ -180,6 +207,8 @@ class NoSummary implements Summary {
  * Opens an event file in a folder, made where it is missing. Several in one folder, as when a run is resumed, are
  * read as one run.
  *
+ * @param options.after The last step that counts of the files which are there already: TensorBoard forgets later
+ * ones, since a resumed run does them again.
  * @returns A summary that says by its `problem` when nothing is written.
  *
  * @example
@@ -190,6 +219,6 @@ class NoSummary implements Summary {
  * summary.image("panel/street", image, 1);
  * ```
  */
-export function openSummary(folder: string): Summary {
-  return currentBinding() ? new EventFile(folder) : new NoSummary();
+export function openSummary(folder: string, options: { readonly after?: number } = {}): Summary {
+  return currentBinding() ? new EventFile(folder, options.after) : new NoSummary();
 }
