@@ -4,7 +4,7 @@
  * @module
  */
 import { writeWhole } from "../base/files.ts";
-import { encodeRgbPng, type RgbImage } from "../data/image.ts";
+import { encodeRgbJpeg, encodeRgbPng, type RgbImage } from "../data/image.ts";
 import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle, pngDataUri } from "./display.ts";
 
 /** How a picture is encoded. */
@@ -62,10 +62,15 @@ export class Picture implements Displayable {
     }" style="max-width:100%;height:auto">`;
   }
 
-  /** PNG and plain text, for a notebook; large pictures come with 256 colours, to keep the notebook small. */
+  /** PNG and plain text, for a notebook; large pictures come as JPEG, to keep the notebook small. */
   async [JUPYTER_DISPLAY](): Promise<MimeBundle> {
-    let png = await this.png();
-    if (png.length > 100_000) png = await this.png({ palette: true });
-    return { "image/png": png.toBase64(), "text/plain": `${this.title} (${this.width}×${this.height} px)` };
+    const png = await this.png();
+    const image: MimeBundle = png.length > LARGE
+      ? { "image/jpeg": (await encodeRgbJpeg(this.image)).toBase64() }
+      : { "image/png": png.toBase64() };
+    return { ...image, "text/plain": `${this.title} (${this.width}×${this.height} px)` };
   }
 }
+
+/** Bytes of a PNG beyond which it is a photograph rather than a drawing. */
+const LARGE = 50_000;

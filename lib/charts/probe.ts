@@ -4,7 +4,7 @@
  * @module
  */
 import { hash32 } from "../base/random.ts";
-import type { RgbImage } from "../data/image.ts";
+import { encodeRgbJpeg, type RgbImage } from "../data/image.ts";
 import { disparityScale, type FloatMap, mapToRgb, percentile } from "./colormap.ts";
 import { type DepthCamera, disparityBar, fillSparse, metresTimesDisparity, resizeMap } from "./disparity.ts";
 import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle, pngDataUri } from "./display.ts";
@@ -106,7 +106,7 @@ export class DepthProbe implements Displayable {
     const farthest = truth ? truth.data.reduce((a, b) => b > a ? b : a, 1) : 1;
     const scale = disparityScale(this.#max);
     const [photo, coloured, codes] = await Promise.all([
-      new Picture(image, title).png({ palette: true }),
+      encodeRgbJpeg(image),
       new Picture(mapToRgb(disparity, scale), title).png({ palette: true }),
       new Picture(packValues(disparity, top, truth, farthest), title).png(),
     ]);
@@ -120,22 +120,20 @@ export class DepthProbe implements Displayable {
       width,
       height,
     };
-    const view = (png: Uint8Array, alt: string) =>
+    const view = (source: string, alt: string) =>
       `<div class="view" style="position:relative;flex:1 1 ${
         Math.min(width, 320)
       }px;max-width:${width}px;line-height:0;cursor:crosshair">` +
-      `<img src="${
-        pngDataUri(png)
-      }" alt="${alt}" draggable="false" style="width:100%;height:auto;border-radius:3px">` +
+      `<img src="${source}" alt="${alt}" draggable="false" style="width:100%;height:auto;border-radius:3px">` +
       `<div class="mark" style="display:none;position:absolute;width:13px;height:13px;margin:-7px 0 0 -7px;` +
       `border:2px solid #fff;border-radius:50%;box-shadow:0 0 0 1px #000,inset 0 0 0 1px #000;pointer-events:none"></div></div>`;
     return `<div id="${id}" style="max-width:${
       2 * width + 12
     }px;font:14px/1.5 system-ui,-apple-system,Segoe UI,Roboto,Arial,sans-serif">
 <div style="font-weight:600;margin:0 0 .4em">${escapeHtml(title)}</div>
-<div style="display:flex;flex-wrap:wrap;gap:8px">${view(photo, "image")}${
-      view(coloured, "predicted disparity, near is bright")
-    }</div>
+<div style="display:flex;flex-wrap:wrap;gap:8px">${
+      view(`data:image/jpeg;base64,${photo.toBase64()}`, "image")
+    }${view(pngDataUri(coloured), "predicted disparity, near is bright")}</div>
 <div class="say" style="margin:.4em 0 0;font-variant-numeric:tabular-nums;min-height:1.5em;opacity:.85">Point at either image to read its depth.</div>
 <script>(${SCRIPT})(${JSON.stringify(id)},${JSON.stringify(data)})</script>
 </div>`;

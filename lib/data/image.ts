@@ -127,18 +127,32 @@ export async function readRgb(path: string, size?: ImageSize, cropBottom = 0): P
   return await decodeRgb(await readBytes(path), size, path, cropBottom);
 }
 
-/** An RGB image as the bytes of a PNG file. */
-export async function encodeRgbPng(image: RgbImage, options: PngOptions = {}): Promise<Uint8Array> {
-  const { width, height, data } = image;
+/** An RGB image for sharp. */
+async function rawRgb({ width, height, data }: RgbImage): Promise<ReturnType<typeof Sharp>> {
   if (data.length !== width * height * 3) {
     throw new RangeError(
       `Cannot encode an image: ${data.length} bytes for ${width}×${height} px, wanted ${width * height * 3}`,
     );
   }
   const sharp = await loadSharp();
+  return sharp(data, { raw: { width, height, channels: 3 } });
+}
+
+/** An RGB image as the bytes of a PNG file. */
+export async function encodeRgbPng(image: RgbImage, options: PngOptions = {}): Promise<Uint8Array> {
   const palette = options.palette ? { palette: true, colours: 256, effort: 10 } : {};
-  return await sharp(data, { raw: { width, height, channels: 3 } })
-    .png({ compressionLevel: options.compressionLevel ?? 6, ...palette }).toBuffer();
+  return await (await rawRgb(image)).png({ compressionLevel: options.compressionLevel ?? 6, ...palette })
+    .toBuffer();
+}
+
+/**
+ * An RGB image as the bytes of a JPEG file, for pictures that only people look at: a third of a palette PNG's bytes.
+ *
+ * @param quality 1 to 100.
+ */
+export async function encodeRgbJpeg(image: RgbImage, quality = 80): Promise<Uint8Array> {
+  // Full colour resolution keeps coloured lines and letters sharp.
+  return await (await rawRgb(image)).jpeg({ quality, chromaSubsampling: "4:4:4", mozjpeg: true }).toBuffer();
 }
 
 /**
