@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { detach, scaleGradient } from "../backend/gradients.ts";
+import { detach, noGradient, scaleGradient } from "../backend/gradients.ts";
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
 import type { Architecture } from "./architecture.ts";
@@ -150,6 +150,11 @@ export interface ChainOptions extends WarpOptions {
    * synthesis fails against the truth, which no test image can tell.
    */
   readonly privileged?: Tensor4D;
+  /**
+   * Networks to run as constants: no gradient reaches or passes them, and nothing is kept for a backward pass.
+   * @default none
+   */
+  readonly constant?: readonly (keyof Networks)[];
 }
 
 /** Everything the chain computed, as far as it was run. */
@@ -172,15 +177,19 @@ export interface Chain {
  * @param input The seen view at every scale; see {@linkcode imagePyramid}.
  */
 export function runChain(networks: Networks, input: Pyramid, options: ChainOptions): Chain {
-  const { view } = options;
-  const student = halfCycle(networks.student, input, opposite(view), options);
+  const { view, constant = [] } = options;
+  const run = <T>(name: keyof Networks, compute: () => T): T =>
+    constant.includes(name) ? noGradient(compute) : compute();
+  const student = run("student", () => halfCycle(networks.student, input, opposite(view), options));
   const through = (p: Pyramid, factor: number): Pyramid => p.map((x) => scaleGradient(x, factor));
 
   let generated: Pyramid | undefined;
   let backward: Synthesis | undefined;
   if (networks.backward) {
     generated = through(student.synthesised, options.gates.cycleIntoStudent);
-    backward = halfCycle(networks.backward, generated, view, options);
+    const given = generated;
+    const network = networks.backward;
+    backward = run("backward", () => halfCycle(network, given, view, options));
   }
   if (!networks.refine) return { input, student, generated, backward };
 

@@ -102,6 +102,8 @@ export class Trainer {
   /** Updates done. */
   step = 0;
   readonly #variables: readonly Variable[];
+  /** Frozen networks that no gradient has to pass on its way to one that learns. */
+  readonly #constant: readonly (keyof Networks)[];
 
   /** @param steps Updates in the whole run. */
   constructor(options: TrainingOptions, steps: number) {
@@ -135,6 +137,12 @@ export class Trainer {
     if (this.#variables.length === 0) {
       throw new CyclopsError(`Cannot train stage ${options.stage}: every network it could move is frozen`);
     }
+    const studentMoves = this.moving.includes("student");
+    const constant: (keyof Networks)[] = studentMoves ? [] : ["student"];
+    if (!this.moving.includes("backward") && !(studentMoves && options.cycleGradient > 0)) {
+      constant.push("backward");
+    }
+    this.#constant = constant;
     this.optimizer = new Adam({
       variables: this.#variables,
       learningRate: options.learningRate,
@@ -174,12 +182,8 @@ export class Trainer {
       refine: refineWiring(this.options),
       gates: { cycleIntoStudent: cycleGradient * ramp, refineIntoOthers: refineGradient * ramp },
       privileged: privilegedTeacher ? scene.target[0] : undefined,
+      constant: this.#constant,
     };
-  }
-
-  /** Networks that are run but do not learn need no tape; running them outside it saves their backward pass. */
-  #forward(scene: Scene): Chain {
-    return runChain(this.chainNetworks, scene.source, this.#chainOptions(scene));
   }
 
   #lesson(scene: Scene): Lesson | undefined {
@@ -214,7 +218,7 @@ export class Trainer {
     let terms: Terms = {};
     const watched: Record<string, Scalar> = {};
     const { value, grads } = tf.variableGrads(() => {
-      const chain = this.#forward(scene);
+      const chain = runChain(this.chainNetworks, scene.source, this.#chainOptions(scene));
       terms = computeTerms(chain, scene, this.weights, this.#objective(), lesson);
       if (Object.keys(terms).length === 0) {
         throw new CyclopsError(`Cannot train stage ${this.options.stage}: all its loss terms have weight 0`);
