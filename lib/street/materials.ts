@@ -106,6 +106,15 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
     case MATERIAL.paint: {
       surface[3] = 0.045;
       surface[4] = 250;
+      // A bus is made of panels.
+      if (data[at + F.b] > 1) {
+        scale(
+          1 -
+            0.5 *
+              clamp01(coverPeriodic(u, 1.2, 0.02, fu) + cover(v, 0.42, 0.45, fv) + cover(v, 0.96, 0.99, fv)),
+        );
+        scale(1 - 0.3 * cover(v, 0, 0.45, fv));
+      }
       // Dirt gathers low; the flanks have door seams and handles.
       if (data[at + F.a] > 0) {
         const seam = cover(Math.abs(u + 0.05), 0.0, 0.015, fu) + cover(u, 0.95, 0.97, fu) +
@@ -114,7 +123,7 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
         const handle = (cover(u, -0.32, -0.15, fu) + cover(u, 0.68, 0.85, fu)) * cover(v, 0.74, 0.78, fv);
         scale(1 - 0.6 * handle);
         scale(1 - 0.35 * cover(v, 0.2, 0.38, fv));
-        if (data[at + F.b] > 0) {
+        if (data[at + F.b] === 1) {
           // A firm's name on a van.
           const letter = cellValue(Math.floor(u / 0.22), 3, seed) > 0.3
             ? coverPeriodic(u, 0.22, 0.15, fu)
@@ -217,8 +226,8 @@ function clamp01(x: number): number {
 function road(scene: Scene, s: number, t: number, fs: number, ft: number): void {
   const look = scene.road, seed = look.seed, foot = fs > ft ? fs : ft;
   // Grain of every size, streaks along the road where it is seen at a grazing angle, and what traffic leaves.
-  const grain = detail(s, t, foot, 0.015), streak = stretchedDetail(s + 40, t, fs, ft, 0.03);
-  let tone = 1 + 0.1 * grain + 0.17 * streak + 0.1 * valueNoise(s * 0.11 + seed, t * 0.35);
+  const grain = stretchedDetail(s + 40, t, fs, ft, 0.02);
+  let tone = 1 + 0.2 * grain + 0.1 * valueNoise(s * 0.11 + seed, t * 0.35);
   const lane = look.laneWidth, inLane = t - Math.floor(t / lane) * lane - lane / 2;
   const track = Math.abs(inLane) - 0.8;
   tone *= 1 - 0.1 * Math.exp(-track * track * 9) - 0.05 * Math.exp(-inLane * inLane * 12);
@@ -236,7 +245,7 @@ function road(scene: Scene, s: number, t: number, fs: number, ft: number): void 
     const lid = clamp01((0.33 - d) / Math.max(foot, 0.01) + 0.5);
     tone *= 1 - 0.45 * lid * (1 + 0.5 * Math.sign(Math.sin(s * 50)) * (foot < 0.06 ? 0.5 : 0));
   }
-  if (look.wear > 0.35) {
+  if (look.wear > 0.35 && foot < 0.25) {
     const n = valueNoise(s * 0.45 + seed, t * 0.8) + 0.4 * valueNoise(s * 1.9, t * 1.9 + seed);
     const width = 0.018 + foot * 0.7;
     const crack = clamp01(1 - Math.abs(n) / width) * Math.min(1, 0.018 / width * 1.6);

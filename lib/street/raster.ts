@@ -261,6 +261,9 @@ export class LightMap {
   readonly #l: readonly [number, number, number];
   #a0 = 0;
   #b0 = 0;
+  readonly #perM: number;
+  /** Where {@linkcode LightMap.openness} looks, as steps in the buffer. */
+  readonly #ring: Int32Array;
 
   /**
    * Makes a map for one direction of light.
@@ -271,6 +274,11 @@ export class LightMap {
    */
   constructor(light: readonly [number, number, number], readonly size: number, readonly texel: number) {
     this.buffer = new Buffer(size, size);
+    this.#perM = 1 / texel;
+    this.#ring = Int32Array.from(
+      { length: 6 },
+      (_, k) => Math.round(RING[2 * k + 1] / texel) * size + Math.round(RING[2 * k] / texel),
+    );
     this.#l = light;
     const flat = Math.hypot(light[0], light[1]);
     this.#a = flat < 1e-6 ? [1, 0, 0] : [-light[1] / flat, light[0] / flat, 0];
@@ -332,8 +340,8 @@ export class LightMap {
    */
   lit(x: number, y: number, z: number, nx: number, ny: number, nz: number, bias: number): number {
     const a = this.#a, b = this.#b, l = this.#l, size = this.size;
-    const p = (a[0] * x + a[1] * y + a[2] * z - this.#a0) / this.texel;
-    const q = (b[0] * x + b[1] * y + b[2] * z - this.#b0) / this.texel;
+    const p = (a[0] * x + a[1] * y + a[2] * z - this.#a0) * this.#perM;
+    const q = (b[0] * x + b[1] * y + b[2] * z - this.#b0) * this.#perM;
     const i = Math.floor(p), j = Math.floor(q);
     if (!(i >= 0 && j >= 0 && i < size - 1 && j < size - 1)) return -1;
     const nl = nx * l[0] + ny * l[1] + nz * l[2], k = nl > 0.05 ? -this.texel / nl : 0;
@@ -351,13 +359,14 @@ export class LightMap {
    * Outside the square all of it.
    */
   openness(x: number, y: number, z: number): number {
-    const size = this.size, near = this.buffer.near;
-    const p = (x - this.#a0) / this.texel + 0.5, q = (y - this.#b0) / this.texel + 0.5;
+    const size = this.size, ring = this.#ring, near = this.buffer.near;
+    const p = (x - this.#a0) * this.#perM + 0.5, q = (y - this.#b0) * this.#perM + 0.5;
     if (!(p >= 8 && q >= 8 && p < size - 8 && q < size - 8)) return 1;
+    const o = (q | 0) * size + (p | 0);
     let hidden = 0;
-    for (let k = 0; k < 12; k += 2) {
-      const over = near[((q + RING[k + 1] / this.texel) | 0) * size + ((p + RING[k] / this.texel) | 0)] - z;
-      if (over > 0) hidden += over / (over + (k < 6 ? 0.3 : 1.1));
+    for (let k = 0; k < 6; k++) {
+      const over = near[o + ring[k]] - z;
+      if (over > 0) hidden += over / (over + (k < 3 ? 0.3 : 1.1));
     }
     return 1 - hidden / 6;
   }

@@ -9,7 +9,7 @@ import { surface, surfaceAt } from "./materials.ts";
 import { F, MATERIAL, STRIDE } from "./mesh.ts";
 import { Buffer, LightMap, rasterise, type View } from "./raster.ts";
 import { GAUSS, valueNoise } from "./noise.ts";
-import type { Scene } from "./scene.ts";
+import type { Scene, Weather } from "./scene.ts";
 
 /** How one camera turns light into numbers. */
 export interface Sensor {
@@ -244,35 +244,45 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: numb
     g += g0 * glow;
     b += b0 * glow;
   }
-  const mirror = surface[3];
-  if (mirror > 0) {
-    // Schlick's approximation: mirrors more the flatter it is seen.
-    const ex = dx / length, ey = dy / length, ez = dz / length;
-    const cos = -(ex * nx + ey * ny + ez * nz);
-    const m = 1 - (cos > 0 ? cos : 0), m2 = m * m;
-    const share = mirror + (1 - mirror) * m2 * m2 * m * (mirror < 0.03 ? 0.1 : 0.75);
-    const rx = ex + 2 * cos * nx, ry = ey + 2 * cos * ny, rz = ez + 2 * cos * nz;
-    // Houses and trees opposite stand before the lower sky.
-    const open = (rz - 0.2 - 0.22 * valueNoise(rx * 6, ry * 6)) * 9;
-    if (open > 0) skyRadiance(weather, rx, ry, rz, sky);
-    const k = open > 1 ? 1 : open > 0 ? open : 0;
-    for (let c = 0; c < 3; c++) sky[c] = 0.17 + (sky[c] - 0.17) * k;
-    r += (sky[0] - r) * share;
-    g += (sky[1] - g) * share;
-    b += (sky[2] - b) * share;
-    const gloss = surface[4];
-    if (gloss > 0 && sun > 0) {
-      const h = rx * S[0] + ry * S[1] + rz * S[2];
-      if (h > 0.5) {
-        const flare = Math.exp(gloss * 0.5 * (h - 1)) * (0.6 + 0.02 * gloss) * (share + 0.02) * 6;
-        r += flare * strength[0];
-        g += flare * strength[1];
-        b += flare * strength[2];
-      }
-    }
-  }
+  colour[0] = r;
+  colour[1] = g;
+  colour[2] = b;
+  if (surface[3] > 0) addMirrored(weather, dx / length, dy / length, dz / length, nx, ny, nz, sun);
   const clear = Math.exp(-z * length / weather.haze);
-  colour[0] = r * clear + 0.92 * hor[0] * (1 - clear);
-  colour[1] = g * clear + 0.92 * hor[1] * (1 - clear);
-  colour[2] = b * clear + 0.92 * hor[2] * (1 - clear);
+  for (let c = 0; c < 3; c++) colour[c] = colour[c] * clear + 0.92 * hor[c] * (1 - clear);
+}
+
+/**
+ * Lays what the surface mirrors over {@linkcode colour}: the sky with a skyline before it, and the sun.
+ *
+ * @param ex Unit direction of the ray, ey and ez with it.
+ * @param nx Unit normal, ny and nz with it.
+ * @param sun How much of the sun reaches the surface.
+ */
+function addMirrored(
+  weather: Weather,
+  ex: number,
+  ey: number,
+  ez: number,
+  nx: number,
+  ny: number,
+  nz: number,
+  sun: number,
+): void {
+  const mirror = surface[3], gloss = surface[4], S = weather.sun, strength = weather.sunlight;
+  // Schlick's approximation: mirrors more the flatter it is seen.
+  const cos = -(ex * nx + ey * ny + ez * nz);
+  const m = 1 - (cos > 0 ? cos : 0), m2 = m * m;
+  const share = mirror + (1 - mirror) * m2 * m2 * m * (mirror < 0.03 ? 0.1 : 0.75);
+  const rx = ex + 2 * cos * nx, ry = ey + 2 * cos * ny, rz = ez + 2 * cos * nz;
+  // Houses and trees opposite stand before the lower sky.
+  const open = (rz - 0.2 - 0.22 * valueNoise(rx * 6, ry * 6)) * 9;
+  if (open > 0) skyRadiance(weather, rx, ry, rz, sky);
+  const k = open > 1 ? 1 : open > 0 ? open : 0;
+  for (let c = 0; c < 3; c++) colour[c] += (0.17 + (sky[c] - 0.17) * k - colour[c]) * share;
+  const h = rx * S[0] + ry * S[1] + rz * S[2];
+  if (gloss > 0 && sun > 0 && h > 0.5) {
+    const flare = Math.exp(gloss * 0.5 * (h - 1)) * (0.6 + 0.02 * gloss) * (share + 0.02) * 6;
+    for (let c = 0; c < 3; c++) colour[c] += flare * strength[c];
+  }
 }

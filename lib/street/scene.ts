@@ -769,11 +769,12 @@ function addTraffic(
     if (s < limit || v < 0) movers.push({ s, t, speed: v, vehicle });
   };
   if (random.chance(0.55)) {
+    const leader = vehicle(), gap = 4.5 + random.next() ** 2 * 50;
     put(
-      7 + random.next() ** 2 * 50,
+      gap + vehicleSize(leader.shape)[0] / 2,
       egoT + random.normal(0, 0.1),
       speed + random.uniform(-0.8, 1),
-      vehicle(),
+      leader,
     );
   }
   if (random.chance(0.25)) put(70 + random.uniform(0, 60), egoT, speed, vehicle());

@@ -215,6 +215,7 @@ function addLorry(mesh: Mesh, form: Form, paint: Paint, seed: number): void {
     colour: seed % 3 ? [0.62, 0.62, 0.6] : [0.12, 0.2, 0.42],
   };
   mesh.box(cargo, -w - 0.05, -e, 0.95, w + 0.05, e - 1.85, 3.5);
+  addPlate(mesh, -e - 0.01, 0.7, seed);
   for (const side of [-1, 1]) {
     const x = side * (w - 0.25);
     mesh.box(
@@ -242,7 +243,18 @@ function addLorry(mesh: Mesh, form: Form, paint: Paint, seed: number): void {
 
 function addBus(mesh: Mesh, form: Form, paint: Paint): void {
   const w = form.width / 2, e = form.length / 2;
-  mesh.box(paint, -w, -e, 0.35, w, e, 3.05);
+  mesh.box({ ...paint, b: 2 }, -w, -e, 0.35, w, e, 3.05);
+  mesh.box(
+    { material: MATERIAL.sign, colour: [0.5, 0.5, 0.5], a: 3, seed: paint.seed },
+    -0.7,
+    -e - 0.01,
+    0.75,
+    0.5,
+    -e,
+    1.5,
+    "b",
+  );
+  addPlate(mesh, -e - 0.02, 0.45, paint.seed!);
   const glass: Paint = { material: MATERIAL.glass, colour: GLASS, a: 1 };
   for (let y = -e + 0.4; y < e - 1.2; y += 1.55) {
     mesh.box(glass, -w - 0.01, y, 1.35, w + 0.01, y + 1.42, 2.55, "lr");
@@ -282,6 +294,12 @@ function addBus(mesh: Mesh, form: Form, paint: Paint): void {
       "f",
     );
   }
+}
+
+/** A number plate at the back, at y and with its lower edge at z. */
+function addPlate(mesh: Mesh, y: number, z: number, seed: number): void {
+  const plate: Paint = { material: MATERIAL.plate, colour: [0.75, 0.75, 0.72], seed };
+  mesh.box(plate, -0.26, y, z, 0.26, y + 0.01, z + 0.12, "b");
 }
 
 function addWheel(mesh: Mesh, x: number, y: number, r: number, side: number): void {
