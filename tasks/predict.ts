@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { ensureLibrary } from "../lib/backend/install.ts";
-import { selectBackend } from "../lib/backend/mod.ts";
+import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
 import { UsageError } from "../lib/base/errors.ts";
 import { choice, flag, text } from "../lib/base/options.ts";
 import { writePhotograph } from "../lib/experiments/photographs.ts";
 import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { loadModel } from "../lib/training/weights.ts";
-import { backendOptions, runTask } from "./_task.ts";
+import { runTask } from "./_task.ts";
 
 await runTask({
   name: "predict",
@@ -29,8 +28,7 @@ await runTask({
   examples: ["deno task predict photo.jpg", "deno task predict --run runs/kitti --flip a.png b.png"],
 }, async (options, images) => {
   if (images.length === 0) throw new UsageError("Cannot predict: no image given");
-  await ensureLibrary();
-  await selectBackend(options);
+  await prepareBackend(options);
   const model = await loadModel((await findCheckpoint(options.run, options.checkpoint)).folder);
   for (const image of images) {
     const { coloured, raw } = await writePhotograph(model, image, options.out, options);

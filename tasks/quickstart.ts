@@ -4,7 +4,7 @@
  * @module
  */
 import { quickstart, quickstartOptions } from "../lib/experiments/quickstart.ts";
-import { ensureLibrary } from "../lib/backend/install.ts";
+import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
 import { runTask } from "./_task.ts";
 
 await runTask({
@@ -12,10 +12,10 @@ await runTask({
   summary:
     "Makes a street, trains a small student on it, evaluates it on streets it has not seen, and looks at\n" +
     "real photographs where there are any. About five minutes on two cores.",
-  options: quickstartOptions,
+  options: { ...quickstartOptions, ...backendOptions },
   examples: ["deno task quickstart", "deno task quickstart --steps 3000 --out runs/longer"],
 }, async (options) => {
-  await ensureLibrary();
+  await prepareBackend(options);
   const { table, sentence, files } = await quickstart(options);
   console.log(`\n${table.text()}\n\n${sentence}\n`);
   for (const [what, path] of Object.entries(files)) console.log(`${what.padEnd(11)} ${path}`);

@@ -3,12 +3,11 @@
  *
  * @module
  */
-import { ensureLibrary } from "../lib/backend/install.ts";
-import { selectBackend } from "../lib/backend/mod.ts";
+import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
 import { flag, text } from "../lib/base/options.ts";
 import { readTraining, trainConfigOptions } from "../lib/training/config.ts";
 import { runAllStages, runStage } from "../lib/training/stage_run.ts";
-import { backendOptions, runTask, stopSignal } from "./_task.ts";
+import { runTask, stopSignal } from "./_task.ts";
 
 await runTask({
   name: "train",
@@ -41,8 +40,7 @@ await runTask({
     Object.entries(options).filter(([key]) => given.has(key) && key in trainConfigOptions),
   );
   const { stage, ...chosen } = await readTraining(options.config, commandLine);
-  await ensureLibrary();
-  await selectBackend(options);
+  await prepareBackend(options);
   const stop = stopSignal();
   const from = options.from?.split(",") ?? [];
   const run = { out, resume, overwrite, from, signal: stop.signal };
