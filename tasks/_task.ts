@@ -15,6 +15,7 @@ import {
   resolveOptions,
   toKebabCase,
 } from "../lib/base/options.ts";
+import { withUserPaths } from "./_paths.ts";
 
 /** A task's face: its name, its options and how it is called. */
 export interface TaskDescription<S extends OptionSpecs> {
@@ -86,6 +87,8 @@ export function parseTaskArgs<S extends OptionSpecs>(
   const isFlag = (name: string) => task.options[keys.get(name)!].kind === "flag";
   const flags = [...keys.keys()].filter(isFlag);
   const valued = [...keys.keys()].filter((name) => !isFlag(name));
+  const isNumber = (name: string) => keys.has(name) && task.options[keys.get(name)!].kind === "number";
+  args = joinNegative(args, isNumber);
   const parsed = parseArgs(args, {
     boolean: flags,
     negatable: flags,
@@ -110,6 +113,8 @@ export function parseTaskArgs<S extends OptionSpecs>(
     if (!mentioned) continue;
     given.add(key);
     if (spec.kind === "flag") {
+      const odd = args.find((a) => a.startsWith(`--${name}=`) && !/=(true|false)$/.test(a));
+      if (odd) throw new UsageError(`Cannot run ${task.name}: ${odd}, wanted --${name} or --no-${name}`);
       values[key] = parsed[name];
       continue;
     }
@@ -122,7 +127,7 @@ export function parseTaskArgs<S extends OptionSpecs>(
     }
     const word = all[0];
     values[key] = spec.kind === "number" ? (word.trim() === "" ? NaN : Number(word)) : word;
-    if (spec.kind === "number" && Number.isNaN(values[key])) {
+    if (spec.kind === "number" && !Number.isFinite(values[key])) {
       throw new UsageError(`Cannot run ${task.name}: --${name} is "${word}", wanted ${allowedValues(spec)}`);
     }
   }
@@ -133,6 +138,18 @@ export function parseTaskArgs<S extends OptionSpecs>(
     );
   }
   return { options: resolveOptions(task.name, task.options, values), positionals, given };
+}
+
+/** `--rate -0.5` as `--rate=-0.5`: the parser would take the number for an option. */
+function joinNegative(args: readonly string[], isNumber: (name: string) => boolean): string[] {
+  const joined: string[] = [];
+  for (const arg of args) {
+    const last = joined.at(-1);
+    if (last?.startsWith("--") && isNumber(last.slice(2)) && /^-\.?\d/.test(arg)) {
+      joined[joined.length - 1] = `${last}=${arg}`;
+    } else joined.push(arg);
+  }
+  return joined;
 }
 
 /**
@@ -148,23 +165,30 @@ export async function runTask<S extends OptionSpecs>(
   ) => Promise<number | void> | number | void,
 ): Promise<never> {
   if (!Deno.stdout.isTerminal()) setColorEnabled(false);
-  let args = Deno.args;
+  // `deno task NAME -- --option`, as npm wants it, gives the "--" on.
+  let args = Deno.args[0] === "--" ? Deno.args.slice(1) : Deno.args;
   const debug = args.includes("--debug");
   args = args.filter((a) => a !== "--debug");
   if (args.includes("--help") || args.includes("-h")) {
     console.log(helpText(task));
     Deno.exit(0);
   }
-  try {
-    const { options, positionals, given } = parseTaskArgs(task, args);
-    Deno.exit(await main(options, positionals, given) ?? 0);
-  } catch (error) {
+  const fail = (error: unknown): never => {
     const usage = error instanceof UsageError;
     console.error(`${red("error")}: ${messageOf(error)}`);
     if (debug && error instanceof Error) console.error(error.stack, error.cause ?? "");
     else if (usage) console.error(`deno task ${task.name} --help shows how it is called`);
     else console.error("--debug shows where it happened");
     Deno.exit(usage ? 2 : 1);
+  };
+  // What nobody waited for ends the process as everything else does, and not with Deno's stack trace.
+  globalThis.addEventListener("unhandledrejection", ({ reason }) => fail(reason));
+  try {
+    const { options, positionals, given } = parseTaskArgs(task, args);
+    const spelt = await withUserPaths(task.options, options, given);
+    Deno.exit(await main(spelt, positionals, given) ?? 0);
+  } catch (error) {
+    return fail(error);
   }
 }
 

@@ -7,6 +7,7 @@ import { UsageError } from "../lib/base/errors.ts";
 import { checkDownload } from "../lib/data/download.ts";
 import { eigenNames, eigenSplit } from "../lib/data/kitti.ts";
 import { formatSplit } from "../lib/data/split.ts";
+import { userPath } from "./_paths.ts";
 import { runTask } from "./_task.ts";
 
 const CALLS = `split ${Object.keys(eigenNames).join("|")}  or  check DIR`;
@@ -21,7 +22,10 @@ await runTask({
   examples: ["deno task kitti split eigen-test > eigen_test.txt", "deno task kitti check kitti"],
 }, async (_options, words) => {
   const [action, name] = words;
-  if (words.length === 2 && action === "check") return printReport(name, await checkDownload(name));
+  if (words.length === 2 && action === "check") {
+    const root = userPath(name);
+    return printReport(root, await checkDownload(root));
+  }
   if (words.length === 2 && action === "split" && Object.hasOwn(eigenNames, name)) {
     const text = formatSplit(eigenSplit(eigenNames[name as keyof typeof eigenNames]));
     try {

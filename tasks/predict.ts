@@ -9,6 +9,7 @@ import { choice, flag, text } from "../lib/base/options.ts";
 import { writePhotograph } from "../lib/experiments/photographs.ts";
 import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { loadModel } from "../lib/training/weights.ts";
+import { userPath } from "./_paths.ts";
 import { runTask } from "./_task.ts";
 
 await runTask({
@@ -31,7 +32,7 @@ await runTask({
   await prepareBackend(options);
   const model = await loadModel((await findCheckpoint(options.run, options.checkpoint)).folder);
   for (const image of images) {
-    const { coloured, raw } = await writePhotograph(model, image, options.out, options);
+    const { coloured, raw } = await writePhotograph(model, userPath(image), options.out, options);
     console.log(`${coloured}\n${raw}`);
   }
   model.dispose();

@@ -27,7 +27,10 @@ export interface NumberSpec<D extends number | undefined = number | undefined> {
 export interface TextSpec<D extends string | undefined = string | undefined> {
   readonly kind: "text";
   readonly default: D;
-  /** What the value stands for in the help, e.g. "DIR". */
+  /**
+   * What the value stands for in the help. `DIR`, `FILE` and `RUN` in it say that it names files, which tasks take
+   * relative to the folder where the user stands: "DIR", "FILE.npy", "FILE[,FILE…]" for several, "FILE|NAME".
+   */
   readonly value?: string;
   /** What the text must match, and how to say so. */
   readonly pattern?: { readonly regexp: RegExp; readonly wanted: string };
@@ -197,7 +200,9 @@ export function resolveOptions<S extends OptionSpecs>(
     const value = given[key] === undefined ? spec.default : given[key];
     if (value !== undefined && !check(spec, value)) {
       throw new UsageError(
-        `Cannot configure ${what}: ${key} is ${JSON.stringify(value)}, wanted ${allowedValues(spec)}`,
+        `Cannot configure ${what}: ${key} is ${
+          typeof value === "number" ? value : JSON.stringify(value)
+        }, wanted ${allowedValues(spec)}`,
       );
     }
     out[key] = value;

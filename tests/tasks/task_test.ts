@@ -1,0 +1,82 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { UsageError } from "../../lib/base/errors.ts";
+import { flag, integer, number, text } from "../../lib/base/options.ts";
+import { userPath, withUserPaths } from "../../tasks/_paths.ts";
+import { parseTaskArgs } from "../../tasks/_task.ts";
+import { withFolder } from "../data/_kitti_root.ts";
+
+const TASK = {
+  name: "test",
+  summary: "",
+  positionals: "WORD…",
+  options: {
+    out: text({ default: "runs/first", value: "DIR", help: "" }),
+    from: text({ value: "RUN[,RUN]", help: "" }),
+    split: text({ value: "eigen|FILE", help: "" }),
+    size: text({ value: "HxW", help: "" }),
+    seed: integer({ default: 1, min: 0, help: "" }),
+    headBias: number({ default: 0, help: "" }),
+    resume: flag({ help: "" }),
+    flip: flag({ default: true, help: "" }),
+  },
+} as const;
+
+Deno.test("a command line becomes options and words", () => {
+  const { options, positionals, given } = parseTaskArgs(
+    TASK,
+    ["01", "--head-bias", "-2.4", "--seed=3", "--resume", "--no-flip", "b.png"],
+  );
+  const { headBias, seed, resume, flip, out } = options;
+  assertEquals([headBias, seed, resume, flip, out], [-2.4, 3, true, false, "runs/first"]);
+  assertEquals(positionals, ["01", "b.png"]);
+  assertEquals([...given].sort(), ["flip", "headBias", "resume", "seed"]);
+});
+
+Deno.test("a wrong command line is refused, naming the option and what is wanted", () => {
+  const wrong: readonly (readonly [string, string])[] = [
+    ["--sead 2", "unknown option --sead (did you mean --seed?)"],
+    ["--toString", "unknown option --toString"],
+    ["--seed", "--seed needs a value, a whole number, at least 0"],
+    ["--seed two", '--seed is "two", wanted a whole number, at least 0'],
+    ["--seed -1", "seed is -1, wanted a whole number, at least 0"],
+    ["--seed 1 --seed 2", "--seed is given 2 times, wanted once"],
+    ["--head-bias Infinity", '--head-bias is "Infinity", wanted a number'],
+    ["--out= --seed 1", "--out needs a value"],
+    ["--resume=maybe", "--resume=maybe, wanted --resume or --no-resume"],
+  ];
+  for (const [line, message] of wrong) {
+    assertThrows(() => parseTaskArgs(TASK, line.split(" ")), UsageError, message, line);
+  }
+});
+
+Deno.test("a relative path is meant from where it was typed, and spelt short within the project", () => {
+  const here = Deno.cwd();
+  assertEquals(userPath("runs/a", here), "runs/a");
+  assertEquals(userPath("a.png", join(here, "photos")), "photos/a.png");
+  assertEquals(userPath("../runs/a", join(here, "photos")), "runs/a");
+  assertEquals(userPath("..", join(here, "photos")), ".");
+  assertEquals(userPath("a.png", "/elsewhere/photos"), "/elsewhere/photos/a.png");
+  assertEquals(userPath("/data/kitti", "/elsewhere"), "/data/kitti");
+});
+
+Deno.test("options that name files follow the user, defaults and names stay", async () => {
+  const before = Deno.env.get("INIT_CWD");
+  await withFolder(async (folder) => {
+    Deno.env.set("INIT_CWD", folder);
+    try {
+      await Deno.writeTextFile(join(folder, "mine.txt"), "");
+      const spell = async (line: string) => {
+        const { options, given } = parseTaskArgs(TASK, line.split(" "));
+        return await withUserPaths(TASK.options, options, given);
+      };
+      const { out, from, split, size } = await spell("--from a,/b --split eigen --size 64x192");
+      assertEquals([out, from, split, size], ["runs/first", `${join(folder, "a")},/b`, "eigen", "64x192"]);
+      const own = await spell("--out a,b --split mine.txt");
+      assertEquals([own.out, own.split], [join(folder, "a,b"), join(folder, "mine.txt")]);
+    } finally {
+      if (before === undefined) Deno.env.delete("INIT_CWD");
+      else Deno.env.set("INIT_CWD", before);
+    }
+  });
+});
