@@ -75,7 +75,7 @@ export class Keeper {
     trainer: Trainer,
     facts: (metrics: Metrics) => CheckpointFacts,
   ): Promise<Keeper> {
-    const { whole } = await scanCheckpoints(run.checkpoints);
+    const whole = run.resumed ? (await scanCheckpoints(run.checkpoints)).whole : [];
     return new Keeper(run, trainer, facts, bestCheckpoint(whole, BEST_BY)?.facts.metrics ?? {});
   }
 
@@ -124,7 +124,7 @@ export class Keeper {
     try {
       const { folder, facts } = await saveCheckpoint(this.#run.checkpoints, {
         model,
-        optimizer: collectMoments(this.#trainer.optimizer),
+        optimizer: collectMoments(this.#trainer.optimizer, this.#trainer.networks.values()),
         facts: this.#facts(metrics),
       });
       this.#last = folder;

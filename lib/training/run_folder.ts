@@ -125,6 +125,14 @@ async function readObject(path: string): Promise<Readonly<Record<string, unknown
   return json as Record<string, unknown>;
 }
 
+/** The options that the run in a folder was started with; `undefined` where there is no run. */
+export async function readRunOptions(
+  folder: string,
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const path = join(folder, OPTIONS);
+  return await exists(path) ? await readObject(path) : undefined;
+}
+
 async function readFrom(path: string): Promise<readonly string[]> {
   if (!await exists(path)) return [];
   const { from } = await readObject(path);
@@ -194,6 +202,26 @@ export async function checkRun(
     );
   }
   await check(folder, there ? await entries(folder) : [], options);
+}
+
+/**
+ * Removes a run and its folder, if there is one.
+ *
+ * @throws {UsageError} When no run made the folder.
+ * @throws {CyclopsError} When another process is writing to it, or it cannot be removed.
+ */
+export async function removeRun(folder: string): Promise<void> {
+  if (!await exists(folder)) return;
+  await checkRun(folder, { overwrite: true });
+  const held = await lock(folder);
+  try {
+    await clear(folder, await entries(folder));
+    await Deno.remove(folder, { recursive: true });
+  } catch (error) {
+    throw error instanceof CyclopsError ? error : fileError("remove", folder, error);
+  } finally {
+    held.close();
+  }
 }
 
 /**

@@ -4,18 +4,18 @@
  * @module
  */
 import { join } from "@std/path";
-import { CyclopsError, messageOf } from "../base/errors.ts";
+import { UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
 import { findCheckpoint, scanCheckpoints } from "./checkpoint.ts";
-import { followTraining, type TrainingSummary } from "./follow.ts";
-import { train } from "./loop.ts";
+import { type FollowOptions, followTraining, type TrainingSummary } from "./follow.ts";
+import { openPart, train } from "./loop.ts";
 import { resolveTraining } from "./options.ts";
-import { checkRun, openRun, type Run } from "./run_folder.ts";
-import { STAGE_NAMES, type StageName, STAGES } from "./stages.ts";
+import { checkRun, openRun, readRunOptions, removeRun, type Run } from "./run_folder.ts";
+import { STAGE_NAMES, STAGES } from "./stages.ts";
 import { resumedOptions } from "./start.ts";
 
 /** How a stage is run in a folder. */
-export interface StageRunOptions {
+export interface StageRunOptions extends FollowOptions {
   /** The run's folder. */
   readonly out: string;
   /** Options as the user gave them; a resumed run keeps its own, see `resumedOptions`. */
@@ -57,7 +57,7 @@ export async function runStage(options: StageRunOptions): Promise<TrainingSummar
       from = opened.from;
     }
     const records = train({ options: training, run: run ?? open, from, signal });
-    return await followTraining(records, options.label ?? training.stage);
+    return await followTraining(records, options.label ?? training.stage, options);
   } finally {
     run?.close();
   }
@@ -72,31 +72,69 @@ export async function isFinished(out: string): Promise<boolean> {
   return last !== undefined && last.facts.step >= Number(last.facts.state?.steps ?? Infinity);
 }
 
+/** What the stages of a row that is resumed have in common, and what was given now. */
+async function rowOptions({ out, given }: StageRunOptions): Promise<Readonly<Record<string, unknown>>> {
+  for (const stage of STAGE_NAMES) {
+    const own = await readRunOptions(join(out, stage));
+    if (own) return { ...resumedOptions(resolveTraining(own), { ...given, stage }), stage: undefined };
+  }
+  throw new UsageError(
+    `Cannot resume the stages in ${out}: there is none of ${
+      STAGE_NAMES.join(", ")
+    }; leave out --resume to start them`,
+  );
+}
+
+/** Finds out what would be refused before hours of training: options, data, folders. */
+async function checkRow(options: StageRunOptions): Promise<void> {
+  for (const stage of STAGE_NAMES) {
+    const training = resolveTraining({ ...options.given, stage });
+    if (stage === STAGE_NAMES[0]) {
+      await openPart(training, "train");
+      if (training.validateEvery > 0) await openPart(training, "val");
+    }
+    const out = join(options.out, stage);
+    if (!options.resume && await exists(out)) await checkRun(out, { overwrite: options.overwrite });
+  }
+}
+
 /**
- * Trains all stages in a row, in folders named after them.
+ * Trains all stages in a row, in folders named after them. Resumed, it goes on with the first that is not finished;
+ * stages that are still to come get the options of those that were.
  *
  * @returns The last stage's summary; a `signal` ends the row.
+ * @throws {UsageError} When options or folders do not fit; nothing is trained, nothing is lost then.
+ * @throws {CyclopsError} When training fails; what was saved stays.
  */
 export async function runAllStages(options: StageRunOptions): Promise<TrainingSummary> {
+  const { resume = false, overwrite = false } = options;
+  if (resume && overwrite) {
+    throw new UsageError("Cannot open the run: --resume and --overwrite exclude each other");
+  }
+  const given = resume ? await rowOptions(options) : options.given;
+  await checkRow({ ...options, given });
+  if (overwrite) {
+    // All at once: a later stage of the former row must not pass for one of this row.
+    for (const stage of STAGE_NAMES) await removeRun(join(options.out, stage));
+  }
+  const run = async (stage: (typeof STAGE_NAMES)[number]) => {
+    const out = join(options.out, stage), former = STAGES[stage].from;
+    const from = former ? [join(options.out, former)] : options.from;
+    const there = resume && await exists(out);
+    return await runStage({
+      ...options,
+      out,
+      given: { ...given, stage },
+      resume: there,
+      overwrite: false,
+      from,
+    });
+  };
   let summary: TrainingSummary | undefined;
   for (const stage of STAGE_NAMES) {
-    const out = join(options.out, stage);
-    if (options.resume && await isFinished(out)) continue;
-    const former: StageName | undefined = STAGES[stage].from;
-    try {
-      summary = await runStage({
-        ...options,
-        out,
-        given: { ...options.given, stage },
-        resume: options.resume && await exists(out),
-        from: former ? [join(options.out, former)] : options.from,
-      });
-    } catch (error) {
-      if (error instanceof CyclopsError) throw error;
-      throw new CyclopsError(`Stage ${stage} failed: ${messageOf(error)}`, { cause: error });
-    }
+    if (resume && stage !== STAGE_NAMES.at(-1) && await isFinished(join(options.out, stage))) continue;
+    summary = await run(stage);
     if (summary.reason === "stopped") break;
   }
-  if (!summary) throw new CyclopsError(`Cannot resume ${options.out}: all its stages are finished`);
-  return summary;
+  return summary!;
 }

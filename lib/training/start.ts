@@ -71,8 +71,9 @@ export async function resumeRun(
         `start a new run with --from ${folder}`,
     );
   }
-  for (const network of trainer.networks.values()) restoreWeights(network, model, folder);
-  restoreMoments(trainer.optimizer, optimizer, Number(facts.state?.updates ?? facts.step));
+  const networks = [...trainer.networks.values()];
+  for (const network of networks) restoreWeights(network, model, folder);
+  restoreMoments(trainer.optimizer, networks, optimizer, Number(facts.state?.updates ?? facts.step));
   trainer.step = facts.step;
   return facts;
 }

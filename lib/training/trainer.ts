@@ -290,7 +290,7 @@ export class Trainer {
         bad.filter((n) => n !== "loss").join(", ") || "loss"
       } is not a ` +
         `number, for batch ${batch.step} (seed ${seed}): ${batch.ids.slice(0, 3).join(", ")}…; ` +
-        "lower --learning-rate, or go on from the last checkpoint with --resume",
+        "start again with a lower --learning-rate, or from this run's best checkpoint with --from",
     );
   }
 

@@ -5,7 +5,7 @@
  */
 import { tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
-import { float32Tensor, type StoredTensor, type TensorMap } from "../data/safetensors.ts";
+import { float32Tensor, type StoredTensor, type TensorMap, toFloat32 } from "../data/safetensors.ts";
 import { parseSize } from "../base/options.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";
@@ -55,12 +55,20 @@ export function hasNetwork(saved: TensorMap, scope: NetworkName): boolean {
   return false;
 }
 
-/** Copies an optimiser's moments out, as `NAME/first` and `NAME/second`. */
-export function collectMoments(optimizer: Adam): TensorMap {
+/**
+ * Copies an optimiser's moments out, as `NAME/first` and `NAME/second`: by the names that variables have in their
+ * networks, for those that tfjs gives them are numbers which differ from process to process.
+ */
+export function collectMoments(optimizer: Adam, networks: Iterable<Network>): TensorMap {
   const tensors = new Map<string, StoredTensor>();
-  for (const [name, { first, second }] of optimizer.getState().moments) {
-    tensors.set(`${name}/first`, float32Tensor([first.length], first));
-    tensors.set(`${name}/second`, float32Tensor([second.length], second));
+  const { moments } = optimizer.getState();
+  for (const { variables } of networks) {
+    for (const [name, variable] of variables) {
+      const own = moments.get(variable.name);
+      if (!own) continue;
+      tensors.set(`${name}/first`, float32Tensor(variable.shape, own.first));
+      tensors.set(`${name}/second`, float32Tensor(variable.shape, own.second));
+    }
   }
   return tensors;
 }
@@ -70,14 +78,18 @@ export function collectMoments(optimizer: Adam): TensorMap {
  *
  * @throws {CyclopsError} When they belong to other variables.
  */
-export function restoreMoments(optimizer: Adam, saved: TensorMap, updates: number): void {
+export function restoreMoments(
+  optimizer: Adam,
+  networks: Iterable<Network>,
+  saved: TensorMap,
+  updates: number,
+): void {
   const moments = new Map<string, { first: Float32Array; second: Float32Array }>();
-  for (const [name, tensor] of saved) {
-    if (!name.endsWith("/first")) continue;
-    const variable = name.slice(0, -"/first".length);
-    const second = saved.get(`${variable}/second`);
-    if (second) {
-      moments.set(variable, { first: tensor.data as Float32Array, second: second.data as Float32Array });
+  for (const { variables } of networks) {
+    for (const [name, variable] of variables) {
+      const [first, second] = [saved.get(`${name}/first`), saved.get(`${name}/second`)];
+      if (!first || !second) continue;
+      moments.set(variable.name, { first: toFloat32(first), second: toFloat32(second) });
     }
   }
   optimizer.setState({ updates, moments });
