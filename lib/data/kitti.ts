@@ -213,10 +213,12 @@ export async function readDepthPng(path: string): Promise<DepthMap> {
  */
 export async function writeDepthPng(path: string, depth: DepthMap): Promise<void> {
   const { width, height } = depth;
-  const data = Uint16Array.from(depth.data, (metres) => {
-    const value = Math.round(metres * DEPTH_STEPS);
-    return value > 0 && value <= 0xffff ? value : 0;
-  });
+  // A loop: Uint16Array.from walks an iterator and takes ten times as long.
+  const data = new Uint16Array(depth.data.length);
+  for (let i = 0; i < data.length; i++) {
+    const value = Math.round(depth.data[i] * DEPTH_STEPS);
+    data[i] = value > 0 && value <= 0xffff ? value : 0;
+  }
   await writeGray16(path, { width, height, data });
 }
 

@@ -13,7 +13,7 @@ import { cameraView, scannerPose } from "./rig.ts";
 import { buildScene, type Scene } from "./scene.ts";
 
 /** How far to either side of straight ahead the scanner's rays are cast, degrees. The cameras see 41. */
-const SCAN_SECTOR = 50;
+const SCAN_SECTOR = 45;
 
 /** The picture that exposure is metered on, and its wanted mean of 255. */
 const METER = { width: 78, height: 24, level: 100 };

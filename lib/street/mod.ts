@@ -41,7 +41,7 @@ export interface StreetHooks {
  * The folder is laid out as KITTI raw: `2030_01_01/2030_01_01_drive_0001_sync/image_02|03/data/0000000000.png`,
  * `velodyne_points/data/*.bin`, calibration files; dense depth of both cameras (16-bit PNG, value / 256 m, 0 = sky or
  * beyond 255 m) in `proj_depth/groundtruth/image_02|03/`; `splits/train|val|test.txt`, parted by drive; `street.json`.
- * The scanner looks 50° to either side of straight ahead. The same seed gives the same bytes with any number of workers.
+ * The scanner looks 45° to either side of straight ahead. The same seed gives the same bytes with any number of workers.
  *
  * @param given See {@linkcode STREET_SPECS}; defaults for what is not given.
  * @throws {UsageError} On options that are not allowed, or that differ from those of a set that is there.

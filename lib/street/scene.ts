@@ -189,7 +189,17 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
   // A house or trees straight ahead, where the road turns off: it closes the view.
   const close = !country && layout.chance(0.35) ? travel + layout.uniform(28, 110) : end;
   const season = plantsOf(layout);
-  const world: World = { mesh, styles, road, look, season, setting, close: Math.min(close, end), country };
+  const world: World = {
+    mesh,
+    styles,
+    road,
+    look,
+    season,
+    setting,
+    close: Math.min(close, end),
+    country,
+    fine: travel + 65,
+  };
   addGround(world, sides, random.fork("ground"));
   for (const s of sides) addSide(world, s, random.fork(`side ${s.sign}`));
   if (close < end) addClosure(world, random.fork("closure"));
@@ -269,6 +279,8 @@ interface World {
   readonly setting: string;
   readonly close: number;
   readonly country: boolean;
+  /** Trees farther along the road than this have half the leaves, m. */
+  readonly fine: number;
 }
 
 function plantsOf(random: Random): Season {
@@ -494,7 +506,7 @@ function addSide(world: World, side: Side, random: Random): void {
           // A gap, a passage or a side street; something stands at its far end.
           const gap = random.uniform(3, 12);
           along(world, side, s + gap / 2, where.front + random.uniform(9, 22), base);
-          addTree(mesh, random.pick(season.shapes), leaf(), random);
+          addTree(mesh, random.pick(season.shapes), leaf(), random, s > world.fine);
           if (random.chance(0.6)) {
             front(s, gap, where.front + random.uniform(0.2, 4));
             addFence(mesh, gap, random);
@@ -520,7 +532,7 @@ function addSide(world: World, side: Side, random: Random): void {
         s += width + random.uniform(4, 22);
         if (random.chance(0.7)) {
           along(world, side, s - random.uniform(1, 6), where.front + random.uniform(0, 8), base);
-          addTree(mesh, random.pick(season.shapes), leaf(), random);
+          addTree(mesh, random.pick(season.shapes), leaf(), random, s > world.fine);
         }
       }
       if (side.yard > 5) scatterParked(world, side, random, where.yard + 2.6, base, 0.5);
@@ -557,7 +569,13 @@ function addSide(world: World, side: Side, random: Random): void {
             where.yard + random.uniform(0.8, Math.max(1, side.yard - 0.5)),
             base,
           );
-          addTree(mesh, random.chance(0.55) ? "bush" : random.pick(season.shapes), leaf(), random);
+          addTree(
+            mesh,
+            random.chance(0.55) ? "bush" : random.pick(season.shapes),
+            leaf(),
+            random,
+            s > world.fine,
+          );
         }
         if (random.chance(0.6)) {
           along(world, side, s + random.uniform(0, plot), where.front + random.uniform(11, 18), base);
@@ -576,7 +594,7 @@ function addSide(world: World, side: Side, random: Random): void {
         else addFence(mesh, length, random);
         for (let k = 1 + random.below(3); k > 0; k--) {
           along(world, side, s + random.uniform(0, length), where.front + random.uniform(1.5, 9), base);
-          addTree(mesh, random.pick(season.shapes), leaf(), random);
+          addTree(mesh, random.pick(season.shapes), leaf(), random, s > world.fine);
         }
         if (random.chance(0.3)) {
           front(s, length, where.front + random.uniform(6, 14));
@@ -599,7 +617,7 @@ function addSide(world: World, side: Side, random: Random): void {
       for (let s = start; s < close + 20; s += dense * random.uniform(0.6, 1.4)) {
         const beyond = random.next() ** 1.4 * deep;
         along(world, side, s, where.front + 0.8 + beyond, base - 0.1 + bankAt(side, beyond));
-        const far = beyond > 9 || s > 110;
+        const far = beyond > 9 || s > world.fine;
         addTree(mesh, random.chance(0.2) ? "bush" : random.pick(season.shapes), leaf(), random, far);
       }
       if (side.frontage === "wood") {
@@ -622,7 +640,7 @@ function addSide(world: World, side: Side, random: Random): void {
       if (rows) {
         for (let s = start; s < close; s += rows) {
           along(world, side, s + random.uniform(-0.5, 0.5), where.front + 0.6, base - 0.2);
-          addTree(mesh, random.pick(season.shapes), leaf(), random);
+          addTree(mesh, random.pick(season.shapes), leaf(), random, s > world.fine);
         }
       }
       for (let k = 10; k > 0; k--) {
@@ -686,6 +704,7 @@ function addFurniture(world: World, side: Side, random: Random, base: number): v
         random.chance(0.3) ? "young" : random.pick(season.shapes),
         tinted(season.leaf, random, 0.3),
         random,
+        s > world.fine,
       );
     }
   }
