@@ -208,8 +208,9 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
   const movers = addTraffic(world, sides, random.fork("traffic"), egoT, speed, oneWay);
   const weather = makeWeather(random.fork("weather"));
   const rig = random.fork("rig");
-  const lateral = egoT + rig.normal(0, 0.15), height = CAMERA_HEIGHT + rig.normal(0, 0.05);
-  const pitch = rig.normal(0, 0.017), roll = rig.normal(0, 0.01), yaw = rig.normal(0, 0.015);
+  const lateral = egoT + rig.normal(0, 0.15), height = CAMERA_HEIGHT + rig.normal(0, 0.03);
+  // One rig, bolted to a roof as KITTI's is; load and crown of the road tilt it a little.
+  const pitch = rig.normal(0, 0.006), roll = rig.normal(0, 0.005), yaw = rig.normal(0, 0.01);
   const drift = rig.uniform(-0.03, 0.03);
   const jolts = Array.from(
     { length: frames },
