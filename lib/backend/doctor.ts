@@ -9,7 +9,8 @@ import { messageOf } from "../base/errors.ts";
 import { cpuFeatures } from "./cpu.ts";
 import { freeBytes, isComplete } from "./install.ts";
 import { cacheFolder, findLibrary } from "./paths.ts";
-import { type BackendInfo, type BackendOptions, currentBinding, selectBackend } from "./select.ts";
+import type { BackendOptions } from "./options.ts";
+import { type BackendInfo, currentBinding, selectBackend } from "./select.ts";
 import { type Tensor4D, tf } from "./tf.ts";
 
 /** One line of the examination. */

@@ -7,5 +7,6 @@ export * from "./cpu.ts";
 export * from "./gradients.ts";
 export { ensureLibrary } from "./install.ts";
 export * from "./native.ts";
+export * from "./options.ts";
 export * from "./select.ts";
 export * from "./tf.ts";

@@ -9,7 +9,7 @@ import { exists } from "../base/files.ts";
 import { choice, number, type OptionsOf, resolveOptions, text } from "../base/options.ts";
 import { CITYSCAPES_CROP_BOTTOM, cityscapesSplit, isCityscapes } from "./cityscapes.ts";
 import { type DataIdentity, dataIdentity } from "./identity.ts";
-import { eigenSplit } from "./kitti.ts";
+import { eigenNames, eigenSplit } from "./kitti.ts";
 import { checkPairs, type PairSide, readSplit, type StereoPair } from "./split.ts";
 
 /** Which part of a data set. */
@@ -72,6 +72,9 @@ async function splitPairs(
   side: PairSide,
 ): Promise<{ readonly name: string; readonly pairs: StereoPair[] }> {
   if (split === "eigen") return { name: split, pairs: eigenSplit(part) };
+  if (Object.hasOwn(eigenNames, split)) {
+    return { name: split, pairs: eigenSplit(eigenNames[split as keyof typeof eigenNames]) };
+  }
   if (split === "cityscapes") return { name: split, pairs: await cityscapesSplit(root, part, side) };
   if (split === "street") {
     const path = join(root, "splits", `${part}.txt`);
@@ -97,7 +100,8 @@ async function splitPairs(
  * Opens a data set: reads its split, checks that the images are there, and takes its fingerprint.
  *
  * - `street`: `ROOT/splits/{train,val,test}.txt`, as the street generator writes them;
- * - `eigen`: the Eigen split of KITTI raw (22,600 / 888 / 697 pairs);
+ * - `eigen`: the Eigen split of KITTI raw (22,600 / 888 / 697 pairs); `eigen-train`, `eigen-val` or `eigen-test` is that
+ *   part of it, whatever `part` says;
  * - `cityscapes`: Cityscapes' own, by its folders; images in its layout lose their bottom as they are read;
  * - a file of pairs, by its path or its name in `ROOT/splits`; it is one part, whatever `part` says.
  *

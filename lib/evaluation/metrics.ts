@@ -33,11 +33,6 @@ export const metricNames: readonly (keyof DepthMetrics)[] = [
   "a3",
 ];
 
-/** Whether a smaller value of a metric is the better one. */
-export function lowerIsBetter(name: keyof DepthMetrics): boolean {
-  return !name.startsWith("a") || name === "absRel";
-}
-
 /** Sums the errors of points one by one; see {@linkcode depthMetrics}. */
 export class DepthErrors {
   #points = 0;

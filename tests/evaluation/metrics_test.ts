@@ -1,11 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import {
-  DepthErrors,
-  depthMetrics,
-  lowerIsBetter,
-  meanMetrics,
-  metricNames,
-} from "../../lib/evaluation/metrics.ts";
+import { METRIC_COLUMNS } from "../../lib/charts/table.ts";
+import { DepthErrors, depthMetrics, meanMetrics, metricNames } from "../../lib/evaluation/metrics.ts";
 
 Deno.test("the metrics are those of the field, worked out by hand", () => {
   const { absRel, sqRel, rmse, rmseLog, a1, a2, a3 } = depthMetrics([12, 10, 40, 5], [10, 20, 40, 2]);
@@ -45,6 +40,8 @@ Deno.test("no points give no number", () => {
   assertThrows(() => depthMetrics([1], [1, 2]), RangeError, "1 predicted, 2 true");
 });
 
-Deno.test("errors are better small, shares of good points large", () => {
-  assertEquals(metricNames.filter(lowerIsBetter), ["absRel", "sqRel", "rmse", "rmseLog"]);
+Deno.test("tables have a column for every metric: errors are better small, shares of good points large", () => {
+  assertEquals(METRIC_COLUMNS.map(({ key }) => key), metricNames);
+  const errors = METRIC_COLUMNS.filter(({ better }) => better === "lower").map(({ key }) => key);
+  assertEquals(errors, ["absRel", "sqRel", "rmse", "rmseLog"]);
 });
