@@ -11,8 +11,8 @@ import { fillSparse } from "../charts/disparity.ts";
 import { openDataset, type StereoDataset } from "../data/dataset.ts";
 import { readRgb, type RgbImage } from "../data/image.ts";
 import { type Calibration, depthPath, parseFrame, readCalibration, readDepthPng } from "../data/kitti.ts";
-import { readTruth, type Truth } from "../evaluation/truth.ts";
-import { disparityFromDepth, type ImageSize, resizeCamera } from "../geometry/camera.ts";
+import { readTruth, type Truth, type TruthKind } from "../evaluation/truth.ts";
+import { depthFromDisparity, disparityFromDepth, type ImageSize, resizeCamera } from "../geometry/camera.ts";
 import { generateStreet } from "../street/mod.ts";
 
 /** The project's folder. */
@@ -29,6 +29,8 @@ export interface LessonData {
   readonly train: StereoDataset;
   /** Frames of other drives, to look at what was learned. */
   readonly test: StereoDataset;
+  /** The better of the true depths there are: of every pixel for streets, laser points for KITTI. */
+  readonly truth: TruthKind;
 }
 
 /** Folder of KITTI raw: KITTI_DIR, where it is set. */
@@ -48,7 +50,7 @@ export async function openLessonData(): Promise<LessonData> {
       await openDataset({ data: root, split: "eigen", part: "train" }),
       await openDataset({ data: root, split: "eigen", part: "test" }),
     ];
-    return { kind: "kitti", train, test };
+    return { kind: "kitti", train, test, truth: "lidar" };
   }
   const out = join(PROJECT, "data/street-notebooks");
   let progress: Progress | undefined;
@@ -63,7 +65,7 @@ export async function openLessonData(): Promise<LessonData> {
     await openDataset({ data: out, part: "train" }),
     await openDataset({ data: out, part: "test" }),
   ];
-  return { kind: "street", train, test };
+  return { kind: "street", train, test, truth: "dense" };
 }
 
 /** A stereo pair with all that is known about it, at one size. */
@@ -149,4 +151,23 @@ function disparityOf(depth: FloatMap, camera: Calibration, dense: boolean): Floa
   const unknown = dense ? 0 : NaN;
   const data = depth.data.map((metres) => metres > 0 ? disparityFromDepth(metres, camera) : unknown);
   return { ...depth, data };
+}
+
+/**
+ * Mean |depth − true depth| / true depth over all pixels whose true depth is known and below 80 m.
+ *
+ * @param disparity Of the left view at the frame's size, fraction of width.
+ */
+export function absRel(
+  disparity: FloatMap,
+  { depth, camera }: Pick<LessonFrame, "depth" | "camera">,
+): number {
+  let sum = 0, count = 0;
+  for (const [i, truth] of depth.data.entries()) {
+    if (!(truth > 0 && truth < 80)) continue;
+    const found = Math.min(80, Math.max(1e-3, depthFromDisparity(disparity.data[i], camera)));
+    sum += Math.abs(found - truth) / truth;
+    count++;
+  }
+  return sum / count;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 export * from "./data.ts";
+export * from "./matching.ts";
 export * from "./pictures.ts";
 export * from "./start.ts";
 export * from "./tensors.ts";

@@ -62,7 +62,7 @@ export function matchPicture(
       cells: [{ image }],
       name: k ? "right view: the thick line is the disparity" : "left view",
     })),
-    { title: "The same points in both views", width: 860 },
+    { title: "The same points in both views", width: 660 },
   );
 }
 
@@ -102,6 +102,7 @@ function dimmed(image: RgbImage): RgbImage {
 export function cropPicture(
   image: RgbImage,
   boxes: readonly { readonly name: string; readonly box: CropBox }[],
+  title: string = "Which pixels count",
 ): Picture {
   const canvas = new Canvas(image.width, image.height);
   canvas.blit(image, 0, 0);
@@ -118,5 +119,5 @@ export function cropPicture(
     }
     canvas.text(name, left + 6, top + 16, { weight: "bold", color: paletteColor(i) });
   }
-  return grid([{ cells: [{ image: canvas.image }] }], { title: "Which pixels count" });
+  return grid([{ cells: [{ image: canvas.image }] }], { title });
 }
