@@ -1,0 +1,190 @@
+/**
+ * A run as its `metrics.jsonl` tells it, while it goes on or afterwards, in this process or in another one.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { CyclopsError } from "../base/errors.ts";
+import { exists, fileError } from "../base/files.ts";
+import { type MetricsRecord, readMetrics } from "./metrics_log.ts";
+import type { Ending } from "./recorder.ts";
+import { isHeld } from "./run_folder.ts";
+
+/** The name of the file in a run's folder. */
+const METRICS = "metrics.jsonl";
+
+/** A value at a step. */
+export interface StepValue {
+  /** Updates done. */
+  readonly step: number;
+  /** What was measured there. */
+  readonly value: number;
+}
+
+/** What the records of a run tell. */
+export interface RunState {
+  /** The stage's name; `undefined` before the run told anything. */
+  readonly stage?: string;
+  /** Updates done. */
+  readonly step: number;
+  /** Updates in the whole run. */
+  readonly steps?: number;
+  /** Updates a second, lately. */
+  readonly rate?: number;
+  /** The weighted sum of the terms. */
+  readonly loss: readonly StepValue[];
+  /** The loss terms, in the order of the records. */
+  readonly terms: ReadonlyMap<string, readonly StepValue[]>;
+  /** Validation metrics: absRel, rmse, photometric. */
+  readonly validation: ReadonlyMap<string, readonly StepValue[]>;
+  /** The last line's other numbers: learningRate, disparityMean, disparityDeviation, residual. */
+  readonly numbers: Readonly<Record<string, number>>;
+  /** What the user was warned of. */
+  readonly warnings: readonly { readonly step: number; readonly message: string }[];
+  /** How the last session ended; `undefined` while it goes on, or when it was killed. */
+  readonly ending?: Ending;
+  /** Why it failed. */
+  readonly error?: string;
+}
+
+/** Lines of which {@linkcode RunState.rate} is the mean. */
+const RATE_LINES = 10;
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Reads a run's state out of its records; see `recorder.ts` for what they look like. */
+export function runState(records: readonly MetricsRecord[]): RunState {
+  const loss: StepValue[] = [];
+  const terms = new Map<string, StepValue[]>(), validation = new Map<string, StepValue[]>();
+  const warnings: { step: number; message: string }[] = [];
+  const add = (to: Map<string, StepValue[]>, step: number, values: unknown) => {
+    for (const [name, value] of Object.entries(isObject(values) ? values : {})) {
+      if (typeof value !== "number") continue;
+      const list = to.get(name) ?? [];
+      to.set(name, list);
+      list.push({ step, value });
+    }
+  };
+  let step = 0, numbers: Record<string, number> = {};
+  let start: Record<string, unknown> = {};
+  let ending: Ending | undefined, error: string | undefined;
+  let session: { step: number; seconds: number; milliseconds?: number }[] = [];
+  for (const record of records) {
+    if (typeof record.step !== "number") continue;
+    step = Math.max(step, record.step);
+    if (isObject(record.start)) {
+      [start, session, ending, error] = [record.start, [], undefined, undefined];
+    }
+    if (typeof record.end === "string") {
+      ending = record.end as Ending;
+      error = typeof record.error === "string" ? record.error : undefined;
+    }
+    if (typeof record.warning === "string") warnings.push({ step: record.step, message: record.warning });
+    add(validation, record.step, record.validation);
+    if (typeof record.loss !== "number") continue;
+    loss.push({ step: record.step, value: record.loss });
+    add(terms, record.step, record.terms);
+    numbers = {};
+    for (const name of ["learningRate", "disparityMean", "disparityDeviation", "residual"]) {
+      const value = record[name];
+      if (typeof value === "number") numbers[name] = value;
+    }
+    if (typeof record.seconds === "number") {
+      const milliseconds = typeof record.milliseconds === "number" ? record.milliseconds : undefined;
+      session.push({ step: record.step, seconds: record.seconds, milliseconds });
+    }
+  }
+  session = session.slice(-RATE_LINES);
+  const [first, last] = [session[0], session.at(-1)];
+  const rate = last && last.seconds > first.seconds
+    ? (last.step - first.step) / (last.seconds - first.seconds)
+    : last?.milliseconds
+    ? 1000 / last.milliseconds
+    : undefined;
+  return {
+    stage: typeof start.stage === "string" ? start.stage : undefined,
+    step,
+    steps: typeof start.steps === "number" ? start.steps : undefined,
+    rate,
+    loss,
+    terms,
+    validation,
+    numbers,
+    warnings,
+    ending,
+    error,
+  };
+}
+
+/** A run at one moment. */
+export interface RunView {
+  /** The run's own folder. */
+  readonly folder: string;
+  /** Its records. */
+  readonly records: readonly MetricsRecord[];
+  readonly state: RunState;
+  /** Milliseconds since it last wrote a record. */
+  readonly silentFor: number;
+  /** Goes on, has ended by itself, or is gone without a word: killed. */
+  readonly phase: "running" | "ended" | "killed";
+}
+
+/** How deep below a folder of runs these may lie: stages in seeds in an ablation. */
+const DEPTH = 3;
+/** Milliseconds of silence after which a run that nobody holds counts as killed: it may just be ending. */
+const SURELY_DEAD = 3000;
+
+/** The file of records below a folder that was written last. */
+async function newestMetrics(
+  folder: string,
+  depth: number,
+): Promise<{ readonly folder: string; readonly time: number } | undefined> {
+  let newest: { folder: string; time: number } | undefined;
+  try {
+    for await (const { name, isDirectory } of Deno.readDir(folder)) {
+      if (name === METRICS) {
+        const time = (await Deno.stat(join(folder, METRICS))).mtime?.getTime() ?? 0;
+        return { folder, time };
+      }
+      if (!isDirectory || depth === 0 || name === "checkpoints") continue;
+      const below = await newestMetrics(join(folder, name), depth - 1);
+      if (below && below.time > (newest?.time ?? -Infinity)) newest = below;
+    }
+  } catch (error) {
+    // What vanishes while it is looked at was no run that goes on.
+    if (!(error instanceof Deno.errors.NotFound)) throw fileError("look for runs in", folder, error);
+  }
+  return newest;
+}
+
+/**
+ * Looks at a run.
+ *
+ * @param folder A run's folder, or one that holds several, as of the stages in a row: then the one that was written
+ * to last.
+ * @throws {CyclopsError} When there is none.
+ *
+ * @example
+ * ```ts ignore
+ * const { state } = await viewRun("runs/first");
+ * console.log(state.step, state.loss.at(-1)?.value);
+ * ```
+ */
+export async function viewRun(folder: string): Promise<RunView> {
+  const found = await newestMetrics(folder, DEPTH);
+  if (!found) {
+    throw new CyclopsError(
+      `Cannot watch ${folder}: ${await exists(folder) ? `it holds no ${METRICS}` : "no such folder"}, ` +
+        "wanted a run's folder, e.g. runs/first, as deno task train makes it",
+    );
+  }
+  const records = await readMetrics(join(found.folder, METRICS));
+  const state = runState(records);
+  const silentFor = Math.max(0, Date.now() - found.time);
+  // The lock tells a killed run from a slow one; where there are no locks it is taken to go on.
+  const dead = async () => silentFor > SURELY_DEAD && await isHeld(found.folder) === false;
+  const phase = state.ending ? "ended" : await dead() ? "killed" : "running";
+  return { folder: found.folder, records, state, silentFor, phase };
+}
