@@ -29,7 +29,7 @@ export const quickstartOptions = {
   out: text({ default: "runs/quickstart", value: "DIR", help: "Folder of the run." }),
   data: text({ default: "data/street", value: "DIR", help: "Street data; made where they are missing." }),
   pairs: integer({ default: 480, min: 30, help: "Stereo pairs to make." }),
-  steps: integer({ default: 900, min: 1, help: "Training steps." }),
+  steps: integer({ default: 1600, min: 1, help: "Training steps." }),
   seed: integer({ default: 1, min: 0, help: "Seed of the weights and of the data order." }),
   kitti: text({
     value: "DIR",
@@ -66,7 +66,7 @@ interface Row {
 /** The data set of streets, made where it is missing or unfinished. */
 async function prepareStreet(options: QuickstartOptions): Promise<void> {
   const progress = new Progress({ label: "street", total: options.pairs, unit: "pairs" });
-  const { plan } = await generateStreet({ out: options.data, pairs: options.pairs }, {
+  const { plan } = await generateStreet({ out: options.data, pairs: options.pairs, frames: 2 }, {
     onProgress: (done) => progress.update(done),
   });
   progress.finish(`street: ${plan.drives * plan.frames} stereo pairs in ${options.data}`);

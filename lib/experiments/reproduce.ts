@@ -6,7 +6,7 @@
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists, readJson, writeWhole } from "../base/files.ts";
-import { choice, flag, integer, type OptionsOf, text } from "../base/options.ts";
+import { choice, flag, integer, type OptionsOf, SIZE_PATTERN, text } from "../base/options.ts";
 import { Progress, shortDuration } from "../base/progress.ts";
 import { Random } from "../base/random.ts";
 import type { StereoBatch } from "../data/batches.ts";
@@ -27,7 +27,7 @@ import type { TruthKind } from "../evaluation/truth.ts";
 import { countGigaflops } from "../models/architecture.ts";
 import { generateStreet } from "../street/mod.ts";
 import { findCheckpoint } from "../training/checkpoint.ts";
-import { PRESET_NAMES, PRESETS, resolveTraining, type TrainingOptions } from "../training/options.ts";
+import { PRESET_NAMES, resolveTraining, type TrainingOptions } from "../training/options.ts";
 import { isFinished, runStage } from "../training/stage_run.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "../training/stages.ts";
 import { Trainer } from "../training/trainer.ts";
@@ -47,6 +47,7 @@ export const reproduceOptions = {
     help: "Time for all trainings; decides how many updates each gets.",
   }),
   seeds: integer({ default: 3, min: 1, max: 100, help: "How often everything is done, with seeds 1, 2, …" }),
+  size: text({ default: "64x192", value: "HxW", pattern: SIZE_PATTERN, help: "Size of the images, px." }),
   preset: choice(PRESET_NAMES, { default: "quick", help: "Preset of the networks and their training." }),
   overwrite: flag({ help: "Start anew, losing the runs of an earlier call." }),
 } as const;
@@ -63,6 +64,7 @@ interface Plan {
   readonly budget: string;
   readonly seeds: number;
   readonly preset: string;
+  readonly size: string;
   readonly data: string;
 }
 
@@ -77,9 +79,9 @@ export function parseTime(time: string): number {
 }
 
 /** Times an update of each stage on noise, ms. */
-function timeStages(preset: string): Record<StageName, number> {
+function timeStages(preset: string, size: string): Record<StageName, number> {
   const times = STAGE_NAMES.map((stage) => {
-    const trainer = new Trainer(resolveTraining({ preset, stage, steps: 100 }), 100);
+    const trainer = new Trainer(resolveTraining({ preset, stage, size, steps: 100, coarse: 0 }), 100);
     const { height, width } = trainer.size;
     const { batch: count } = trainer.options;
     const random = new Random(1);
@@ -106,13 +108,13 @@ function timeStages(preset: string): Record<StageName, number> {
 }
 
 async function makePlan(options: ReproduceOptions): Promise<Plan> {
-  const { budget, seeds, preset, data } = options;
+  const { budget, seeds, preset, size, data } = options;
   const path = join(options.out, "plan.json");
   if (await exists(path)) {
     const plan = await readJson(path) as Plan;
     if (options.overwrite) await Deno.remove(options.out, { recursive: true });
     else {
-      for (const key of ["budget", "seeds", "preset", "data"] as const) {
+      for (const key of ["budget", "seeds", "preset", "size", "data"] as const) {
         if (plan[key] !== options[key]) {
           throw new UsageError(
             `Cannot go on with ${options.out}: it was started with ${key} ${plan[key]}, now it is ${
@@ -125,7 +127,7 @@ async function makePlan(options: ReproduceOptions): Promise<Plan> {
       return plan;
     }
   }
-  const milliseconds = timeStages(preset);
+  const milliseconds = timeStages(preset, size);
   const cost = ABLATION_JOBS.reduce((sum, job) => sum + job.share * milliseconds[job.stage], 0) * seeds;
   const updates = Math.floor(parseTime(budget) * (1 - RESERVE) / cost);
   if (updates < 20) {
@@ -134,7 +136,7 @@ async function makePlan(options: ReproduceOptions): Promise<Plan> {
         `(one update takes ${Math.round(milliseconds["half-cycle"])} ms here) or lower --seeds`,
     );
   }
-  const plan: Plan = { updates, milliseconds, budget, seeds, preset, data };
+  const plan: Plan = { updates, milliseconds, budget, seeds, preset, size, data };
   await writeWhole(path, JSON.stringify(plan, null, 2) + "\n");
   return plan;
 }
@@ -271,7 +273,12 @@ export async function reproduce(
     await writeResults(file, { about, results });
   };
   await add(
-    await measureBaseline(train, test, resolveTraining({ preset: plan.preset, steps: 1 }), provenance.commit),
+    await measureBaseline(
+      train,
+      test,
+      resolveTraining({ preset: plan.preset, size: plan.size, steps: 1, coarse: 0 }),
+      provenance.commit,
+    ),
   );
 
   const started = performance.now();
@@ -283,16 +290,17 @@ export async function reproduce(
         const summary = await runStage({
           out: place,
           given: {
-            ...PRESETS[plan.preset as keyof typeof PRESETS],
             preset: plan.preset,
+            size: plan.size,
+            coarse: 0,
             data,
             ...job.options,
             stage: job.stage,
             seed,
             steps,
-            epochs: undefined,
             validateEvery: 0,
             checkpointEvery: 0,
+            tensorboard: false,
           },
           resume: await exists(join(place, "checkpoints")),
           overwrite: !await exists(join(place, "checkpoints")) && await exists(place),

@@ -4,7 +4,6 @@
  * @module
  */
 import { bold, cyan, dim, red, yellow } from "@std/fmt/colors";
-import { basename } from "@std/path";
 import { writeWhole } from "../base/files.ts";
 import { flag, number, type OptionsOf, text } from "../base/options.ts";
 import { shortDuration } from "../base/progress.ts";
@@ -174,7 +173,7 @@ const RELOAD = 10;
 async function writeFiles(view: RunView, { html, png, svg }: Partial<WatchOptions>): Promise<void> {
   if (!html && !png && !svg) return;
   const { state, folder, records, phase } = view;
-  const title = `${state.stage ?? "training"}, ${basename(folder)}`;
+  const title = `${state.stage ?? "training"}: ${folder}`;
   const chart = lossCurves(records, { title });
   if (svg) await chart.writeSvg(svg);
   if (png) await chart.writePng(png);

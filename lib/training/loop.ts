@@ -185,16 +185,19 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     const { size } = trainer;
     const { batch, seed, workers, prefetch, cacheMib } = options;
     const augmentation = resolveAugmentation(pick(options, augmentationOptions));
-    batches = openBatches(dataset, {
-      size,
-      batch,
-      seed,
-      augmentation,
-      workers,
-      prefetch,
-      cacheMib,
-      first: trainer.step,
-    });
+    const coarseSteps = Math.round(options.coarse * steps);
+    const openFrom = (first: number) =>
+      openBatches(dataset, {
+        size: first < coarseSteps ? { height: size.height / 2, width: size.width / 2 } : size,
+        batch,
+        seed,
+        augmentation,
+        workers,
+        prefetch,
+        cacheMib,
+        first,
+      });
+    batches = openFrom(trainer.step);
     const inspection = await prepareInspection(trainer, dataset, input.validation);
     if (typeof input.run === "function") run = await input.run();
 
@@ -240,6 +243,10 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
 
     while (trainer.step < steps && !signal?.aborted) {
       const started = performance.now();
+      if (trainer.step === coarseSteps && coarseSteps > 0) {
+        batches.close();
+        batches = openFrom(coarseSteps);
+      }
       let images: StereoBatch;
       try {
         images = await batches.next();

@@ -46,6 +46,13 @@ export const trainingOptions = {
     help: "Size of the images in training, height x width, px.",
   }),
 
+  coarse: number({
+    default: 0,
+    min: 0,
+    max: 1,
+    help:
+      "Share of the steps, at the beginning, that see images of half the size: cheaper, and far matches are near.",
+  }),
   architecture: choice(["quick", "vgg", "resnet50"], { default: "quick", help: "Encoder and decoder." }),
   headBias: number({
     default: -2.4,
@@ -195,8 +202,8 @@ const LARGE: TrainingInput = {
 
 /** What each preset sets; everything else keeps its default. */
 export const PRESETS: Readonly<Record<PresetName, TrainingInput>> = {
-  /** Two CPU cores, minutes. */
-  quick: { steps: 1200 },
+  /** Two CPU cores, minutes: too few updates to learn that colours change, so they do not. */
+  quick: { steps: 1600, coarse: 0.75, photometricViews: "both", colourProbability: 0 },
   /** monodepth's VGG-like network at its own size and schedule. */
   vgg: { ...LARGE, architecture: "vgg" },
   /** The same with ResNet-50. */
@@ -228,6 +235,7 @@ export function resolveTraining(given: Readonly<Record<string, unknown>> = {}): 
   }
   const [height, width] = parseSize(options.size);
   checkSize(ARCHITECTURES[options.architecture], height, width);
+  if (options.coarse > 0) checkSize(ARCHITECTURES[options.architecture], height / 2, width / 2);
   if (options.batch % options.accumulate !== 0) {
     throw new UsageError(
       `Cannot configure training: accumulate is ${options.accumulate}, wanted a divisor of batch, ${options.batch}`,
