@@ -198,6 +198,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         first,
       });
     batches = openFrom(trainer.step);
+    let coarse = trainer.step < coarseSteps;
     const inspection = await prepareInspection(trainer, dataset, input.validation);
     if (typeof input.run === "function") run = await input.run();
 
@@ -243,9 +244,10 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
 
     while (trainer.step < steps && !signal?.aborted) {
       const started = performance.now();
-      if (trainer.step === coarseSteps && coarseSteps > 0) {
+      if (coarse && trainer.step >= coarseSteps) {
+        coarse = false;
         batches.close();
-        batches = openFrom(coarseSteps);
+        batches = openFrom(trainer.step);
       }
       let images: StereoBatch;
       try {

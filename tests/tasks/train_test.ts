@@ -1,0 +1,129 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { findCheckpoint, loadCheckpoint, scanCheckpoints } from "../../lib/training/checkpoint.ts";
+import { readMetrics } from "../../lib/training/metrics_log.ts";
+import { withFolder, writePairs } from "../data/_pairs.ts";
+
+const project = join(import.meta.dirname!, "../..");
+
+/** A training in a process of its own. */
+class Training implements Disposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+  readonly #out: Promise<string>;
+  readonly #seen: string[] = [];
+
+  constructor(...args: string[]) {
+    this.#process = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "tasks/train.ts", ...args],
+      cwd: project,
+      env: { NO_COLOR: "1" },
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#lines = this.#process.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    this.#out = new Response(this.#process.stdout).text();
+  }
+
+  /** Waits until standard error has said something. */
+  async says(text: string): Promise<void> {
+    while (!this.#seen.join("").includes(text)) {
+      const { value, done } = await this.#lines.read();
+      assert(!done, `the training ended before it said "${text}":\n${this.#seen.join("")}`);
+      this.#seen.push(value);
+    }
+  }
+
+  kill(signal: Deno.Signal): void {
+    this.#process.kill(signal);
+  }
+
+  /** Leaves no training behind when a test fails. */
+  [Symbol.dispose](): void {
+    try {
+      this.#process.kill("SIGKILL");
+    } catch { /* It has ended. */ }
+  }
+
+  /** Waits for the end. */
+  async end(): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+    for (let read = await this.#lines.read(); !read.done; read = await this.#lines.read()) {
+      this.#seen.push(read.value);
+    }
+    return { code: (await this.#process.status).code, out: await this.#out, err: this.#seen.join("") };
+  }
+}
+
+Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last checkpoint whole; --resume goes on", () =>
+  withFolder(async (folder) => {
+    const data = join(folder, "data"), out = join(folder, "run");
+    await writePairs(data, 4, { width: 64, height: 32 });
+    const config = join(folder, "config.json");
+    await Deno.writeTextFile(
+      config,
+      JSON.stringify({
+        size: "32x64",
+        coarse: 0,
+        batch: 1,
+        steps: 100_000,
+        validateEvery: 0,
+        checkpointEvery: 1,
+        workers: 0,
+      }),
+    );
+    const steps = async () =>
+      (await scanCheckpoints(join(out, "checkpoints"))).whole.map(({ facts }) => facts.step);
+    let done = 0;
+    for (const [signal, code, first] of [["SIGTERM", 143, true], ["SIGINT", 130, false]] as const) {
+      using training = new Training(
+        "--out",
+        out,
+        ...first ? ["--config", config, "--data", data] : ["--resume"],
+      );
+      await training.says("saved");
+      training.kill(signal);
+      const ended = await training.end();
+      assertEquals(ended.code, code, ended.err);
+      assertStringIncludes(ended.err, `${signal}: finishing this step`);
+      const now = (await steps()).at(-1)!;
+      assert(now > done, `${now} after ${done}`);
+      // The path of the last checkpoint is all that standard output says.
+      assertEquals(ended.out.trim(), (await findCheckpoint(out)).folder);
+      assertEquals((await readMetrics(join(out, "metrics.jsonl"))).at(-1)!.end, "stopped");
+      done = now;
+    }
+
+    using killed = new Training("--out", out, "--resume");
+    await killed.says("saved");
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 300));
+    killed.kill("SIGKILL");
+    assertEquals((await killed.end()).code, 137);
+    const { whole, broken } = await scanCheckpoints(join(out, "checkpoints"));
+    assertEquals(broken, []);
+    const { facts } = await loadCheckpoint(whole.at(-1)!.folder);
+    assert(facts.step > done, `${facts.step} after ${done}`);
+
+    using resumed = new Training("--out", out, "--resume");
+    await resumed.says("saved");
+    resumed.kill("SIGINT");
+    assertEquals((await resumed.end()).code, 130);
+    assert((await steps()).at(-1)! > facts.step);
+    const recorded = (await readMetrics(join(out, "metrics.jsonl"))).map(({ step }) => Number(step));
+    assertEquals(recorded, [...recorded].sort((a, b) => a - b));
+  }));
+
+Deno.test("a wrong call exits with 2, data that are not there with 1", async () => {
+  for (
+    const [args, code, message] of [
+      [["--stage", "halfcycle"], 2, 'stage is "halfcycle"'],
+      [["--learnig-rate", "1"], 2, "did you mean --learning-rate"],
+      [["--resume", "--out", "nowhere/run"], 2, "no such folder"],
+      [["--data", "nowhere", "--out", "nowhere/run"], 1, "no folder nowhere"],
+    ] as const
+  ) {
+    using training = new Training(...args);
+    const ended = await training.end();
+    assertStringIncludes(ended.err, message);
+    assertEquals([ended.code, ended.out], [code, ""]);
+  }
+});
