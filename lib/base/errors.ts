@@ -7,11 +7,13 @@
 
 /** Something could not be done: a bad file, a missing library, a full disk. Tasks exit with status 1. */
 export class CyclopsError extends Error {
+  /** As error messages show it. */
   override name = "CyclopsError";
 }
 
 /** The call itself was wrong: an unknown option, a value out of range. Tasks exit with status 2. */
 export class UsageError extends CyclopsError {
+  /** As error messages show it. */
   override name = "UsageError";
 }
 

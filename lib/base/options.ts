@@ -8,6 +8,7 @@ import { UsageError } from "./errors.ts";
 
 /** A numeric option. */
 export interface NumberSpec<D extends number | undefined = number | undefined> {
+  /** Tells the kinds of options apart. */
   readonly kind: "number";
   /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
   readonly default: D;
@@ -25,7 +26,9 @@ export interface NumberSpec<D extends number | undefined = number | undefined> {
 
 /** A free-text option (a path, a name, a size such as `128x416`). */
 export interface TextSpec<D extends string | undefined = string | undefined> {
+  /** Tells the kinds of options apart. */
   readonly kind: "text";
+  /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
   readonly default: D;
   /**
    * What the value stands for in the help. `DIR`, `FILE` and `RUN` in it say that it names files, which tasks take
@@ -34,21 +37,29 @@ export interface TextSpec<D extends string | undefined = string | undefined> {
   readonly value?: string;
   /** What the text must match, and how to say so. */
   readonly pattern?: { readonly regexp: RegExp; readonly wanted: string };
+  /** One line for the help text. */
   readonly help: string;
 }
 
 /** An option with a fixed set of values. */
 export interface ChoiceSpec<V extends string = string, D extends V | undefined = V | undefined> {
+  /** Tells the kinds of options apart. */
   readonly kind: "choice";
+  /** All values that are allowed. */
   readonly choices: readonly V[];
+  /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
   readonly default: D;
+  /** One line for the help text. */
   readonly help: string;
 }
 
 /** A yes/no option: `--name` or `--no-name`. */
 export interface FlagSpec {
+  /** Tells the kinds of options apart. */
   readonly kind: "flag";
+  /** Value when it is not mentioned. */
   readonly default: boolean;
+  /** One line for the help text. */
   readonly help: string;
 }
 

@@ -77,6 +77,7 @@ export class Progress {
   #done = 0;
   #detail = "";
 
+  /** Shows nothing before the first update. */
   constructor(options: ProgressOptions) {
     this.#options = options;
     this.#sink = options.write ? undefined : openSink?.();

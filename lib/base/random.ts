@@ -27,7 +27,11 @@ export function hash32(text: string): number {
 export class Random {
   #s: Uint32Array = new Uint32Array(4);
 
-  /** @param seed Any whole number. */
+  /**
+   * Starts the sequence of a seed.
+   *
+   * @param seed Any whole number.
+   */
   constructor(seed: number) {
     this.#s.set([seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, 0x9e3779b9, 1]);
     for (let i = 0; i < 15; i++) this.#next32();

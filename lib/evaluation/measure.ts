@@ -12,19 +12,23 @@ import { type TruthKind, truthReader } from "./truth.ts";
 
 /** Metrics of one model under one protocol. */
 export interface Measurement extends Protocol {
+  /** Where true depths came from. */
   readonly truth: TruthKind;
   /** Whether the mirrored image's prediction was averaged in. */
   readonly flip: boolean;
+  /** What came out. */
   readonly metrics: Metrics;
 }
 
 /** What to measure. */
 export interface MeasureOptions extends PredictOptions {
+  /** Crops and caps. */
   readonly protocols: readonly Protocol[];
   /** Where true depths come from; several are measured from the same predictions. @default ["lidar"] */
   readonly truths?: readonly TruthKind[];
   /** Measure with flip averaging, too. @default true for networks that see the left view */
   readonly flip?: boolean;
+  /** Called after each batch of predictions with how many frames are done. */
   readonly onProgress?: (done: number) => void;
 }
 

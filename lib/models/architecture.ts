@@ -31,6 +31,7 @@ export type EncoderStage =
 
 /** A named encoder–decoder. */
 export interface Architecture {
+  /** As options name it. */
   readonly name: ArchitectureName;
   /** Fine to coarse; stage i's output has resolution 1/2^(i+1). */
   readonly encoder: readonly EncoderStage[];
@@ -98,9 +99,13 @@ export const ARCHITECTURES: Readonly<Record<ArchitectureName, Architecture>> = {
 export interface ConvolutionPlan {
   /** Path-like and unique within the network, e.g. `encoder/1/conv2`. */
   readonly name: string;
+  /** Height and width of the kernel, px. */
   readonly kernel: number;
+  /** Channels that come in. */
   readonly inputs: number;
+  /** Channels that go out. */
   readonly outputs: number;
+  /** Step of the kernel, px. */
   readonly stride: 1 | 2;
   /** The output's resolution is the input image's divided by this. */
   readonly division: number;
@@ -108,8 +113,11 @@ export interface ConvolutionPlan {
 
 /** A whole network: its convolutions in the order in which they run. */
 export interface NetworkPlan {
+  /** What was planned. */
   readonly architecture: Architecture;
+  /** Channels of its input: 3 for an image. */
   readonly inputChannels: number;
+  /** In the order in which they run. */
   readonly convolutions: readonly ConvolutionPlan[];
 }
 

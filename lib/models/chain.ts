@@ -37,6 +37,7 @@ export function splitAligned(disparity: Tensor4D): AlignedDisparity {
 
 /** One network's disparities and the views they synthesise. */
 export interface Synthesis {
+  /** What the network gave. */
   readonly prediction: Prediction;
   /** The prediction's disparities taken apart, at every scale. */
   readonly aligned: readonly AlignedDisparity[];
@@ -123,8 +124,11 @@ export function refineInput(
 
 /** Networks of the chain; the later ones come with the later stages. */
 export interface Networks {
+  /** Sees one view; what ships. */
   readonly student: Network;
+  /** Sees the synthesised view. */
   readonly backward?: Network;
+  /** Sees the inconsistency. */
   readonly refine?: Network;
 }
 
@@ -143,7 +147,9 @@ export const CLOSED_GATES: GradientGates = { cycleIntoStudent: 0, refineIntoOthe
 export interface ChainOptions extends WarpOptions {
   /** The view that is seen. */
   readonly view: View;
+  /** What the refine network sees. */
   readonly refine: RefineWiring;
+  /** Where gradients stop. */
   readonly gates: GradientGates;
   /**
    * The real opposite view, [B,H,W,3]: makes the teacher privileged. Its inconsistency is then where the student's

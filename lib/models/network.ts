@@ -17,6 +17,7 @@ export const MAX_DISPARITY = 0.3;
 export interface NetworkOptions {
   /** Prefix of every variable's name: "student", "backward", "refine". */
   readonly scope: string;
+  /** Encoder and decoder. */
   readonly architecture: Architecture;
   /** Channels of the input. @default 3 */
   readonly inputChannels?: number;
@@ -32,10 +33,13 @@ export interface NetworkOptions {
 
 /** A network: its plan and its weights. */
 export interface Network {
+  /** Before the names of its variables: student, backward, refine. */
   readonly scope: string;
+  /** Its convolutions, in their order. */
   readonly plan: NetworkPlan;
   /** By full name, e.g. `student/encoder/1/conv1/kernel`, in a fixed order. */
   readonly variables: ReadonlyMap<string, Variable>;
+  /** How many numbers it learns. */
   readonly parameters: number;
   /** Number format of the convolutions. */
   readonly precision: Precision;

@@ -12,6 +12,7 @@ import { CyclopsError } from "../base/errors.ts";
 export interface AdamOptions {
   /** What it moves, in a fixed order; names must differ. */
   readonly variables: readonly Variable[];
+  /** Step size. */
   readonly learningRate: number;
   /** Decay of the first moment. @default 0.9 */
   readonly beta1?: number;
@@ -74,6 +75,7 @@ export class Adam {
   #learningRate: number;
   #updates = 0;
 
+  /** Starts with moments of zero. */
   constructor(options: AdamOptions) {
     const { variables, learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7 } = options;
     const names = new Set(variables.map(({ name }) => name));

@@ -10,6 +10,7 @@ import type { ValidationResult } from "./validation.ts";
 
 /** How a training ended. */
 export interface TrainingSummary {
+  /** Updates that were made, those before a resumption included. */
   readonly steps: number;
   /** Whether it went through, or was stopped. */
   readonly reason: "finished" | "stopped";

@@ -63,7 +63,9 @@ export interface Scene {
   readonly source: Pyramid;
   /** The opposite view. */
   readonly target: Pyramid;
+  /** Edge weights of the seen view, by scale. */
   readonly sourceEdges: readonly EdgeWeights[];
+  /** Edge weights of the opposite view, by scale. */
   readonly targetEdges: readonly EdgeWeights[];
 }
 
@@ -123,7 +125,9 @@ function synthesisTerms(
 
 /** What a student is to learn from a teacher; constants. */
 export interface Lesson {
+  /** The teacher's disparities, by scale, [B,H/2^s,W/2^s,2], fractions of the width. */
   readonly disparities: readonly Tensor4D[];
+  /** The teacher's last decoder features, [B,H,W,C]. */
   readonly features: Tensor4D;
   /** 1 where the teacher is to be followed, at the finest scale, [B,H,W,2]. */
   readonly mask?: Tensor4D;

@@ -6,7 +6,9 @@
 
 /** What decides the rate; see `trainingOptions`. */
 export interface ScheduleOptions {
+  /** Adam's rate at its highest. */
   readonly learningRate: number;
+  /** How it falls. */
   readonly schedule: "polynomial" | "halving" | "constant";
   /** Steps over which the rate rises from 0. */
   readonly warmup: number;

@@ -91,11 +91,15 @@ export function movingNetworks(options: TrainingOptions): readonly NetworkName[]
  * Memory: every update frees what it makes; {@linkcode Trainer.dispose} frees the rest.
  */
 export class Trainer {
+  /** The run's options. */
   readonly options: TrainingOptions;
+  /** The networks of the stage, by name. */
   readonly networks: ReadonlyMap<NetworkName, Network>;
   /** Names of the networks that learn. */
   readonly moving: readonly NetworkName[];
+  /** Weights of the loss terms. */
   readonly weights: TermWeights;
+  /** Moves the networks that learn. */
   readonly optimizer: Adam;
   /** Updates in the whole run, for the schedule. */
   readonly steps: number;
@@ -105,7 +109,11 @@ export class Trainer {
   /** Frozen networks that no gradient has to pass on its way to one that learns. */
   readonly #constant: readonly (keyof Networks)[];
 
-  /** @param steps Updates in the whole run. */
+  /**
+   * Makes the networks, with new weights.
+   *
+   * @param steps Updates in the whole run.
+   */
   constructor(options: TrainingOptions, steps: number) {
     this.options = options;
     this.steps = steps;

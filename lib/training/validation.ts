@@ -61,6 +61,7 @@ export type Validate = (
 
 /** A validation, ready to be made. */
 export interface Validation {
+  /** Measures networks as they are now. */
   readonly measure: Validate;
   /** Why depth is not measured; `undefined` where it is. */
   readonly withoutTruth?: string;

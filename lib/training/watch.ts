@@ -124,6 +124,7 @@ export interface RunView {
   readonly folder: string;
   /** Its records. */
   readonly records: readonly MetricsRecord[];
+  /** What its records say. */
   readonly state: RunState;
   /** Milliseconds since it last wrote a record. */
   readonly silentFor: number;

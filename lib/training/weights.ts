@@ -97,9 +97,11 @@ export function restoreMoments(
 
 /** A trained model, ready to predict. */
 export interface LoadedModel {
+  /** Those that the checkpoint holds. */
   readonly networks: Networks;
   /** How it was trained. */
   readonly options: TrainingOptions;
+  /** What the checkpoint says of itself. */
   readonly facts: CheckpointFacts;
   /** The checkpoint's folder. */
   readonly folder: string;

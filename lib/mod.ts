@@ -1,0 +1,124 @@
+/**
+ * Cyclops: depth from one image, learned from stereo pairs without depth labels. The whole public API on one page, in
+ * the order of the work: data, networks, losses, training, evaluation, pictures.
+ *
+ * Conventions, everywhere: images are NHWC float32 in [0,1]; a disparity is a fraction of the image width, ≥ 0;
+ * left(x) = right(x − d_left·W), right(x) = left(x + d_right·W); depth in m = focal_px · baseline_m / (d · width_px).
+ *
+ * @example Train a small student on drawn streets and predict a photograph
+ * ```ts ignore
+ * import { followTraining, generateStreet, loadModel, openRun, prepareBackend } from "./lib/mod.ts";
+ * import { predictPhotograph, resolveTraining, train } from "./lib/mod.ts";
+ *
+ * await prepareBackend();
+ * await generateStreet({ out: "data/street", pairs: 480 });
+ * const options = resolveTraining({ data: "data/street", steps: 900 });
+ * using run = await openRun("runs/first", { options });
+ * const { checkpoint } = await followTraining(train({ options, run }), "half-cycle");
+ * const model = await loadModel(checkpoint!);
+ * const { disparity } = await predictPhotograph(model, "photo.jpg");
+ * ```
+ *
+ * @module
+ */
+
+// Errors that a person can read, options described once, files whole or absent, randomness from a seed.
+export * from "./base/errors.ts";
+export * from "./base/files.ts";
+export * from "./base/options.ts";
+export * from "./base/progress.ts";
+export * from "./base/random.ts";
+
+// What computes: libtensorflow without an addon, WebGPU, or JavaScript; `tf` is TensorFlow.js over it.
+export * from "./backend/mod.ts";
+export type { Precision } from "./backend/convolution.ts";
+export * from "./backend/doctor.ts";
+
+// Cameras, and the warp: the only home of the sign.
+export * from "./geometry/camera.ts";
+export { type Border, mirror, opposite, type View, warp, type WarpOptions } from "./geometry/warp.ts";
+
+// Streets drawn from a seed, in the layout of KITTI raw.
+export * from "./street/mod.ts";
+export type { Rendered } from "./street/render.ts";
+
+// Files: images, laser scans, arrays and weights that Python reads, too.
+export {
+  type Gray16Image,
+  imageSize,
+  type PngOptions,
+  readGray16,
+  readRgb,
+  type RgbImage,
+  writeGray16,
+  writeRgb,
+} from "./data/image.ts";
+export * from "./data/velodyne.ts";
+export * from "./data/npy.ts";
+export * from "./data/safetensors.ts";
+
+// Data sets: KITTI raw, Cityscapes, street; their splits; batches made ahead of time.
+export * from "./data/kitti.ts";
+export * from "./data/cityscapes.ts";
+export * from "./data/split.ts";
+export * from "./data/dataset.ts";
+export * from "./data/download.ts";
+export * from "./data/identity.ts";
+export * from "./data/augment.ts";
+export * from "./data/batches.ts";
+export type { StereoBatch } from "./data/batch_maker.ts";
+export type { PairCache, PairCacheHandle } from "./data/pair_cache.ts";
+
+// Networks: one encoder–decoder, called three times.
+export * from "./models/architecture.ts";
+export * from "./models/network.ts";
+export * from "./models/chain.ts";
+
+// Losses, each by itself, and their sum by names.
+export * from "./losses/photometric.ts";
+export * from "./losses/smoothness.ts";
+export * from "./losses/consistency.ts";
+export * from "./losses/distillation.ts";
+export * from "./training/objective.ts";
+
+// Training: options and presets, stages, the loop as a stream of records, runs and checkpoints in folders.
+export * from "./training/options.ts";
+export * from "./training/config.ts";
+export * from "./training/stages.ts";
+export * from "./training/stage_run.ts";
+export * from "./training/loop.ts";
+export * from "./training/follow.ts";
+export * from "./training/run_folder.ts";
+export * from "./training/checkpoint.ts";
+export * from "./training/metrics_log.ts";
+export * from "./training/validation.ts";
+export type { Ending } from "./training/recorder.ts";
+export * from "./training/watch.ts";
+export * from "./training/weights.ts";
+export * from "./training/trainer.ts";
+export * from "./training/schedule.ts";
+export * from "./training/adam.ts";
+
+// Evaluation by the protocol of the field, and tables of results.
+export * from "./evaluation/predict.ts";
+export * from "./evaluation/disparities.ts";
+export * from "./evaluation/truth.ts";
+export * from "./evaluation/metrics.ts";
+export * from "./evaluation/protocol.ts";
+export * from "./evaluation/baseline.ts";
+export * from "./evaluation/measure.ts";
+export * from "./evaluation/results.ts";
+export * from "./evaluation/published.ts";
+export * from "./evaluation/ablation.ts";
+
+// Pictures, charts, tables and reports: they show themselves in a notebook and write themselves to files.
+export * from "./charts/mod.ts";
+export type { FontWeight } from "./charts/font.ts";
+
+// Whole experiments, as the tasks run them.
+export * from "./experiments/quickstart.ts";
+export * from "./experiments/reproduce.ts";
+export * from "./experiments/watch.ts";
+export * from "./experiments/run_predictions.ts";
+export * from "./experiments/photographs.ts";
+export * from "./experiments/frames.ts";
