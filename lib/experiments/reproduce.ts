@@ -70,6 +70,8 @@ interface Plan {
 
 const PROTOCOLS: readonly Protocol[] = [{ crop: "garg", capM: 80 }, { crop: "garg", capM: 50 }];
 const TRUTHS: readonly TruthKind[] = ["lidar", "dense"];
+/** Frames of a drive: as many different streets as possible. */
+const FRAMES = 2;
 /** Part of the budget kept for evaluation, validation and checkpoints. */
 const RESERVE = 0.15;
 
@@ -251,7 +253,7 @@ export async function reproduce(
 ): Promise<AblationReport | undefined> {
   const { out, data, results: folder } = options;
   const street = new Progress({ label: "street", total: options.pairs, unit: "pairs" });
-  await generateStreet({ out: data, pairs: options.pairs, frames: 2 }, {
+  await generateStreet({ out: data, pairs: options.pairs, frames: FRAMES }, {
     onProgress: (done) => street.update(done),
     signal,
   });
