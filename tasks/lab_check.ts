@@ -35,7 +35,7 @@ await runTask({
     return 0;
   }
   const [notebook] = await findNotebooks(join(root, "notebooks"), [name]);
-  const screenshot = out ?? join(root, "runs/lab-check", `${basename(notebook, ".ipynb")}.png`);
+  const screenshot = out ? out : join(root, "runs/lab-check", `${basename(notebook, ".ipynb")}.png`);
   const report = await checkInBrowser(await ensureLab(), {
     notebook,
     root,

@@ -16,7 +16,7 @@ import { depthFromDisparity, disparityFromDepth, type ImageSize, resizeCamera } 
 import { generateStreet } from "../street/mod.ts";
 
 /** The project's folder. */
-const PROJECT = join(import.meta.dirname!, "../..");
+export const PROJECT: string = join(import.meta.dirname!, "../..");
 
 /** Size at which notebooks look at images, px. */
 export const LESSON_SIZE: ImageSize = { width: 416, height: 128 };
@@ -39,16 +39,19 @@ export function kittiRoot(): string | undefined {
 }
 
 /**
- * Opens the data; the street scenes (120 pairs, about 110 MB in `data/street-notebooks`) are made at the first use.
+ * Opens the data; the street scenes (120 pairs, about 110 MB in `data/street-notebooks`) are made at the first use. Of
+ * KITTI it takes the pairs that KITTI_DIR/split.txt lists, or else the Eigen split.
  *
- * @throws {CyclopsError} When KITTI_DIR lacks files of the Eigen split.
+ * @throws {CyclopsError} When KITTI_DIR lacks files of its split.
  */
 export async function openLessonData(): Promise<LessonData> {
   const root = kittiRoot();
   if (root) {
+    const list = join(root, "split.txt");
+    const split = await exists(list) ? list : "eigen";
     const [train, test] = [
-      await openDataset({ data: root, split: "eigen", part: "train" }),
-      await openDataset({ data: root, split: "eigen", part: "test" }),
+      await openDataset({ data: root, split, part: "train" }),
+      await openDataset({ data: root, split, part: "test" }),
     ];
     return { kind: "kitti", train, test, truth: "lidar" };
   }

@@ -4,8 +4,11 @@
  * @module
  */
 export * from "./data.ts";
+export * from "./evaluation.ts";
 export * from "./matching.ts";
+export * from "./own.ts";
 export * from "./pictures.ts";
 export * from "./start.ts";
+export * from "./student.ts";
 export * from "./tensors.ts";
 export * from "./verdict.ts";

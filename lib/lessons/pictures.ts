@@ -22,7 +22,7 @@ export interface Point {
 
 /** A colour of the palette as bytes. */
 function paletteColor(i: number): Color {
-  const hex = PALETTE[(i + 1) % PALETTE.length];
+  const hex = PALETTE[i % PALETTE.length];
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)) as unknown as Color;
 }
 
@@ -104,20 +104,20 @@ export function cropPicture(
   boxes: readonly { readonly name: string; readonly box: CropBox }[],
   title: string = "Which pixels count",
 ): Picture {
-  const canvas = new Canvas(image.width, image.height);
-  canvas.blit(image, 0, 0);
+  const scale = Math.max(1, Math.floor(800 / image.width));
+  const canvas = new Canvas(image.width * scale, image.height * scale);
+  canvas.blit(resizeRgb(image, canvas.width, canvas.height), 0, 0);
   for (const [i, { name, box }] of boxes.entries()) {
-    const { left, top, right, bottom } = box;
-    for (const inset of [0, 1]) {
-      canvas.frame(
-        left + inset + 1,
-        top + inset + 1,
-        right - left - 2 * inset - 2,
-        bottom - top - 2 * inset - 2,
-        paletteColor(i),
-      );
+    const [left, top, right, bottom] = [box.left, box.top, box.right, box.bottom].map((edge) => edge * scale);
+    const color = paletteColor(i);
+    for (const inset of [1, 2]) {
+      canvas.frame(left + inset, top + inset, right - left - 2 * inset, bottom - top - 2 * inset, color);
     }
-    canvas.text(name, left + 6, top + 16, { weight: "bold", color: paletteColor(i) });
+    // Inside where there is room, else above.
+    const y = bottom - top > 60 ? top + 18 : top - 5;
+    const style = { weight: "bold", size: 15, color } as const;
+    // Side by side where boxes begin at nearly the same place.
+    canvas.text(name, left + 6 + 70 * (bottom - top > 60 ? i : 0), y, style);
   }
   return grid([{ cells: [{ image: canvas.image }] }], { title });
 }
