@@ -152,9 +152,9 @@ export class Progress {
 
   /** Prints a line above the bar. */
   log(line: string): void {
+    this.#shown = -Infinity;
     if (this.#sink) return this.#sink.log(line);
     this.#write(this.#terminal ? `\r\x1b[2K${line}\n` : `${line}\n`);
-    this.#shown = -Infinity;
   }
 
   /** Ends the bar with a summary line. */

@@ -1,0 +1,70 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Progress, setProgressSink } from "../../lib/base/progress.ts";
+
+const detail =
+  "loss 0.274  abs rel 0.1712  photo 0.26 cons 0.011 smooth 0.0097 cycle 0.14 c-cons 0.03 refined 0.18";
+
+/** What a terminal of so many columns shows of a line, without control characters. */
+function shown(columns: number, words = detail): string {
+  const written: string[] = [];
+  const progress = new Progress({
+    label: "teacher",
+    total: 1200,
+    terminal: true,
+    columns,
+    write: (text) => written.push(text),
+  });
+  progress.update(640, words);
+  // deno-lint-ignore no-control-regex
+  return written.join("").replace(/\r|\x1b\[2K/g, "");
+}
+
+Deno.test("a progress line is never longer than the terminal is wide, and keeps what matters most", () => {
+  for (const columns of [20, 40, 60, 80, 100, 120, 160, 240]) {
+    const line = shown(columns);
+    assert(line.length < columns, `${line.length} letters for ${columns} columns: ${line}`);
+    assert(line.startsWith("teacher  █"), line);
+    if (columns >= 60) assertStringIncludes(line, "640/1200 steps");
+    if (columns >= 80) assertStringIncludes(line, "loss 0.274");
+    if (columns >= 80) assertStringIncludes(line, " left");
+  }
+  assertStringIncludes(shown(240), detail);
+  assertEquals(shown(240).match(/[█░]+/)![0].length, 24);
+  assertEquals(shown(80).match(/[█░]+/)![0].length, 8);
+});
+
+Deno.test("in a log there are whole lines, no bar, no control characters", () => {
+  const written: string[] = [];
+  const progress = new Progress({
+    label: "x",
+    total: 10,
+    terminal: false,
+    logEvery: 0,
+    write: (t) => written.push(t),
+  });
+  progress.update(3, detail);
+  progress.log("a warning");
+  progress.update(4, "");
+  progress.finish();
+  const [first, warning, second, end] = written;
+  assert(first.startsWith("x  3/10 steps") && first.includes(detail) && first.endsWith("left\n"), first);
+  assertEquals(warning, "a warning\n");
+  assert(second.startsWith("x  4/10 steps"), second);
+  assert(/^x {2}4 steps in .*\n$/.test(end), end);
+  // deno-lint-ignore no-control-regex
+  assert(!written.some((text) => /[\x1b\r█]/.test(text)));
+});
+
+Deno.test("a sink gets the lines instead, the last one marked", () => {
+  const seen: unknown[] = [];
+  setProgressSink(() => ({ line: (text, last) => seen.push([text, last]), log: (text) => seen.push(text) }));
+  try {
+    const progress = new Progress({ label: "x" });
+    progress.update(1);
+    progress.log("a warning");
+    progress.finish("done");
+    assertEquals([seen.length, seen[1], seen[2]], [3, "a warning", ["done", true]]);
+  } finally {
+    setProgressSink(undefined);
+  }
+});
