@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { basename, extname } from "@std/path";
 import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
 import { UsageError } from "../lib/base/errors.ts";
 import { choice, flag, text } from "../lib/base/options.ts";
@@ -29,6 +30,13 @@ await runTask({
   examples: ["deno task predict photo.jpg", "deno task predict --run runs/kitti --flip a.png b.png"],
 }, async (options, images) => {
   if (images.length === 0) throw new UsageError("Cannot predict: no image given");
+  const names = images.map((image) => basename(image, extname(image)));
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice) {
+    throw new UsageError(
+      `Cannot predict: two images are called ${twice}, one would replace the other; call twice`,
+    );
+  }
   await prepareBackend(options);
   const model = await loadModel((await findCheckpoint(options.run, options.checkpoint)).folder);
   for (const image of images) {
