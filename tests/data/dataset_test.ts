@@ -68,7 +68,9 @@ Deno.test("the fingerprint tells other images and other lists apart, not the fol
     const otherImages = await open("c", 3, 2), longer = await open("d", 4, 1);
     assertNotEquals(otherImages, one);
     assertEquals(identityDifferences(one, one), []);
-    assertEquals(identityDifferences(one, otherImages), ["the same names but other images in them, or another crop"]);
+    assertEquals(identityDifferences(one, otherImages), [
+      "the same names but other images in them, or another crop",
+    ]);
     assertEquals(identityDifferences(one, longer), ["3 pairs then, 4 now"]);
     const split = { ...one, split: "eigen" };
     assertEquals(identityDifferences(one, split), ["split street/train then, eigen/train now"]);
