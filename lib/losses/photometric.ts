@@ -61,72 +61,78 @@ function photometricHost(estimate: HostTensor, target: HostTensor, ssimWeight: n
   const windows = batch * (height - 2) * windowRow;
   const gradient = new Float32Array(x.length);
 
-  // Horizontal sums of three, of the last three rows: x, y, x² + y², x·y.
-  const sums = [0, 1, 2].map(() => new Float32Array(4 * windowRow));
-  // Each window row's P, Q, R, already summed over the windows that share a pixel column.
-  const spread = [0, 1, 2].map(() => new Float32Array(3 * rowLength));
+  // Horizontal sums of three in the last three rows, side by side: x, y, x² + y², x·y.
+  const sums = new Float32Array(3 * 4 * windowRow);
+  // P, Q, R of the last three window rows, each row with room for two empty windows on either side.
+  const padded = windowRow + 4 * channels;
+  const parts = new Float32Array(3 * 3 * padded);
+  const column = new Float32Array(3 * padded);
+  const inside = 2 * channels;
   const ssimFactor = -ssimWeight / windows / 9;
   const l1Factor = (1 - ssimWeight) / x.length;
+  const ninth = 1 / 9;
   let similarity = 0;
   let difference = 0;
 
   for (let image = 0; image < batch; image++) {
-    for (const row of spread) row.fill(0);
+    parts.fill(0);
     for (let row = 0; row < height + 2; row++) {
-      const into = sums[row % 3];
       if (row < height) {
-        const start = (image * height + row) * rowLength;
-        for (let i = 0; i < windowRow; i++) {
-          const a = start + i;
-          const b = a + channels;
-          const c = b + channels;
-          const xa = x[a], xb = x[b], xc = x[c], ya = y[a], yb = y[b], yc = y[c];
-          into[i] = xa + xb + xc;
-          into[windowRow + i] = ya + yb + yc;
-          into[2 * windowRow + i] = xa * xa + xb * xb + xc * xc + ya * ya + yb * yb + yc * yc;
-          into[3 * windowRow + i] = xa * ya + xb * yb + xc * yc;
+        const into = (row % 3) * 4 * windowRow;
+        let a = (image * height + row) * rowLength;
+        for (let i = into; i < into + windowRow; i++, a++) {
+          const xa = x[a], xb = x[a + channels], xc = x[a + 2 * channels];
+          const ya = y[a], yb = y[a + channels], yc = y[a + 2 * channels];
+          sums[i] = xa + xb + xc;
+          sums[i + windowRow] = ya + yb + yc;
+          sums[i + 2 * windowRow] = xa * xa + xb * xb + xc * xc + ya * ya + yb * yb + yc * yc;
+          sums[i + 3 * windowRow] = xa * ya + xb * yb + xc * yc;
         }
       }
-      // The window row that ends here, and its share in the gradient.
-      const out = spread[row % 3];
-      out.fill(0);
+      // The windows that end in this row.
+      const out = (row % 3) * 3 * padded + inside;
       if (row >= 2 && row < height) {
-        const [s0, s1, s2] = sums;
         for (let i = 0; i < windowRow; i++) {
-          const j = windowRow + i, k = j + windowRow, l = k + windowRow;
-          const meanX = (s0[i] + s1[i] + s2[i]) / 9;
-          const meanY = (s0[j] + s1[j] + s2[j]) / 9;
+          const b = i + 4 * windowRow, c = b + 4 * windowRow;
+          const meanX = (sums[i] + sums[b] + sums[c]) * ninth;
+          const meanY = (sums[i + windowRow] + sums[b + windowRow] + sums[c + windowRow]) * ninth;
+          const ofSquares = (sums[i + 2 * windowRow] + sums[b + 2 * windowRow] + sums[c + 2 * windowRow]) *
+            ninth;
+          const ofProduct = (sums[i + 3 * windowRow] + sums[b + 3 * windowRow] + sums[c + 3 * windowRow]) *
+            ninth;
           const product = meanX * meanY;
           const squares = meanX * meanX + meanY * meanY;
           const a1 = 2 * product + SSIM_C1;
-          const a2 = 2 * ((s0[l] + s1[l] + s2[l]) / 9 - product) + SSIM_C2;
+          const a2 = 2 * (ofProduct - product) + SSIM_C2;
           const b1 = squares + SSIM_C1;
-          const b2 = (s0[k] + s1[k] + s2[k]) / 9 - squares + SSIM_C2;
-          const p = a1 / (b1 * b2);
+          const b2 = ofSquares - squares + SSIM_C2;
+          const inverse = 1 / (b1 * b2);
+          const p = a1 * inverse;
           const s = p * a2;
-          const q = s / b2;
-          const r = meanY * (a2 / (b1 * b2) - p) + meanX * (q - s / b1);
+          const q = s * b1 * inverse;
+          parts[out + i] = p;
+          parts[out + padded + i] = q;
+          parts[out + 2 * padded + i] = meanY * (a2 * inverse - p) + meanX * (q - s * b2 * inverse);
           similarity += s;
-          for (let o = i, n = 0; n < 3; n++, o += channels) {
-            out[o] += p;
-            out[rowLength + o] += q;
-            out[2 * rowLength + o] += r;
-          }
         }
-      }
+      } else parts.fill(0, out - inside, out - inside + 3 * padded);
       const done = row - 2;
       if (done < 0) continue;
-      const start = (image * height + done) * rowLength;
-      const [w0, w1, w2] = spread;
-      for (let i = 0; i < rowLength; i++) {
-        const j = rowLength + i, k = j + rowLength;
-        const xi = x[start + i], yi = y[start + i];
+      for (let i = 0; i < 3 * padded; i++) {
+        column[i] = parts[i] + parts[i + 3 * padded] + parts[i + 6 * padded];
+      }
+      let at = (image * height + done) * rowLength;
+      for (let i = inside; i < inside + rowLength; i++, at++) {
+        const p = column[i] + column[i - channels] + column[i - inside];
+        const j = i + padded;
+        const q = column[j] + column[j - channels] + column[j - inside];
+        const k = j + padded;
+        const r = column[k] + column[k - channels] + column[k - inside];
+        const xi = x[at], yi = y[at];
         const d = xi - yi;
-        difference += Math.abs(d);
-        const p = w0[i] + w1[i] + w2[i];
-        const q = w0[j] + w1[j] + w2[j];
-        const r = w0[k] + w1[k] + w2[k];
-        gradient[start + i] = ssimFactor * (r + yi * p - xi * q) + l1Factor * Math.sign(d);
+        const sign = d > 0 ? l1Factor : d < 0 ? -l1Factor : 0;
+        difference += d > 0 ? d : -d;
+        gradient[at] = ssimFactor * (r + yi * p - xi * q) + sign;
       }
     }
   }
