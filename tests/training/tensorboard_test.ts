@@ -4,80 +4,15 @@ import { nativeTensorCount, selectBackend, tf } from "../../lib/backend/mod.ts";
 import { decodeRgb } from "../../lib/data/image.ts";
 import { openSummary } from "../../lib/training/tensorboard.ts";
 import { withFolder } from "../data/_pairs.ts";
+import { eventFiles, float, message, text } from "./_events.ts";
 
 await selectBackend({ backend: "tensorflow" });
 
-/** CRC-32C (Castagnoli), as TFRecord files use it. */
-function crc32c(bytes: Uint8Array): number {
-  let crc = ~0;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
-  }
-  return ~crc >>> 0;
-}
-
-function masked(crc: number): number {
-  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
-}
-
-/** Records of a TFRecord file: length, its checksum, data, their checksum. */
-function records(file: Uint8Array): Uint8Array[] {
-  const view = new DataView(file.buffer, file.byteOffset);
-  const found: Uint8Array[] = [];
-  for (let at = 0; at < file.length;) {
-    const length = Number(view.getBigUint64(at, true));
-    assertEquals(view.getUint32(at + 8, true), masked(crc32c(file.subarray(at, at + 8))));
-    const data = file.subarray(at + 12, at + 12 + length);
-    assertEquals(view.getUint32(at + 12 + length, true), masked(crc32c(data)));
-    found.push(data);
-    at += 16 + length;
-  }
-  return found;
-}
-
-type Field = number | Uint8Array;
-
-/** The last value of each field of a protobuf message; varints as numbers, the rest as bytes. */
-function message(data: Uint8Array): Map<number, Field> {
-  const fields = new Map<number, Field>();
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let factor = 1;; factor *= 128) {
-      value += (data[at] & 127) * factor;
-      if (!(data[at++] & 128)) return value;
-    }
-  };
-  while (at < data.length) {
-    const key = varint(), field = Math.floor(key / 8), kind = key & 7;
-    if (kind === 0) fields.set(field, varint());
-    else {
-      const length = kind === 1 ? 8 : kind === 5 ? 4 : varint();
-      fields.set(field, data.subarray(at, at += length));
-    }
-  }
-  return fields;
-}
-
-const text = (field: Field | undefined) => new TextDecoder().decode(field as Uint8Array);
-const float = (field: Field | undefined) => {
-  const bytes = field as Uint8Array;
-  return new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);
-};
-
-/** Events of the one event file in a folder: field numbers of `event.proto` and `summary.proto`. */
+/** Events of the one event file in a folder. */
 function events(folder: string) {
-  const names = [...Deno.readDirSync(folder)].map(({ name }) => name);
-  assertEquals(names.length, 1, names.join());
-  assert(names[0].includes("tfevents"));
-  return records(Deno.readFileSync(join(folder, names[0]))).map((record) => {
-    const event = message(record);
-    const value = event.has(5)
-      ? message(message(event.get(5) as Uint8Array).get(1) as Uint8Array)
-      : undefined;
-    return { step: event.get(2) ?? 0, version: event.get(3), value };
-  });
+  const files = eventFiles(folder);
+  assertEquals(files.length, 1);
+  return files[0];
 }
 
 Deno.test("scalars and images come back from the event file, and no handle is leaked", async () => {
@@ -137,6 +72,16 @@ Deno.test("an image whose data do not fit its size is refused", async () => {
     using summary = openSummary(folder);
     const image = { width: 5, height: 3, data: new Uint8Array(15) };
     assertThrows(() => summary.image("a", image, 1), RangeError, "15 bytes for 5×3 px, wanted 45");
+    return Promise.resolve();
+  });
+});
+
+Deno.test("a file that goes on after a step tells readers to forget what earlier ones say of later steps", async () => {
+  await withFolder((folder) => {
+    const steps = [0, 126, 127, 2 ** 33];
+    for (const after of steps) openSummary(join(folder, String(after)), { after }).close();
+    const found = steps.map((after) => eventFiles(join(folder, String(after)))[0][1]);
+    assertEquals(found.map(({ step, restart }) => [step, restart]), steps.map((after) => [after + 1, true]));
     return Promise.resolve();
   });
 });
