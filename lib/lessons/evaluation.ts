@@ -67,7 +67,7 @@ export async function openEvaluationData(): Promise<EvaluationData> {
     };
   }
   const { test } = await openLessonData();
-  const frames = [2, 9, 15];
+  const frames = [14, 2, 8];
   const pairs = frames.map((i) => test.pairs[i]);
   const { width, height } = LESSON_SIZE;
   const data = new Float32Array(pairs.length * width * height);

@@ -81,7 +81,7 @@ export async function readOwnPair({ left, right, focalPx, baselineM }: OwnFiles 
     return { ...pair, truth: await readDisparityPng(file("disp_occ_0"), pair.camera.imageSize) };
   }
   const { test } = await openLessonData();
-  const frame = await readLessonFrame(test, 2);
+  const frame = await readLessonFrame(test, 14);
   return { ...frame, source: "a street, drawn", truth: frame.disparity };
 }
 
