@@ -4,12 +4,11 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { statfs } from "node:fs/promises";
 import { format as formatBytes } from "@std/fmt/bytes";
 import { dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { exists, fileError, writeWhole } from "../base/files.ts";
+import { exists, fileError, hashFile, writeWhole } from "../base/files.ts";
 import { lockFile } from "../base/lock.ts";
 import { Progress } from "../base/progress.ts";
 import {
@@ -360,7 +359,7 @@ async function downloadWheel(
   const size = (await Deno.stat(path)).size;
   progress.finish(`${requirement}  ${formatBytes(size)}`);
   if (pin) {
-    const found = await sha256(path);
+    const found = await hashFile(path);
     if (found !== pin.sha256) {
       throw new CyclopsError(
         `Cannot trust ${
@@ -384,20 +383,6 @@ async function sizeOfFolder(folder: string): Promise<number> {
     // Files come and go while pip works.
   }
   return bytes;
-}
-
-async function sha256(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  const file = await Deno.open(path);
-  const chunk = new Uint8Array(1 << 20);
-  try {
-    for (let count = await file.read(chunk); count !== null; count = await file.read(chunk)) {
-      hash.update(chunk.subarray(0, count));
-    }
-  } finally {
-    file.close();
-  }
-  return hash.digest("hex");
 }
 
 /** Puts a folder in another's place; a process that has the old one's library loaded keeps it. */

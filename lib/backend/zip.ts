@@ -6,7 +6,7 @@
  */
 import { crc32 } from "node:zlib";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { fileError } from "../base/files.ts";
+import { fileError, fillFrom } from "../base/files.ts";
 
 /** A file inside a zip file, as the central directory describes it. */
 export interface ZipMember {
@@ -133,13 +133,7 @@ export class ZipFile {
 async function readAt(file: Deno.FsFile, offset: number, length: number): Promise<DataView> {
   await file.seek(offset, Deno.SeekMode.Start);
   const bytes = new Uint8Array(length);
-  let filled = 0;
-  while (filled < length) {
-    const count = await file.read(bytes.subarray(filled));
-    if (count === null) break;
-    filled += count;
-  }
-  return new DataView(bytes.buffer, 0, filled);
+  return new DataView(bytes.buffer, 0, await fillFrom(file, bytes));
 }
 
 function byteStream(

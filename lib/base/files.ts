@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { basename, dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "./errors.ts";
 
@@ -78,6 +79,33 @@ export async function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> 
   } catch (error) {
     throw fileError("read", path, error);
   }
+}
+
+/** Reads from where the file stands until `bytes` is full or the file ends; says how many bytes it got. */
+export async function fillFrom(file: Deno.FsFile, bytes: Uint8Array): Promise<number> {
+  let at = 0;
+  while (at < bytes.length) {
+    const read = await file.read(bytes.subarray(at));
+    if (read === null) break;
+    at += read;
+  }
+  return at;
+}
+
+/**
+ * The SHA-256 of a file's content, hexadecimal; needs no memory for the whole of it.
+ *
+ * @throws {CyclopsError} When it cannot be read, naming it.
+ */
+export async function hashFile(path: string): Promise<string> {
+  const hash = createHash("sha256"), part = new Uint8Array(1 << 20);
+  try {
+    using file = await Deno.open(path);
+    for (let read; (read = await file.read(part)) !== null;) hash.update(part.subarray(0, read));
+  } catch (error) {
+    throw fileError("read", path, error);
+  }
+  return hash.digest("hex");
 }
 
 /** Reads a text file whole; see {@linkcode readBytes}. */

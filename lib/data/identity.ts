@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "@std/path";
-import { fileError } from "../base/files.ts";
+import { fileError, fillFrom } from "../base/files.ts";
 import { formatSplit, type PairSide, type StereoPair } from "./split.ts";
 
 /** What tells one data set from another; the folder's own name is no part of it. */
@@ -52,8 +52,7 @@ export async function dataIdentity(
     const path = join(root, side === "right" ? pair.right : pair.left);
     try {
       using file = await Deno.open(path);
-      let length = 0;
-      for (let n; (n = await file.read(head.subarray(length))) !== null && n > 0;) length += n;
+      const length = await fillFrom(file, head);
       content.update(`${(await file.stat()).size}:`).update(head.subarray(0, length));
     } catch (error) {
       throw fileError("read the image", path, error);

@@ -6,7 +6,7 @@
  */
 import type { default as Sharp } from "sharp";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { fileError, readBytes, writeWhole } from "../base/files.ts";
+import { fileError, fillFrom, readBytes, writeWhole } from "../base/files.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 
 /** An 8-bit colour image. */
@@ -150,7 +150,7 @@ export async function encodeRgbPng(image: RgbImage, options: PngOptions = {}): P
  *
  * @param quality 1 to 100.
  */
-export async function encodeRgbJpeg(image: RgbImage, quality = 80): Promise<Uint8Array> {
+export async function encodeRgbJpeg(image: RgbImage, quality = 75): Promise<Uint8Array> {
   // Full colour resolution keeps coloured lines and letters sharp.
   return await (await rawRgb(image)).jpeg({ quality, chromaSubsampling: "4:4:4", mozjpeg: true }).toBuffer();
 }
@@ -230,7 +230,7 @@ export async function imageSize(path: string): Promise<ImageSize> {
   let length = 0;
   try {
     using file = await Deno.open(path);
-    for (let n; length < 24 && (n = await file.read(head.subarray(length))) !== null;) length += n;
+    length = await fillFrom(file, head);
   } catch (error) {
     throw fileError("read the image", path, error);
   }

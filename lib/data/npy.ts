@@ -7,7 +7,7 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
-import { fileError, writeWhole } from "../base/files.ts";
+import { fileError, fillFrom, writeWhole } from "../base/files.ts";
 
 /** An array of floats. */
 export interface NpyArray {
@@ -26,17 +26,6 @@ interface NpyHeader {
 /** No real header comes near this; versions 2 and 3 could claim 4 GiB. */
 const MAX_HEADER = 1 << 20;
 const MAGIC = "\x93NUMPY";
-
-/** Reads until `bytes` is full or the file ends; says how many bytes it got. */
-async function fill(file: Deno.FsFile, bytes: Uint8Array): Promise<number> {
-  let at = 0;
-  while (at < bytes.length) {
-    const n = await file.read(bytes.subarray(at));
-    if (n === null) break;
-    at += n;
-  }
-  return at;
-}
 
 function parseHeader(text: string, fail: (why: string) => CyclopsError): NpyHeader {
   const shown = text.trim().slice(0, 120);
@@ -93,7 +82,7 @@ export async function readNpy(path: string): Promise<NpyArray> {
     const { size, isFile } = await file.stat();
     if (!isFile) throw fail("it is a folder, wanted a .npy file");
     const start = new Uint8Array(12);
-    const got = await fill(file, start);
+    const got = await fillFrom(file, start);
     if (got < 10 || String.fromCharCode(...start.subarray(0, 6)) !== MAGIC) {
       throw fail(`it is no .npy file (${size} bytes, no NUMPY mark at the beginning)`);
     }
@@ -108,7 +97,7 @@ export async function readNpy(path: string): Promise<NpyArray> {
     }
     await file.seek(lengthEnd, Deno.SeekMode.Start);
     const headerBytes = new Uint8Array(headerLength);
-    await fill(file, headerBytes);
+    await fillFrom(file, headerBytes);
     const { shape, bytesPerValue } = parseHeader(new TextDecoder().decode(headerBytes), fail);
     // Exact whatever the header claims: a product of doubles could overflow into a size that fits.
     const values = shape.reduce((product, n) => product * BigInt(n), 1n);
@@ -121,7 +110,7 @@ export async function readNpy(path: string): Promise<NpyArray> {
     }
     const raw = bytesPerValue === 4 ? new Float32Array(Number(values)) : new Float64Array(Number(values));
     const bytes = new Uint8Array(raw.buffer);
-    if (await fill(file, bytes) !== bytes.length) throw fail("it became shorter while it was read");
+    if (await fillFrom(file, bytes) !== bytes.length) throw fail("it became shorter while it was read");
     const data = raw instanceof Float32Array ? raw : Float32Array.from(raw);
     const bad = data.findIndex((v) => !Number.isFinite(v));
     if (bad >= 0) {

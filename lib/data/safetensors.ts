@@ -11,7 +11,7 @@
  * @module
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { fileError, writeWhole } from "../base/files.ts";
+import { fileError, fillFrom, writeWhole } from "../base/files.ts";
 
 /** The element types this codec knows, as the format names them. */
 export type TensorType =
@@ -211,11 +211,7 @@ export function parseSafetensorsHeader(json: Uint8Array, bodyBytes: number, path
 }
 
 async function fill(file: Deno.FsFile, bytes: Uint8Array, path: string): Promise<void> {
-  for (let at = 0; at < bytes.length;) {
-    const n = await file.read(bytes.subarray(at));
-    if (n === null) throw refuse(path, `it became shorter while it was read`);
-    at += n;
-  }
+  if (await fillFrom(file, bytes) < bytes.length) throw refuse(path, "it became shorter while it was read");
 }
 
 async function withOpen<T>(path: string, use: (file: Deno.FsFile) => Promise<T>): Promise<T> {

@@ -13,7 +13,7 @@
 import { createHash } from "node:crypto";
 import { basename, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { asideName, exists, fileError, readJson, writeWhole } from "../base/files.ts";
+import { asideName, exists, fileError, hashFile, readJson, writeWhole } from "../base/files.ts";
 import type { DataIdentity } from "../data/identity.ts";
 import { encodeSafetensors, readSafetensors, type TensorMap, toFloat32 } from "../data/safetensors.ts";
 
@@ -231,15 +231,7 @@ async function readFacts(folder: string): Promise<CheckedFacts> {
 }
 
 async function checkHash(folder: string, name: string, { sha256 }: FileFacts): Promise<void> {
-  const path = join(folder, name), hash = createHash("sha256");
-  try {
-    using file = await Deno.open(path);
-    const part = new Uint8Array(2 ** 20);
-    for (let n; (n = await file.read(part)) !== null;) hash.update(part.subarray(0, n));
-  } catch (error) {
-    throw fileError("read the tensors in", path, error);
-  }
-  if (hash.digest("hex") !== sha256) {
+  if (await hashFile(join(folder, name)) !== sha256) {
     throw refuse(folder, `${name} is not the file that was saved with ${FACTS}: damaged, or of another step`);
   }
 }

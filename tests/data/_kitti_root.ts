@@ -19,6 +19,7 @@ import {
 } from "../../lib/data/kitti.ts";
 import type { StereoPair } from "../../lib/data/split.ts";
 import { encodeVelodyne } from "../../lib/data/velodyne.ts";
+import { withFolder } from "../_folder.ts";
 
 /** 64×32 px, focal 50 px, centre (32, 16), baseline 0.5 m; scanner x, y, z = camera z, −x, −y. */
 export const rig: StereoRig = {
@@ -47,8 +48,7 @@ export async function withRoot(
   frames: readonly FrameContent[],
   use: (root: string, pairs: StereoPair[]) => Promise<void>,
 ): Promise<void> {
-  const root = await Deno.makeTempDir();
-  try {
+  await withFolder(async (root) => {
     const { width, height } = rig.imageSize;
     const date = "2026_01_02", files = formatCalibration(rig), paths = calibrationPaths(date);
     await writeWhole(join(root, paths.camToCam), files.camToCam);
@@ -65,19 +65,7 @@ export async function withRoot(
       if (depth) await writeDepthPng(join(root, depthPath(frame, 2)), { width, height, data: depth });
     }
     await use(root, pairs);
-  } finally {
-    await Deno.remove(root, { recursive: true });
-  }
-}
-
-/** Runs `use` with a temporary folder and removes it again. */
-export async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  });
 }
 
 /** Where the real KITTI frames are, if they are. */

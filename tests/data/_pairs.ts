@@ -5,6 +5,8 @@ import { writeRgb } from "../../lib/data/image.ts";
 import { framePair } from "../../lib/data/kitti.ts";
 import { formatSplit, type StereoPair } from "../../lib/data/split.ts";
 
+export { withFolder } from "../_folder.ts";
+
 /** Writes `count` pairs of noise and ROOT/splits/train.txt; every image differs from every other. */
 export async function writePairs(
   root: string,
@@ -25,14 +27,4 @@ export async function writePairs(
   await Deno.mkdir(join(root, "splits"), { recursive: true });
   await Deno.writeTextFile(join(root, "splits", "train.txt"), formatSplit(pairs));
   return pairs;
-}
-
-/** Calls back with a folder that is gone afterwards. */
-export async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "cyclops-test-" });
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { writeWhole } from "../../lib/base/files.ts";
 import { checkDownload } from "../../lib/data/download.ts";
-import { withFolder } from "./_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 
 Deno.test("a download is counted against the Eigen split", async () => {
   await withFolder(async (root) => {

@@ -14,7 +14,7 @@ import {
   writeGray16,
   writeRgb,
 } from "../../lib/data/image.ts";
-import { withFolder } from "./_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 
 /** Every byte different from its neighbours, so that a swap of axes or channels shows. */
 function noise(width: number, height: number) {

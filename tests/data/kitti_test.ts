@@ -18,7 +18,8 @@ import {
   writeDepthPng,
 } from "../../lib/data/kitti.ts";
 import { formatSplit } from "../../lib/data/split.ts";
-import { kittiSample, noKittiSample, rig, withFolder, withRoot } from "./_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
+import { kittiSample, noKittiSample, rig, withRoot } from "./_kitti_root.ts";
 
 const frame = { date: "2011_09_26", drive: "0002", index: 69 };
 

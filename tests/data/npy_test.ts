@@ -2,7 +2,7 @@ import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from 
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { encodeNpy, readNpy, writeNpy } from "../../lib/data/npy.ts";
-import { withFolder } from "./_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 
 /** A file as numpy writes it, or nearly so. */
 function npy(

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { writeWhole } from "../../lib/base/files.ts";
 import { checkPairs, formatSplit, listFiles, parseSplit, readSplit } from "../../lib/data/split.ts";
-import { withFolder } from "./_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 
 const pairs = [{ left: "a/l0.png", right: "a/r0.png" }, { left: "b/l1.png", right: "b/r1.png" }];
 

@@ -2,7 +2,7 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { encodeVelodyne, readVelodyne } from "../../lib/data/velodyne.ts";
-import { withFolder } from "./_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 
 Deno.test("a scan survives encoding and reading", async () => {
   await withFolder(async (folder) => {

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { ablationReport, ablationTable, gainTable, writeAblation } from "../../lib/evaluation/ablation.ts";
 import { publishedTables } from "../../lib/evaluation/published.ts";
 import { ABLATION_ROWS, aggregateResults } from "../../lib/evaluation/results.ts";
-import { withFolder } from "../data/_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 import { ablation, result } from "./_results.ts";
 
 const published = publishedTables();

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { writeNpy } from "../../lib/data/npy.ts";
 import { combineFlipped, mapOf, readDisparities } from "../../lib/evaluation/disparities.ts";
-import { withFolder } from "../data/_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 
 const map = (width: number, values: readonly number[]) => ({
   width,

@@ -10,7 +10,7 @@ import {
   seedMean,
   writeResults,
 } from "../../lib/evaluation/results.ts";
-import { withFolder } from "../data/_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 import { result } from "./_results.ts";
 
 Deno.test("a mean over seeds has the sample's standard deviation, and none for one seed", () => {

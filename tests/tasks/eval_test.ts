@@ -3,18 +3,7 @@ import { join } from "@std/path";
 import { writeNpy } from "../../lib/data/npy.ts";
 import { formatSplit } from "../../lib/data/split.ts";
 import { pointAt, withRoot } from "../data/_kitti_root.ts";
-
-const project = join(import.meta.dirname!, "../..");
-
-async function task(...args: string[]) {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["task", "--quiet", ...args],
-    cwd: project,
-    env: { NO_COLOR: "1" },
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), err: text(stderr) };
-}
+import { task } from "./_run.ts";
 
 Deno.test("eval prints one JSON object and nothing else on standard output", async () => {
   const depth = new Float32Array(64 * 32).fill(20);

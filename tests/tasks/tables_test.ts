@@ -1,27 +1,16 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { writeResults } from "../../lib/evaluation/results.ts";
-import { withFolder } from "../data/_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 import { ablation } from "../evaluation/_results.ts";
-
-const project = join(import.meta.dirname!, "../..");
-
-async function tables(...args: string[]) {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["task", "--quiet", "tables", ...args],
-    cwd: project,
-    env: { NO_COLOR: "1" },
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), err: text(stderr) };
-}
+import { task } from "./_run.ts";
 
 Deno.test("tables prints Markdown and writes the files with the permissions it has", async () => {
   await withFolder(async (folder) => {
     const a = join(folder, "a.json"), b = join(folder, "b.json"), out = join(folder, "out");
     await writeResults(a, { about: {}, results: ablation() });
     await writeResults(b, { about: {}, results: ablation({ truth: "dense", crop: "none" }) });
-    const { code, out: printed, err } = await tables("--results", `${a},${b}`, "--out", out);
+    const { code, out: printed, err } = await task("tables", "--results", `${a},${b}`, "--out", out);
     assertEquals(code, 0, err);
     assert(
       printed.startsWith("**Street, test part, LiDAR truth, Garg crop; quick network, 64x192 px, 80 m cap**"),
@@ -37,7 +26,7 @@ Deno.test("tables prints Markdown and writes the files with the permissions it h
       "tables.md",
       "tables.tex",
     ]);
-    const missing = await tables("--results", join(folder, "none.json"));
+    const missing = await task("tables", "--results", join(folder, "none.json"));
     assertEquals([missing.code, missing.out], [1, ""]);
     assert(missing.err.includes("none.json: no such file"), missing.err);
   });

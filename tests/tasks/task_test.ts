@@ -4,7 +4,7 @@ import { UsageError } from "../../lib/base/errors.ts";
 import { flag, integer, number, text } from "../../lib/base/options.ts";
 import { userPath, withUserPaths } from "../../tasks/_paths.ts";
 import { parseTaskArgs } from "../../tasks/_task.ts";
-import { withFolder } from "../data/_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 
 const TASK = {
   name: "test",
