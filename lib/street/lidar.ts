@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { surface, surfaceAt } from "./materials.ts";
+import { spot, surface, surfaceAt } from "./materials.ts";
 import { F, MATERIAL, STRIDE } from "./mesh.ts";
 import { cellValue, GAUSS, isThere } from "./noise.ts";
 import type { ScannerPose } from "./rig.ts";
@@ -23,6 +23,9 @@ export const MAX_RANGE = 120;
 const RANGE_NOISE = 0.02;
 
 const BLOCK = PER_TURN * 64;
+
+/** Width of the beam's spot over the range: 3 mrad. */
+const BEAM_SPREAD = 0.003;
 
 const cosAz = new Float64Array(PER_TURN), sinAz = new Float64Array(PER_TURN);
 for (let i = 0; i < PER_TURN; i++) {
@@ -162,8 +165,10 @@ function returns(scene: Scene, pose: ScannerPose, low: number, high: number, see
       const qx = ox + range * dx, qy = oy + range * dy, qz = oz + range * dz;
       const u = data[at + 4] * qx + data[at + 5] * qy + data[at + 6] * qz + data[at + 7];
       const v = data[at + 8] * qx + data[at + 9] * qy + data[at + 10] * qz + data[at + 11];
-      const spot = range * 0.003;
-      surfaceAt(scene, id, u, v, spot, spot);
+      spot[0] = u;
+      spot[1] = v;
+      spot[2] = spot[3] = range * BEAM_SPREAD;
+      surfaceAt(scene, id);
       const albedo = 0.3 * surface[0] + 0.4 * surface[1] + 0.3 * surface[2];
       const incidence = Math.abs(data[at] * dx + data[at + 1] * dy + data[at + 2] * dz);
       let reflectance = Math.min(0.99, 1.3 * albedo * (0.35 + 0.65 * incidence));

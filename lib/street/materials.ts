@@ -44,13 +44,12 @@ function blend(r: number, g: number, b: number, k: number): void {
   surface[2] += (b - surface[2]) * k;
 }
 
-/**
- * The material of a face at texture position (u, v) in m (masks: 0..1).
- *
- * @param fu Footprint of the pixel along u, m.
- * @param fv Footprint of the pixel along v, m.
- */
-export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: number, fv: number): void {
+/** Tells {@linkcode surfaceAt} where: u and v in m (faces with masks: 0..1), and the pixel's footprint along each. */
+export const spot = new Float64Array(4);
+
+/** The material of a face at {@linkcode spot}; the answer is in {@linkcode surface}. */
+export function surfaceAt(scene: Scene, id: number): void {
+  const u = spot[0], v = spot[1], fu = spot[2], fv = spot[3];
   const mesh: Mesh = scene.mesh, data = mesh.data, at = id * STRIDE;
   const r = data[at + F.colour], g = data[at + F.colour + 1], b = data[at + F.colour + 2];
   const seed = data[at + F.seed], foot = fu > fv ? fu : fv;
@@ -60,10 +59,10 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
   surface[5] = 0;
   switch (mesh.material[id]) {
     case MATERIAL.road:
-      road(scene, u, v, fu, fv);
+      road(scene);
       break;
     case MATERIAL.pavement:
-      pavement(data[at + F.a], data[at + F.b], u, v, fu, fv);
+      pavement(data[at + F.a], data[at + F.b]);
       break;
     case MATERIAL.kerb:
       scale(1 + 0.25 * detail(u, v, foot, 0.02) - 0.5 * coverPeriodic(u, 1, 0.02, fu));
@@ -90,7 +89,7 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
       scale(1 + 0.45 * stretchedDetail(u + 7, v, fu, fv, 0.02));
       break;
     case MATERIAL.facade:
-      facade(scene, data[at + F.a], seed, u, v, fu, fv);
+      facade(scene, data[at + F.a], seed);
       break;
     case MATERIAL.roof: {
       const tile = coverPeriodic(v, 0.34, 0.06, fv), column = coverPeriodic(u, 0.25, 0.04, fu);
@@ -182,7 +181,7 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
       break;
     }
     case MATERIAL.stone:
-      bricks(u, v, fu, fv, r > 0.35 ? 0.45 : 0.24, r > 0.35 ? 0.22 : 0.08, seed);
+      bricks(r > 0.35 ? 0.45 : 0.24, r > 0.35 ? 0.22 : 0.08, seed);
       break;
     case MATERIAL.light:
       surface[3] = 0.08;
@@ -191,7 +190,7 @@ export function surfaceAt(scene: Scene, id: number, u: number, v: number, fu: nu
       scale(1 + 0.3 * detail(u * 3, v * 3, foot * 3, 0.1));
       break;
     case MATERIAL.sign:
-      signFace(data[at + F.a], data[at + F.b], seed, u, v, fu, fv);
+      signFace(data[at + F.a], data[at + F.b], seed);
       break;
     case MATERIAL.plate: {
       const cell = Math.floor(u / 0.065),
@@ -223,7 +222,8 @@ function clamp01(x: number): number {
   return x < 0 ? 0 : x > 1 ? 1 : x;
 }
 
-function road(scene: Scene, s: number, t: number, fs: number, ft: number): void {
+function road(scene: Scene): void {
+  const s = spot[0], t = spot[1], fs = spot[2], ft = spot[3];
   const look = scene.road, seed = look.seed, foot = fs > ft ? fs : ft;
   // Grain of every size, streaks along the road where it is seen at a grazing angle, and what traffic leaves.
   const grain = stretchedDetail(s + 40, t, fs, ft, 0.02);
@@ -290,7 +290,8 @@ function road(scene: Scene, s: number, t: number, fs: number, ft: number): void 
   }
 }
 
-function pavement(kind: number, size: number, u: number, v: number, fu: number, fv: number): void {
+function pavement(kind: number, size: number): void {
+  const u = spot[0], v = spot[1], fu = spot[2], fv = spot[3];
   const foot = fu > fv ? fu : fv;
   scale(1 + 0.2 * stretchedDetail(u + 13, v, fu, fv, 0.02) + 0.12 * valueNoise(u * 0.3, v * 0.7));
   if (kind === 2) return;
@@ -303,15 +304,8 @@ function pavement(kind: number, size: number, u: number, v: number, fu: number, 
   scale(1 - 0.5 * clamp01(joint));
 }
 
-function bricks(
-  u: number,
-  v: number,
-  fu: number,
-  fv: number,
-  length: number,
-  height: number,
-  seed: number,
-): void {
+function bricks(length: number, height: number, seed: number): void {
+  const u = spot[0], v = spot[1], fu = spot[2], fv = spot[3];
   const foot = fu > fv ? fu : fv;
   const row = Math.floor(v / height), x = u + (row & 1) * length / 2;
   const near = clamp01(height / Math.max(foot, 1e-3) - 0.6);
@@ -321,20 +315,13 @@ function bricks(
   blend(0.4, 0.38, 0.35, 0.65 * joint);
 }
 
-function facade(
-  scene: Scene,
-  style: number,
-  seed: number,
-  u: number,
-  v: number,
-  fu: number,
-  fv: number,
-): void {
+function facade(scene: Scene, style: number, seed: number): void {
+  const u = spot[0], v = spot[1], fu = spot[2], fv = spot[3];
   const s = scene.styles.rows, at = style * STYLE.stride;
   const foot = fu > fv ? fu : fv, kind = s[at + STYLE.kind];
   const ground = s[at + STYLE.ground], floor = s[at + STYLE.floor], width = s[at + STYLE.width];
   // The wall itself, stained from above and dirty at its foot.
-  if (kind === 1) bricks(u, v, fu, fv, 0.25, 0.075, seed);
+  if (kind === 1) bricks(0.25, 0.075, seed);
   else {
     scale(
       1 + 0.15 * stretchedDetail(u + seed % 37, v, fu, fv, 0.03) + 0.1 * valueNoise(u * 0.25 + seed, v * 0.3),
@@ -361,7 +348,7 @@ function facade(
   const bay = s[at + STYLE.bay], axis = Math.floor((u - margin) / bay), x = u - margin - (axis + 0.5) * bay;
   const vary = cellValue(axis, storey, seed);
   if (storey === 0 && s[at + STYLE.shop] > 0) {
-    shopFront(s, at, u, v, fu, fv, ground, width, axis, seed);
+    shopFront(s, at, ground, width, axis, seed);
     return;
   }
   if (u < margin || u > width - margin) return;
@@ -420,15 +407,12 @@ function facade(
 function shopFront(
   s: Float64Array,
   at: number,
-  u: number,
-  v: number,
-  fu: number,
-  fv: number,
   ground: number,
   width: number,
   axis: number,
   seed: number,
 ): void {
+  const u = spot[0], v = spot[1], fu = spot[2], fv = spot[3];
   const glass = cover(v, 0.45, ground - 0.85, fv) * cover(u, 0.35, width - 0.35, fu);
   const bars = 1 - coverPeriodic(u - 0.35, 2.1, 0.09, fu);
   blend(0.09, 0.09, 0.09, cover(v, -1, ground - 0.8, fv) * 0.75);
@@ -449,15 +433,8 @@ function shopFront(
   if (s[at + STYLE.kind] < 0) surface[3] = 0;
 }
 
-function signFace(
-  kind: number,
-  radius: number,
-  seed: number,
-  u: number,
-  v: number,
-  fu: number,
-  fv: number,
-): void {
+function signFace(kind: number, radius: number, seed: number): void {
+  const u = spot[0], v = spot[1], fu = spot[2], fv = spot[3];
   if (kind === 2) {
     // A traffic sign: a rim in its colour about a field with a simple figure.
     const d = Math.hypot(u, v), foot = fu > fv ? fu : fv;

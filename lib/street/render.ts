@@ -5,7 +5,7 @@
  * @module
  */
 import { skyRadiance } from "./sky.ts";
-import { surface, surfaceAt } from "./materials.ts";
+import { spot, surface, surfaceAt } from "./materials.ts";
 import { F, MATERIAL, STRIDE } from "./mesh.ts";
 import { Buffer, LightMap, rasterise, type View } from "./raster.ts";
 import { GAUSS, valueNoise } from "./noise.ts";
@@ -56,6 +56,9 @@ export class Lighting {
   }
 }
 
+// Numbers handed from function to function in arrays: V8 allocates each number that it passes otherwise.
+/** X and Y of the ray in hand: it goes along X·right + Y·down + forward. */
+const ray = new Float64Array(2);
 const sky = new Float64Array(3);
 const colour = new Float64Array(3);
 
@@ -69,6 +72,18 @@ for (let i = 0; i < TONES.length; i++) {
 }
 
 const buffers = new Map<string, Buffer>();
+
+/** A picture in the making. */
+interface Shot {
+  readonly scene: Scene;
+  readonly lighting: Lighting;
+  readonly view: View;
+  readonly sensor: Sensor;
+  readonly buffer: Buffer;
+  readonly width: number;
+  readonly rgb: Uint8Array;
+  readonly depth: Float32Array;
+}
 
 /** Renders one view. */
 export function render(
@@ -84,66 +99,81 @@ export function render(
   buffers.set(key, buffer);
   buffer.clear(0);
   rasterise(scene.mesh, view, buffer, 3);
-  const { face, near } = buffer;
   const rgb = new Uint8Array(width * height * 3), depth = new Float32Array(width * height);
-  const w3 = width * 3, group = scene.mesh.group;
-  const ids = new Int32Array(9), keys = new Int32Array(9), counts = new Int32Array(9);
-  const xs = new Float64Array(9), ys = new Float64Array(9);
-  const { exposure } = scene.weather;
-  let noiseAt = sensor.seed | 0;
-  for (let y = 0, p = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, p++) {
-      const middle = (3 * y + 1) * w3 + 3 * x + 1;
-      const id0 = face[middle];
-      if (id0 >= 0) depth[p] = 1 / near[middle];
-      // Surfaces in this pixel, the one in the middle first.
-      const above = middle - w3, below = middle + w3;
-      let n = 1;
-      ids[0] = id0;
-      counts[0] = 9;
-      xs[0] = x;
-      ys[0] = y;
-      if (
-        face[above - 1] !== id0 || face[above] !== id0 || face[above + 1] !== id0 ||
-        face[middle - 1] !== id0 || face[middle + 1] !== id0 ||
-        face[below - 1] !== id0 || face[below] !== id0 || face[below + 1] !== id0
-      ) {
-        keys[0] = id0 < 0 ? -1 : group[id0] || id0 + 0x1000000;
-        counts[0] = 0;
-        for (let s = 0; s < 9; s++) {
-          const i = s % 3 - 1, j = (s / 3 | 0) - 1, id = face[middle + j * w3 + i];
-          const wanted = id < 0 ? -1 : group[id] || id + 0x1000000;
-          let k = 0;
-          while (k < n && keys[k] !== wanted) k++;
-          if (k === n) {
-            ids[n] = id;
-            keys[n] = wanted;
-            counts[n] = 0;
-            xs[n] = x + i / 3;
-            ys[n] = y + j / 3;
-            n++;
-          }
-          counts[k]++;
-        }
+  const shot: Shot = { scene, lighting, view, sensor, buffer, width, rgb, depth };
+  // Row by row: a function called often is compiled once and well, a long loop anew for each picture.
+  for (let y = 0; y < height; y++) renderRow(shot, y);
+  return { rgb, depth };
+}
+
+function renderRow(shot: Shot, y: number): void {
+  const { scene, lighting, view, sensor, width, rgb, depth } = shot;
+  const { face, near } = shot.buffer, group = scene.mesh.group;
+  const gain = sensor.gain, exposure = scene.weather.exposure;
+  let random = Math.imul(y + 1, 0x9e3779b1) ^ sensor.seed;
+  for (let x = 0; x < width; x++) {
+    const p = y * width + x, middle = (3 * y + 1) * 3 * width + 3 * x + 1;
+    if (face[middle] >= 0) depth[p] = 1 / near[middle];
+    const n = findParts(face, group, middle, 3 * width);
+    let r = 0, g = 0, b = 0;
+    for (let k = 0; k < n; k++) {
+      ray[0] = (x + partX[k] - view.cx) / view.focal;
+      ray[1] = (y + partY[k] - view.cy) / view.focal;
+      shade(scene, lighting, view, partFace[k]);
+      const share = partCount[k] / 9;
+      r += colour[0] * share;
+      g += colour[1] * share;
+      b += colour[2] * share;
+    }
+    random = (Math.imul(random, 1664525) + 1013904223) | 0;
+    rgb[3 * p] = level(r * exposure * gain[0], sensor.noise * GAUSS[random >>> 18]);
+    random = (Math.imul(random, 1664525) + 1013904223) | 0;
+    rgb[3 * p + 1] = level(g * exposure * gain[1], sensor.noise * GAUSS[random >>> 18]);
+    random = (Math.imul(random, 1664525) + 1013904223) | 0;
+    rgb[3 * p + 2] = level(b * exposure * gain[2], sensor.noise * GAUSS[random >>> 18]);
+  }
+}
+
+// The surfaces that share a pixel: face, how many of the nine samples, and where the first of them lies, px.
+const partFace = new Int32Array(9), partKey = new Int32Array(9), partCount = new Int32Array(9);
+const partX = new Float64Array(9), partY = new Float64Array(9);
+
+/** Finds them, the one in the middle first; returns how many there are. Faces of one group count as one. */
+function findParts(face: Int32Array, group: Int32Array, middle: number, width: number): number {
+  const id0 = face[middle], above = middle - width, below = middle + width;
+  partFace[0] = id0;
+  partCount[0] = 9;
+  partX[0] = 0;
+  partY[0] = 0;
+  if (
+    face[above - 1] === id0 && face[above] === id0 && face[above + 1] === id0 &&
+    face[middle - 1] === id0 && face[middle + 1] === id0 &&
+    face[below - 1] === id0 && face[below] === id0 && face[below + 1] === id0
+  ) return 1;
+  let n = 1;
+  partKey[0] = keyOf(id0, group);
+  partCount[0] = 0;
+  for (let j = -1; j <= 1; j++) {
+    for (let i = -1; i <= 1; i++) {
+      const id = face[middle + j * width + i], key = keyOf(id, group);
+      let k = 0;
+      while (k < n && partKey[k] !== key) k++;
+      if (k === n) {
+        partFace[n] = id;
+        partKey[n] = key;
+        partCount[n] = 0;
+        partX[n] = i / 3;
+        partY[n++] = j / 3;
       }
-      let r = 0, g = 0, b = 0;
-      for (let k = 0; k < n; k++) {
-        shade(scene, lighting, view, ids[k], (xs[k] - view.cx) / view.focal, (ys[k] - view.cy) / view.focal);
-        const share = counts[k] / 9;
-        r += colour[0] * share;
-        g += colour[1] * share;
-        b += colour[2] * share;
-      }
-      const o = 3 * p, gain = sensor.gain;
-      noiseAt = (Math.imul(noiseAt, 1664525) + 1013904223) | 0;
-      rgb[o] = level(r * exposure * gain[0], sensor.noise * GAUSS[noiseAt >>> 18]);
-      noiseAt = (Math.imul(noiseAt, 1664525) + 1013904223) | 0;
-      rgb[o + 1] = level(g * exposure * gain[1], sensor.noise * GAUSS[noiseAt >>> 18]);
-      noiseAt = (Math.imul(noiseAt, 1664525) + 1013904223) | 0;
-      rgb[o + 2] = level(b * exposure * gain[2], sensor.noise * GAUSS[noiseAt >>> 18]);
+      partCount[k]++;
     }
   }
-  return { rgb, depth };
+  return n;
+}
+
+/** A number that faces of one group share and others do not; -1 for the sky. */
+function keyOf(id: number, group: Int32Array): number {
+  return id < 0 ? -1 : group[id] || id + 0x1000000;
 }
 
 /** The byte that light of that strength (1 = full scale) is recorded as. */
@@ -154,8 +184,9 @@ function level(light: number, noise: number): number {
   return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
-/** Leaves in {@linkcode colour} what is seen of a face (or the sky, -1) in the direction (X, Y, 1) of the view. */
-function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: number, Y: number): void {
+/** Leaves in {@linkcode colour} what is seen of a face (or the sky, -1) along {@linkcode ray}. */
+function shade(scene: Scene, lighting: Lighting, view: View, id: number): void {
+  const X = ray[0], Y = ray[1];
   const { weather, mesh } = scene, data = mesh.data;
   const R = view.right, D = view.down, W = view.forward, O = view.centre;
   const dx = W[0] + X * R[0] + Y * D[0], dy = W[1] + X * R[1] + Y * D[1], dz = W[2] + X * R[2] + Y * D[2];
@@ -188,7 +219,11 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number, X: numb
   const fv = step *
     (Math.abs(vx * R[0] + vy * R[1] + vz * R[2] - vd * kr) +
       Math.abs(vx * D[0] + vy * D[1] + vz * D[2] - vd * kd));
-  surfaceAt(scene, id, u, v, fu, fv);
+  spot[0] = u;
+  spot[1] = v;
+  spot[2] = fu;
+  spot[3] = fv;
+  surfaceAt(scene, id);
   if (facing > 0) {
     nx = -nx;
     ny = -ny;
