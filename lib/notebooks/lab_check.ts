@@ -8,7 +8,7 @@ import { CyclopsError } from "../base/errors.ts";
 import { writeWhole } from "../base/files.ts";
 import { Browser } from "./browser.ts";
 import type { Lab } from "./environment.ts";
-import { codeCells, readNotebook, writeNotebook } from "./notebook.ts";
+import { codeCells, formatNotebook, readNotebook } from "./notebook.ts";
 import { startServer } from "./server.ts";
 
 /** Options of {@linkcode checkInBrowser}. */
@@ -58,7 +58,7 @@ export async function checkInBrowser(lab: Lab, options: BrowserCheckOptions): Pr
   const copy = join(dirname(options.notebook), `lab-check-${Deno.pid}.ipynb`);
   const notebook = await readNotebook(options.notebook);
   const cells = notebook.cells.map((cell) => ({ ...cell, outputs: [], execution_count: null }));
-  await writeNotebook(copy, { ...notebook, cells });
+  await writeWhole(copy, formatNotebook({ ...notebook, cells }));
   await writeSettings(home);
   onStep("start JupyterLab");
   const server = startServer(lab, {
@@ -133,8 +133,9 @@ async function serverAddress(
 }
 
 const PANEL = "document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)')";
-const READY = `${PANEL}?.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')`;
-const HEIGHT = `${PANEL}.querySelector('.jp-WindowedPanel-inner, .jp-Notebook').scrollHeight`;
+/** What the status bar says when the kernel has started: before, JupyterLab would ask which one is meant. */
+const READY = `${PANEL} && document.querySelector("#jp-main-statusbar")?.textContent.includes("Deno | Idle")`;
+const HEIGHT = `Math.max(...[...${PANEL}.querySelectorAll("*")].map((e) => e.scrollHeight))`;
 
 /** An entry of a menu by its text. */
 function menu(selector: string, text: string): string {
