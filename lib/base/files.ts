@@ -19,6 +19,9 @@ export function fileError(action: string, path: string, error: unknown): Cyclops
   const cause = error instanceof Error ? error : undefined;
   let found = messageOf(error).replace(/ \(os error \d+\).*$/s, "");
   if (error instanceof Deno.errors.NotFound) found = "no such file or folder";
+  if (error instanceof Deno.errors.AlreadyExists) found = "a file of that name is in the way";
+  if (error instanceof Deno.errors.IsADirectory) found = "it is a folder, wanted a file";
+  if (error instanceof Deno.errors.NotADirectory) found = "a file is in the way where a folder is wanted";
   if (error instanceof Deno.errors.PermissionDenied) found = "permission denied: check who owns the folder";
   if (/os error 28|No space left/.test(messageOf(error))) {
     found = "no space left on the disk: free some and try again";

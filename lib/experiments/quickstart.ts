@@ -5,6 +5,7 @@
  * @module
  */
 import { join } from "@std/path";
+import { UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
 import { flag, integer, type OptionsOf, text } from "../base/options.ts";
 import { Progress } from "../base/progress.ts";
@@ -143,10 +144,17 @@ async function drawKitti(model: LoadedModel, root: string): Promise<NonNullable<
 /**
  * Runs the quickstart; see the module's words.
  *
- * @throws {CyclopsError} When a part fails, e.g. the run's folder is there already.
+ * @throws {UsageError} When an earlier quickstart is there and shall not be replaced.
+ * @throws {CyclopsError} When a part fails.
  */
 export async function quickstart(options: QuickstartOptions): Promise<QuickstartResult> {
   const started = performance.now();
+  if (!options.overwrite && await exists(join(options.out, "options.json"))) {
+    throw new UsageError(
+      `Cannot start the quickstart in ${options.out}: an earlier one is there; give --overwrite to replace it, ` +
+        "or --out with another folder",
+    );
+  }
   const training = resolveTraining({
     data: options.data,
     steps: options.steps,

@@ -208,14 +208,15 @@ export function sizeMultiple(architecture: Architecture): number {
 /**
  * Checks that a network can run at a size.
  *
+ * @param what Where the size comes from, for the error, if the user did not give it.
  * @throws {UsageError} Naming the size, the multiple and the nearest sizes that work.
  */
-export function checkSize(architecture: Architecture, height: number, width: number): void {
+export function checkSize(architecture: Architecture, height: number, width: number, what = ""): void {
   const multiple = sizeMultiple(architecture);
   if (height > 0 && width > 0 && height % multiple === 0 && width % multiple === 0) return;
   const fit = (n: number) => Math.max(multiple, Math.round(n / multiple) * multiple);
   throw new UsageError(
-    `Cannot run ${architecture.name} at ${height}x${width}: height and width must be multiples of ${multiple} px, ` +
-      `e.g. ${fit(height)}x${fit(width)}`,
+    `Cannot run ${architecture.name} at ${height}x${width}${what && ` (${what})`}: ` +
+      `height and width must be multiples of ${multiple} px, e.g. ${fit(height)}x${fit(width)}`,
   );
 }

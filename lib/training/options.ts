@@ -235,7 +235,14 @@ export function resolveTraining(given: Readonly<Record<string, unknown>> = {}): 
   }
   const [height, width] = parseSize(options.size);
   checkSize(ARCHITECTURES[options.architecture], height, width);
-  if (options.coarse > 0) checkSize(ARCHITECTURES[options.architecture], height / 2, width / 2);
+  if (options.coarse > 0) {
+    checkSize(
+      ARCHITECTURES[options.architecture],
+      height / 2,
+      width / 2,
+      "half the size, as --coarse wants it",
+    );
+  }
   if (options.batch % options.accumulate !== 0) {
     throw new UsageError(
       `Cannot configure training: accumulate is ${options.accumulate}, wanted a divisor of batch, ${options.batch}`,
