@@ -420,7 +420,7 @@ function shopFront(
   // What is on display: boxes of colour behind the pane, lit from above.
   const i = Math.floor(u / 0.32), j = Math.floor(v / 0.4), c = cellValue(i, j, seed);
   const near = clamp01(0.3 / Math.max(fu, fv, 1e-3) - 0.5);
-  const lit = 0.05 + 0.22 * near * (c > 0.7 ? c : 0) + 0.08 * cover(v, ground - 1.5, ground - 0.85, fv) +
+  const lit = 0.05 + 0.13 * near * (c > 0.75 ? c : 0) + 0.08 * cover(v, ground - 1.5, ground - 0.85, fv) +
     0.05 * near * valueNoise(u * 6, v * 6 + axis);
   blend(
     lit * (1.2 - 0.7 * cellValue(i, j, seed + 1)),

@@ -449,6 +449,8 @@ function addGround(world: World, sides: readonly Side[], random: Random): void {
     const rise = Math.max(-3, Math.min(5, s.bank * 16));
     put(far, t, z, t + 16, z + rise);
     put(far, t + 16, z + rise, t + 50, z + rise * 1.6);
+    // As far as the backdrop, so that no sky shows below the horizon.
+    put(bare, t + 50, z + rise * 1.6, t + 170, z + rise * 1.6);
   }
 }
 
