@@ -4,7 +4,7 @@
  * @module
  */
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
-import { noGradient } from "../backend/gradients.ts";
+import { detach, noGradient } from "../backend/gradients.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
 import { type Chain, imagePyramid, type Pyramid, type Synthesis } from "../models/chain.ts";
 import type { Prediction } from "../models/network.ts";
@@ -108,7 +108,8 @@ function synthesisTerms(
       add("photometric", photometricLoss(synthesis.synthesised[s], data.wanted[s], ssim));
       if (options.photometricViews === "both") {
         const back = warp(data.wanted[s], toSource, opposite(produced), options);
-        add("photometric", photometricLoss(back, data.input[s], ssim));
+        // What was seen is what is wanted here: a generated image must not move towards its own reconstruction.
+        add("photometric", photometricLoss(back, detach(data.input[s]), ssim));
       }
     }
     if (weights.consistency) add("consistency", consistencyLoss(toTarget, toSource, produced, options));
