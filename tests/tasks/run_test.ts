@@ -1,0 +1,45 @@
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { readRgb } from "../../lib/data/image.ts";
+import { withFolder } from "../_folder.ts";
+import { tinyStreet } from "../training/_runs.ts";
+import { task } from "./_run.ts";
+
+Deno.test("train, eval --run and predict work together with the permissions they have", async () => {
+  await withFolder(async (folder) => {
+    const data = join(folder, "street"), run = join(folder, "run"), saved = join(folder, "p.npy");
+    await tinyStreet(data);
+    const tiny = "--size 32x64 --batch 2 --steps 2 --coarse 0 --warmup 0 --validate-every 0 --workers 0";
+    const trained = await task("train", "--data", data, "--out", run, ...tiny.split(" "));
+    assertEquals(trained.code, 0, trained.err);
+    assertEquals(trained.out.trim(), join(run, "checkpoints", "step-000002"));
+
+    const [own, photo, refused] = await Promise.all([
+      task("eval", "--run", run, "--flip", "--save-predictions", saved, "--json"),
+      task("predict", "--run", run, "--out", join(folder, "out"), join(data, photograph)),
+      task("eval", "--run", run, "--of", "teacher", "--json"),
+    ]);
+    assertEquals(own.code, 0, own.err);
+    const metrics = JSON.parse(own.out);
+    assertEquals(metrics.images, 2);
+    assertStringIncludes(metrics.protocol, "averaged with the mirrored image's");
+    assertEquals([refused.code, refused.out], [2, ""], refused.err);
+    assertStringIncludes(refused.err, "the checkpoint has no refine network");
+
+    // What was saved gives the same numbers without the network, of the part that was not trained on.
+    const flipped = saved.replace(".npy", "-flipped.npy");
+    const again = await task(
+      ...["eval", "--predictions", saved, "--predictions-flipped", flipped, "--data", data],
+      ...["--split", "test", "--json"],
+    );
+    assertEquals(again.code, 0, again.err);
+    assertAlmostEquals(JSON.parse(again.out).absRel, metrics.absRel, 1e-12);
+
+    assertEquals(photo.code, 0, photo.err);
+    const [coloured, raw] = photo.out.trim().split("\n");
+    assert((await readRgb(coloured)).width >= 96);
+    assertStringIncludes(raw, "0000000000_disparity16.png");
+  });
+});
+
+const photograph = "2030_01_01/2030_01_01_drive_0001_sync/image_02/data/0000000000.png";
