@@ -25,7 +25,7 @@ for (const part of ["train", "val"] as const) {
   const { root, pairs } = await openDataset({ data: street, part });
   await exportCityscapes(root, pairs, city, part);
 }
-const GIVEN: Given = { ...TINY, data: noise, steps: 3, warmup: 0 };
+const GIVEN: Given = { ...TINY, data: noise, batch: 1, steps: 2, warmup: 0 };
 
 /** A short run of each stage, to start the next one from. */
 const starts = new Map<string, readonly string[]>([["half-cycle", []]]);
@@ -42,7 +42,7 @@ for (const [former, stage] of [["half-cycle", "cycle"], ["cycle", "teacher"], ["
 }
 const startOf = (given: Given) => starts.get(resolveTraining(given).stage)!;
 
-/** The losses of three updates: weights, images, terms and the way of the optimiser all show in them. */
+/** The losses of updates: weights, images, terms and the way of the optimiser all show in them. */
 const losses: Look = async (given) =>
   ofKind(await records(given, { from: startOf(given) }), "step").map(({ loss }) => loss);
 /** The same with new weights of the refine network: those it starts from have none. */
@@ -164,14 +164,15 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   steps: { values: [2, 3], look: rates },
   epochs: { with: { steps: undefined }, values: [0.5, 1], look: rates },
   batch: { values: [1, 2] },
-  accumulate: { values: [1, 2], look: parts },
+  accumulate: { with: { batch: 2 }, values: [1, 2], look: parts },
   learningRate: { values: [1e-3, 1e-2] },
   schedule: { values: ["polynomial", "constant"], look: rates },
   warmup: { values: [0, 2], look: rates },
   decayPower: { values: [0.9, 2], look: rates },
   finalRate: { values: [0, 0.5], look: rates },
-  beta1: { values: [0.9, 0.5] },
-  beta2: { values: [0.999, 0.5] },
+  // The first update of Adam is the same whatever these are.
+  beta1: { with: { steps: 3 }, values: [0.9, 0.5] },
+  beta2: { with: { steps: 3 }, values: [0.999, 0.5] },
   ssimWeight: { values: [0.85, 0.2] },
   photometricViews: { values: ["target", "both"] },
   border: { with: { headBias: 0 }, values: ["edge", "zero"] },
@@ -209,7 +210,7 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   colourHigh: colour(0.9, 2),
   workers: { values: [0, 2], look: asked },
   prefetch: { with: { workers: 1 }, values: [1, 5], look: asked },
-  cacheMib: { values: [0, 1], look: secondEpoch },
+  cacheMib: { with: { batch: 2 }, values: [0, 1], look: secondEpoch },
   validateEvery: { values: [1, 2], look: validations },
   validationPairs: { with: { validateEvery: 1 }, values: [1, 2], look: validations },
   checkpointEvery: {
@@ -223,7 +224,7 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
       inFolder((folder) => recordsIn(folder, given).then((all) => ofKind(all, "checkpoint").length)),
   },
   keep: {
-    with: { checkpointEvery: 1 },
+    with: { checkpointEvery: 1, steps: 3 },
     values: [1, 3],
     look: (given) => inFolder((folder) => recordsIn(folder, given).then(() => checkpointNames(folder))),
   },
