@@ -53,7 +53,7 @@ function flagName(key: string, spec: OptionSpec): string {
   const name = `--${toKebabCase(key)}`;
   switch (spec.kind) {
     case "flag":
-      return spec.default ? `--no-${toKebabCase(key)}` : name;
+      return spec.default ? `--[no-]${toKebabCase(key)}` : name;
     case "choice":
       return `${name} ${spec.choices.join("|")}`;
     case "number":
@@ -66,7 +66,8 @@ function flagName(key: string, spec: OptionSpec): string {
 function describe(spec: OptionSpec): string {
   const notes: string[] = [];
   if (spec.kind === "number" && spec.unit) notes.push(spec.unit);
-  if (spec.default !== undefined && spec.kind !== "flag") notes.push(`default ${spec.default}`);
+  const standard = spec.kind === "flag" ? (spec.default ? "yes" : undefined) : spec.default;
+  if (standard !== undefined) notes.push(`default: ${standard}`);
   return notes.length ? `${spec.help} (${notes.join(", ")})` : spec.help;
 }
 

@@ -16,7 +16,7 @@ await runTask({
     "folder: pinned packages, checked by hash, and the Deno kernel.",
   options: {
     port: integer({ min: 1, max: 65535, help: "TCP port; 8888 or the next free one where not given." }),
-    browser: flag({ default: true, help: "Print the address instead of opening the web browser." }),
+    browser: flag({ default: true, help: "Open the web browser; without, print the address." }),
     setup: flag({ help: "Make the environment and stop." }),
   },
   positionals: "[-- ARGUMENTS for JupyterLab]",

@@ -1,9 +1,10 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { stripAnsiCode } from "@std/fmt/colors";
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
 import { flag, integer, number, text } from "../../lib/base/options.ts";
 import { userPath, withUserPaths } from "../../tasks/_paths.ts";
-import { parseTaskArgs } from "../../tasks/_task.ts";
+import { helpText, parseTaskArgs } from "../../tasks/_task.ts";
 import { withFolder } from "../_folder.ts";
 
 const TASK = {
@@ -79,4 +80,15 @@ Deno.test("options that name files follow the user, defaults and names stay", as
       else Deno.env.set("INIT_CWD", before);
     }
   });
+});
+
+Deno.test("the help names every option with its value, unit and default", () => {
+  const help = stripAnsiCode(helpText({ ...TASK, summary: "Tests.", examples: ["deno task test"] }));
+  assertEquals(help.split("\n")[0], "deno task test WORD… [options]");
+  for (
+    const line of ["--out DIR", "default: runs/first", "--seed N", "--head-bias X", "--[no-]flip", "--resume"]
+  ) {
+    assertStringIncludes(help, line);
+  }
+  assertStringIncludes(help, "Examples\n  deno task test");
 });
