@@ -38,8 +38,9 @@ await runTask({
     timeout,
     signal: interrupted.signal,
     onCell: (path, cell, total) => {
+      const first = progress === undefined;
       progress ??= new Progress({ label: basename(path), total, unit: "cells" });
-      progress.update(cell);
+      progress.update(first ? 0 : cell - 1);
     },
     onNotebook: (path, seconds, found) => {
       const result = found.length ? "failed" : "passed";

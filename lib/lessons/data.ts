@@ -39,7 +39,8 @@ export function kittiRoot(): string | undefined {
 }
 
 /**
- * Opens the data; the street scenes (120 pairs, about 110 MB in `data/street-notebooks`) are made at the first use. Of
+ * Opens the data; the street scenes (120 pairs, about 110 MB in `data/street-notebooks`) are made at the first use, and
+ * anew when the streets have changed. Of
  * KITTI it takes the pairs that KITTI_DIR/split.txt lists, or else the Eigen split.
  *
  * @throws {CyclopsError} When KITTI_DIR lacks files of its split.
@@ -57,7 +58,7 @@ export async function openLessonData(): Promise<LessonData> {
   }
   const out = join(PROJECT, "data/street-notebooks");
   let progress: Progress | undefined;
-  const { rendered } = await generateStreet({ out, drives: 20, frames: 6, seed: 5 }, {
+  const { rendered } = await generateStreet({ out, drives: 20, frames: 6, seed: 5, overwrite: true }, {
     onProgress: (done, total) => {
       progress ??= new Progress({ label: "street", total, unit: "pairs" });
       progress.update(done);

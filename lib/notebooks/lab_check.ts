@@ -41,7 +41,7 @@ export interface PageReport {
   readonly charts: number;
   /** Tables. */
   readonly tables: number;
-  /** Error outputs, their first lines. */
+  /** Error outputs and what was printed to standard error, which JupyterLab shows alike: first lines. */
   readonly errors: readonly string[];
 }
 
@@ -80,7 +80,8 @@ export async function checkInBrowser(lab: Lab, options: BrowserCheckOptions): Pr
     await browser.click("Run All Cells", menu(".lm-Menu-itemLabel", "Run All Cells"));
     await browser.waitFor("the end of all cells", finished(codeCells(notebook).length), timeout);
     const height = await browser.evaluate<number>(HEIGHT);
-    await browser.resize({ width: 1280, height: Math.min(16_000, height + 140) });
+    await browser.resize({ width: 1280, height: Math.min(16_000, height + 200) });
+    await browser.evaluate(TO_TOP);
     await new Promise((resolve) => setTimeout(resolve, 1000)); // charts and layout settle
     onStep("look");
     await writeWhole(options.screenshot, await browser.screenshot());
@@ -88,7 +89,10 @@ export async function checkInBrowser(lab: Lab, options: BrowserCheckOptions): Pr
   } finally {
     server.kill("SIGTERM");
     await server.status;
-    await Deno.remove(copy).catch(() => {});
+    const checkpoint = `.ipynb_checkpoints/${basename(copy, ".ipynb")}-checkpoint.ipynb`;
+    for (const file of [copy, join(dirname(copy), checkpoint), join(dirname(copy), ".ipynb_checkpoints")]) {
+      await Deno.remove(file).catch(() => {}); // the folder only when it is empty
+    }
     await Deno.remove(home, { recursive: true }).catch(() => {});
   }
 }
@@ -135,7 +139,10 @@ async function serverAddress(
 const PANEL = "document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)')";
 /** What the status bar says when the kernel has started: before, JupyterLab would ask which one is meant. */
 const READY = `${PANEL} && document.querySelector("#jp-main-statusbar")?.textContent.includes("Deno | Idle")`;
-const HEIGHT = `Math.max(...[...${PANEL}.querySelectorAll("*")].map((e) => e.scrollHeight))`;
+const HEIGHT = `(({ top }, { bottom }) => Math.ceil(bottom - top))(
+  ...[0, -1].map((i) => [...${PANEL}.querySelectorAll(".jp-Cell")].at(i).getBoundingClientRect()))`;
+/** Back to the first cell: running all cells has scrolled to the last. */
+const TO_TOP = `${PANEL}.querySelector(".jp-Cell").scrollIntoView()`;
 
 /** An entry of a menu by its text. */
 function menu(selector: string, text: string): string {
@@ -144,13 +151,12 @@ function menu(selector: string, text: string): string {
   })`;
 }
 
-/** Whether as many cells have a number, none waits, or one has failed, which stops the others. */
+/** Whether as many cells have a number and none waits. (The Deno kernel goes on after a cell that failed.) */
 function finished(cells: number): string {
   return `(() => {
     const prompts = [...${PANEL}.querySelectorAll(".jp-CodeCell .jp-InputPrompt")].map((e) => e.textContent);
     const done = prompts.filter((text) => /\\d/.test(text)).length;
-    const failed = ${PANEL}.querySelector('[data-mime-type="application/vnd.jupyter.error"]');
-    return !prompts.some((text) => text.includes("*")) && (done >= ${cells} || failed);
+    return !prompts.some((text) => text.includes("*")) && done >= ${cells};
   })()`;
 }
 
@@ -161,6 +167,6 @@ const LOOK = `(() => {
     images: all(".jp-OutputArea img").filter((e) => e.naturalWidth > 0).length,
     charts: all(".jp-OutputArea .vega-embed").filter((e) => e.querySelector("svg, canvas")).length,
     tables: all(".jp-OutputArea table").length,
-    errors: all('[data-mime-type="application/vnd.jupyter.error"]').map((e) => e.textContent.split("\\n")[0]),
+    errors: all('[data-mime-type="application/vnd.jupyter.stderr"]').map((e) => e.textContent.split("\\n")[0]),
   };
 })()`;

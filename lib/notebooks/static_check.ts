@@ -102,6 +102,9 @@ function parseDiagnostics(said: string): Diagnostic[] {
   return found;
 }
 
+/** What JupyterLab shows of a line beside its file browser, without scrolling. */
+const LINE_WIDTH = 92;
+
 /**
  * Formats the cells of notebooks as `deno fmt` does; outputs are left out. (`deno fmt --check` itself finds fault with
  * every notebook, formatted or not, as of Deno 2.9.)
@@ -118,7 +121,8 @@ export async function formatCells(files: readonly NotebookFile[], config: string
       const cells = notebook.cells.map((cell) => ({ ...cell, outputs: [] }));
       await Deno.writeTextFile(copies[i], formatNotebook(cleanNotebook({ ...notebook, cells })));
     }
-    const { success, said } = await runDeno(["fmt", "--quiet", "--config", config, ...copies]);
+    const options = ["--quiet", "--config", config, `--line-width=${LINE_WIDTH}`];
+    const { success, said } = await runDeno(["fmt", ...options, ...copies]);
     if (!success) throw new CyclopsError(`Cannot format the notebooks: ${said.trim()}`);
     return await Promise.all(
       copies.map(async (copy) => JSON.parse(await Deno.readTextFile(copy)) as Notebook),
