@@ -157,7 +157,7 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
     -60,
     end + 60,
     straight ? 1 / 2000 : 1 / layout.uniform(60, 220),
-    layout.chance(0.4) ? 0.01 : layout.uniform(0.02, 0.09),
+    layout.chance(0.6) ? 0.006 : layout.uniform(0.01, 0.04),
   );
   const oneWay = setting === "town" ? layout.chance(0.4) : setting === "suburb" && layout.chance(0.2);
   const lanes = setting === "avenue" ? 2 : 1;
@@ -327,7 +327,7 @@ function side(setting: string, sign: 1 | -1, random: Random): Side {
     wall: random.uniform(0, 0.5),
     blocks: random.uniform(2, 14),
   }[frontage];
-  const parks = open ? 0 : random.chance(0.6) ? random.uniform(1.9, 2.3) : 0;
+  const parks = open ? 0 : random.chance(0.35) ? random.uniform(1.9, 2.3) : 0;
   const bank = open && random.chance(0.6)
     ? random.uniform(-0.18, 0.3)
     : frontage === "park"
@@ -790,8 +790,8 @@ function addTraffic(
   const put = (s: number, t: number, v: number, vehicle: Vehicle) => {
     if (s < limit || v < 0) movers.push({ s, t, speed: v, vehicle });
   };
-  if (random.chance(0.55)) {
-    const leader = vehicle(), gap = 4.5 + random.next() ** 2 * 50;
+  if (random.chance(0.4)) {
+    const leader = vehicle(), gap = 7 + random.next() * 50;
     put(
       gap + vehicleSize(leader.shape)[0] / 2,
       egoT + random.normal(0, 0.1),
