@@ -1,0 +1,75 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
+import {
+  allowedValues,
+  choice,
+  flag,
+  integer,
+  nearestNames,
+  number,
+  parseSize,
+  resolveOptions,
+  SIZE_PATTERN,
+  text,
+  toKebabCase,
+} from "../../lib/base/options.ts";
+
+const specs = {
+  steps: integer({ default: 100, min: 1, max: 1000, unit: "steps", help: "Updates." }),
+  rate: number({ default: 0.5, min: 0, help: "Rate." }),
+  limit: number({ help: "No default." }),
+  view: choice(["left", "right"], { default: "left", help: "View." }),
+  size: text({ default: "64x192", pattern: SIZE_PATTERN, help: "Size." }),
+  fast: flag({ help: "Fast." }),
+};
+
+Deno.test("defaults fill what is not given, undefined counts as not given, the result is frozen", () => {
+  const options = resolveOptions("a test", specs, { rate: 2, view: undefined });
+  assertEquals({ ...options }, {
+    steps: 100,
+    rate: 2,
+    limit: undefined,
+    view: "left",
+    size: "64x192",
+    fast: false,
+  });
+  assert(Object.isFrozen(options));
+});
+
+Deno.test("a value that is not allowed is refused with key, value and what is allowed", () => {
+  const cases: [Record<string, unknown>, string][] = [
+    [{ steps: 0 }, "steps is 0, wanted a whole number from 1 to 1000 (steps)"],
+    [{ steps: 1.5 }, "steps is 1.5"],
+    [{ steps: "7" }, 'steps is "7"'],
+    [{ rate: -1 }, "rate is -1, wanted a number, at least 0"],
+    [{ rate: NaN }, "rate is null"],
+    [{ view: "up" }, 'view is "up", wanted "left", "right"'],
+    [{ size: "64*192" }, "HEIGHTxWIDTH"],
+    [{ fast: 1 }, "fast is 1, wanted true or false"],
+  ];
+  for (const [given, message] of cases) {
+    const error = assertThrows(() => resolveOptions("a test", specs, given), UsageError);
+    assertStringIncludes(error.message, `Cannot configure a test: `);
+    assertStringIncludes(error.message, message);
+  }
+});
+
+Deno.test("an unknown key is refused with the nearest known one, or all of them", () => {
+  assertStringIncludes(
+    assertThrows(() => resolveOptions("a test", specs, { step: 1 }), UsageError).message,
+    "did you mean steps",
+  );
+  assertStringIncludes(
+    assertThrows(() => resolveOptions("a test", specs, { wavelength: 1 }), UsageError).message,
+    "known: steps, rate",
+  );
+});
+
+Deno.test("names, sizes and phrases", () => {
+  assertEquals(toKebabCase("maxDisparity"), "max-disparity");
+  assertEquals(nearestNames("stpes", ["steps", "epochs"]), ["steps"]);
+  assertEquals(nearestNames("zzzzzz", ["steps", "epochs"]), []);
+  assertEquals(parseSize("64x192"), [64, 192]);
+  assertEquals(allowedValues(number({ max: 3, help: "" })), "a number, at most 3");
+  assert(new UsageError("x") instanceof CyclopsError);
+});
