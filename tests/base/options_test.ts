@@ -42,7 +42,7 @@ Deno.test("a value that is not allowed is refused with key, value and what is al
     [{ steps: 1.5 }, "steps is 1.5"],
     [{ steps: "7" }, 'steps is "7"'],
     [{ rate: -1 }, "rate is -1, wanted a number, at least 0"],
-    [{ rate: NaN }, "rate is null"],
+    [{ rate: NaN }, "rate is NaN, wanted a number"],
     [{ view: "up" }, 'view is "up", wanted "left", "right"'],
     [{ size: "64*192" }, "HEIGHTxWIDTH"],
     [{ fast: 1 }, "fast is 1, wanted true or false"],
