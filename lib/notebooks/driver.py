@@ -136,26 +136,27 @@ async def execute(job):
         coalesce_streams=True,
     )
     current = 0
-    deadline = time.monotonic() + job["timeout"]
 
     async def cells():
         nonlocal current
+        for current, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code" or not cell.source.strip():
+                continue
+            tell("cell", index=current)
+            try:
+                await runner.async_execute_cell(cell, current)
+            except CellExecutionError:
+                await ask(runner.kc, current)
+                raise
+            await ask(runner.kc, current)
+        await ask(runner.kc, current, wait_ms=200)
+
+    deadline = float("inf")
+    try:
         async with runner.async_setup_kernel():
             await execute_unseen(runner.kc, WATCH)
-            for current, cell in enumerate(notebook.cells):
-                if cell.cell_type != "code" or not cell.source.strip():
-                    continue
-                tell("cell", index=current)
-                try:
-                    await runner.async_execute_cell(cell, current)
-                except CellExecutionError:
-                    await ask(runner.kc, current)
-                    raise
-                await ask(runner.kc, current)
-            await ask(runner.kc, current, wait_ms=200)
-
-    try:
-        await asyncio.wait_for(cells(), job["timeout"])
+            deadline = time.monotonic() + job["timeout"]
+            await asyncio.wait_for(cells(), job["timeout"])
     except asyncio.TimeoutError:
         tell("timeout", index=current)
     except CellExecutionError as error:

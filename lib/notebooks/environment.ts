@@ -54,16 +54,42 @@ export interface Lab {
  * @throws {CyclopsError} Without Python 3.9, pip or network, with the mend.
  */
 export async function ensureLab(options: LabOptions = {}): Promise<Lab> {
-  const python = options.python ?? (Deno.env.get("CYCLOPS_PYTHON") || "python3");
-  const root = options.root ?? cacheFolder();
-  const requirements = options.requirements ?? REQUIREMENTS;
-  const base = await inspectPython(python);
-  const folder = join(root, `lab-${digest(await readText(requirements), base.identity)}`);
-  const made = await ensureVenv(folder, python, requirements, options);
-  const lab = { folder, python: join(folder, "bin/python"), made };
+  const python = pythonOf(options);
+  const folder = await folderOf(python, options);
+  const made = await ensureVenv(folder, python, options);
+  return await labIn(folder, made);
+}
+
+/**
+ * The environment, if it is there.
+ *
+ * @throws {CyclopsError} Without Python 3.9.
+ */
+export async function findLab(options: LabOptions = {}): Promise<Lab | undefined> {
+  const folder = await folderOf(pythonOf(options), options);
+  return await exists(join(folder, MARK)) ? await labIn(folder, false) : undefined;
+}
+
+function pythonOf(options: LabOptions): string {
+  return options.python ?? (Deno.env.get("CYCLOPS_PYTHON") || "python3");
+}
+
+/** Where the environment lies: elsewhere for other packages or another Python. */
+async function folderOf(python: string, options: LabOptions): Promise<string> {
+  const { identity } = await inspectPython(python);
+  const packages = await readText(options.requirements ?? REQUIREMENTS);
+  return join(options.root ?? cacheFolder(), `lab-${digest(packages, identity)}`);
+}
+
+async function labIn(folder: string, made: boolean): Promise<Lab> {
   const kernels = await ensureKernel(folder);
   const path = [join(kernels, "jupyter"), Deno.env.get("JUPYTER_PATH")].filter(Boolean).join(":");
-  return { ...lab, env: { JUPYTER_PATH: path, PYTHONNOUSERSITE: "1", PYTHONPATH: "", VIRTUAL_ENV: folder } };
+  return {
+    folder,
+    python: join(folder, "bin/python"),
+    env: { JUPYTER_PATH: path, PYTHONNOUSERSITE: "1", PYTHONPATH: "", VIRTUAL_ENV: folder },
+    made,
+  };
 }
 
 /** 16 hexadecimal digits that stand for the given texts. */
@@ -97,12 +123,8 @@ function isOlder([major, minor]: readonly number[], oldest: readonly number[]): 
 /** Written when everything else is in place. */
 const MARK = "complete.json";
 
-async function ensureVenv(
-  folder: string,
-  python: string,
-  requirements: string,
-  options: LabOptions,
-): Promise<boolean> {
+async function ensureVenv(folder: string, python: string, options: LabOptions): Promise<boolean> {
+  const requirements = options.requirements ?? REQUIREMENTS;
   if (await exists(join(folder, MARK))) return false;
   const write = options.write ??
     ((text: string) => void Deno.stderr.writeSync(new TextEncoder().encode(text)));

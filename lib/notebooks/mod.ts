@@ -19,7 +19,7 @@ import {
 import { runNotebook, type RunOptions } from "./run.ts";
 import { checkFormat, checkTypes, formatCells } from "./static_check.ts";
 
-export { ensureLab, type Lab, type LabOptions } from "./environment.ts";
+export { ensureLab, findLab, type Lab, type LabOptions } from "./environment.ts";
 export { type Fault, type FaultKind, formatFault } from "./fault.ts";
 export type { Notebook, NotebookFile } from "./notebook.ts";
 

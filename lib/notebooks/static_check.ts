@@ -95,7 +95,7 @@ function parseDiagnostics(said: string): Diagnostic[] {
     found.push({
       url: place[1],
       line: Number(place[2]),
-      message: message.replace(/^error: |\[ERROR\](?=:)/, ""),
+      message: message.replace(/^error: | ?\[ERROR\](?=:)/, ""),
     });
     block = [];
   }
