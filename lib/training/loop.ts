@@ -86,6 +86,9 @@ export interface TrainInput {
   readonly validation?: StereoDataset | null;
 }
 
+/** Milliseconds after which signals, timers and a notebook's interrupt are let in; each time costs about two. */
+const YIELD_EVERY = 40;
+
 /** The updates of a run: given, or counted from epochs. */
 export function plannedSteps(options: TrainingOptions, pairs: number): number {
   if (options.steps !== undefined) return options.steps;
@@ -118,8 +121,9 @@ async function prepareInspection(
   trainer: Trainer,
   training: StereoDataset,
   given: StereoDataset | null | undefined,
+  size: ImageSize,
 ): Promise<Inspection | undefined> {
-  const { options, size } = trainer;
+  const { options } = trainer;
   if (options.validateEvery === 0 || given === null) return undefined;
   const dataset = spreadPairs(given ?? await openPart(options, "val"), options.validationPairs);
   // Images at a time: no more than a training that fits in memory has.
@@ -186,9 +190,11 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     const { batch, seed, workers, prefetch, cacheMib } = options;
     const augmentation = resolveAugmentation(pick(options, augmentationOptions));
     const coarseSteps = Math.round(options.coarse * steps);
+    const sizeAt = (step: number): ImageSize =>
+      step < coarseSteps ? { height: size.height / 2, width: size.width / 2 } : size;
     const openFrom = (first: number) =>
       openBatches(dataset, {
-        size: first < coarseSteps ? { height: size.height / 2, width: size.width / 2 } : size,
+        size: sizeAt(first),
         batch,
         seed,
         augmentation,
@@ -199,7 +205,8 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       });
     batches = openFrom(trainer.step);
     let coarse = trainer.step < coarseSteps;
-    const inspection = await prepareInspection(trainer, dataset, input.validation);
+    // A network sees what it was trained on last: half-size images are what the first steps can be measured by.
+    let inspection = await prepareInspection(trainer, dataset, input.validation, sizeAt(trainer.step));
     if (typeof input.run === "function") run = await input.run();
 
     const record = recorder = new Recorder(run, {
@@ -242,6 +249,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     yield { kind: "start", step: trainer.step, steps, parameters, pairs };
     for (const message of [...run?.warnings ?? [], ...inspection?.warnings ?? []]) yield warn(message);
 
+    let yielded = performance.now();
     while (trainer.step < steps && !signal?.aborted) {
       const started = performance.now();
       if (coarse && trainer.step >= coarseSteps) {
@@ -262,8 +270,10 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       const { step } = trainer;
       const milliseconds = performance.now() - started;
       yield { kind: "step", step, steps, milliseconds, waited, ...result };
-      // Lets signals, timers and a notebook's interrupt in.
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      if (performance.now() - yielded > YIELD_EVERY) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        yielded = performance.now();
+      }
       record.step(step, result, milliseconds);
       for (const message of alarms.check(result)) yield warn(message);
 
