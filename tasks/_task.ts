@@ -24,7 +24,10 @@ export interface TaskDescription<S extends OptionSpecs> {
   /** One or two sentences for the top of the help. */
   readonly summary: string;
   readonly options: S;
-  /** What the words that are no options stand for, e.g. "IMAGE…"; none are taken when absent. */
+  /**
+   * What the words that are no options stand for, e.g. "IMAGE…"; none are taken when absent. With "--" in it what
+   * follows a "--" is theirs, even when it looks like an option.
+   */
   readonly positionals?: string;
   /** Whole command lines shown at the end of the help. */
   readonly examples?: readonly string[];
@@ -166,8 +169,9 @@ export async function runTask<S extends OptionSpecs>(
   ) => Promise<number | void> | number | void,
 ): Promise<never> {
   if (!Deno.stdout.isTerminal()) setColorEnabled(false);
-  // `deno task NAME -- --option`, as npm wants it, gives the "--" on.
-  let args = Deno.args[0] === "--" ? Deno.args.slice(1) : Deno.args;
+  // `deno task NAME -- --option`, as npm wants it, gives the "--" on; some tasks mean something by it.
+  const idle = Deno.args[0] === "--" && !task.positionals?.includes("--");
+  let args = idle ? Deno.args.slice(1) : Deno.args;
   const debug = args.includes("--debug");
   args = args.filter((a) => a !== "--debug");
   if (args.includes("--help") || args.includes("-h")) {
