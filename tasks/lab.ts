@@ -27,19 +27,20 @@ await runTask({
   ],
 }, async ({ port, browser, setup }, args) => {
   const interrupted = new AbortController();
-  let server: Deno.ChildProcess | undefined;
-  // At Ctrl-C the terminal tells JupyterLab too, which asks whether it shall end.
-  Deno.addSignalListener("SIGINT", () => interrupted.abort());
-  Deno.addSignalListener("SIGTERM", () => {
-    interrupted.abort();
-    server?.kill("SIGTERM");
+  // At Ctrl-C the terminal tells JupyterLab, too, which asks whether it shall end.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => interrupted.abort());
+  }
+  const lab = await ensureLab({ signal: interrupted.signal }).catch((error) => {
+    if (interrupted.signal.aborted) Deno.exit(130);
+    throw error;
   });
-  const lab = await ensureLab({ signal: interrupted.signal });
   if (setup) {
     console.log(`${lab.made ? "made" : "found"} ${lab.folder}`);
     return 0;
   }
   const root = dirname(import.meta.dirname!);
-  server = startServer(lab, { root, port, browser, args, asRoot: Deno.uid() === 0 });
+  const server = startServer(lab, { root, port, browser, args, asRoot: Deno.uid() === 0 });
+  Deno.addSignalListener("SIGTERM", () => server.kill("SIGTERM"));
   return (await server.status).code;
 });
