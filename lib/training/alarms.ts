@@ -21,7 +21,7 @@ const PATIENCE = 100;
 const NEWEST = 0.05;
 
 /** The running level of a loss term. */
-interface Level {
+export interface Level {
   /** Running mean. */
   readonly mean: number;
   /** The lowest it has been; `null` before there is patience enough. */
@@ -49,6 +49,8 @@ export class Alarms {
   #updates: number;
 
   /**
+   * Begins to watch.
+   *
    * @param weights Of the loss terms: what a term's rise means for the loss.
    * @param state Goes on from there.
    */
@@ -68,7 +70,7 @@ export class Alarms {
     };
   }
 
-  /** @returns What to tell the user; mostly nothing. */
+  /** Looks at an update. @returns What to tell the user; mostly nothing. */
   check(result: StepResult): string[] {
     this.#updates++;
     const found = [...this.#diverging(result)];

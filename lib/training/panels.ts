@@ -46,6 +46,7 @@ export interface PanelInput {
   readonly teacher?: Networks;
   /** One pair. */
   readonly pair: StereoBatch;
+  /** How the networks are wired. */
   readonly wiring: Omit<ValidationWiring, "of">;
 }
 

@@ -49,6 +49,8 @@ export class Recorder {
   #ended = false;
 
   /**
+   * Opens the event file; the run's own records are open already.
+   *
    * @param run Where to; nowhere without one.
    * @param options Whether TensorBoard's files are wanted, the last step done and the seconds it took to get there.
    */
