@@ -11,6 +11,7 @@ import { augmentationOptions, resolveAugmentation } from "../data/augment.ts";
 import { type BatchSource, openBatches, readStereo, type StereoBatch } from "../data/batches.ts";
 import { type DataPart, openDataset, type StereoDataset } from "../data/dataset.ts";
 import type { RgbImage } from "../data/image.ts";
+import type { ImageSize } from "../geometry/camera.ts";
 import { Alarms, type AlarmState } from "./alarms.ts";
 import type { CheckpointFacts } from "./checkpoint.ts";
 import { Keeper, type Metrics, type Saved } from "./keeper.ts";
@@ -282,7 +283,10 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       if (inspection && (last || step % options.validateEvery === 0)) {
         const measured = await inspection.measure(trainer.chainNetworks, validationWiring(options), signal);
         if (measured) {
-          metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
+          // What was measured on half-size images does not compare with what comes later: no candidate for the best.
+          if (step > coarseSteps) {
+            metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
+          }
           record.validation(
             step,
             measured,
