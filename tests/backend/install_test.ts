@@ -11,21 +11,12 @@ import {
   pipDownloader,
 } from "../../lib/backend/install.ts";
 import { findLibrary, readChosen } from "../../lib/backend/paths.ts";
+import { withFolder } from "../_folder.ts";
 import { type FakeMember, fakeTensorFlow, makeZip, sha256Of } from "./_wheels.ts";
 
 const REQUIREMENT = "tensorflow-cpu==2.15.1";
 const VARIANT = "tensorflow-cpu-2.15.1";
 const platform = { os: "linux", arch: "x86_64" };
-
-/** Runs a test in a folder of its own, in which nothing may be left but what is listed. */
-async function inFolder(test: (root: string) => Promise<void>): Promise<void> {
-  const root = await Deno.makeTempDir({ prefix: "cyclops-install-" });
-  try {
-    await test(root);
-  } finally {
-    await Deno.remove(root, { recursive: true });
-  }
-}
 
 async function filesIn(folder: string, prefix = ""): Promise<string[]> {
   const names: string[] = [];
@@ -63,7 +54,7 @@ function fake(members: readonly FakeMember[] = fakeTensorFlow()) {
 }
 
 Deno.test("the library is unpacked in the wheel's layout, once, and becomes the chosen one", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const { options, calls } = fake();
     const first = await installLibrary(options(root));
     assert(first.fetched);
@@ -82,7 +73,7 @@ Deno.test("the library is unpacked in the wheel's layout, once, and becomes the 
   }));
 
 Deno.test("two at once: one fetches, the other waits and finds it done", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const { options, calls } = fake();
     const results = await Promise.all([1, 2, 3].map(() => installLibrary(options(root))));
     assertEquals(results.filter((r) => r.fetched).length, 1);
@@ -90,7 +81,7 @@ Deno.test("two at once: one fetches, the other waits and finds it done", () =>
   }));
 
 Deno.test("the lock and the leavings of a process that was killed do not stand in the way", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const holder = `
       const file = await Deno.open(${
       JSON.stringify(join(root, `${VARIANT}.lock`))
@@ -111,7 +102,7 @@ Deno.test("the lock and the leavings of a process that was killed do not stand i
   }));
 
 Deno.test("a damaged installation is found out and replaced", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const { options } = fake();
     const { library } = await installLibrary(options(root));
     await Deno.writeTextFile(library, "cut");
@@ -128,7 +119,7 @@ async function assertFails(root: string, options: InstallOptions, message: strin
 }
 
 Deno.test("a wheel with another hash than the pinned one is refused", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const { options } = fake();
     const pinned = [{ requirement: REQUIREMENT, sha256: "0".repeat(64), bytes: 1, unpacked: 1 }];
     await assertFails(root, { ...options(root), pinned }, `wanted ${"0".repeat(64)}`);
@@ -171,11 +162,11 @@ const badWheels: Record<string, { members: FakeMember[]; message: string }> = {
 };
 for (const [name, { members, message }] of Object.entries(badWheels)) {
   Deno.test(`${name} is refused and leaves nothing`, () =>
-    inFolder((root) => assertFails(root, fake(members).options(root), message)));
+    withFolder((root) => assertFails(root, fake(members).options(root), message)));
 }
 
 Deno.test("a wheel that was cut off is refused and leaves nothing", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const cut = fake().wheel.subarray(0, 500);
     const download: Downloader = (_, folder) => Deno.writeFile(join(folder, "cut.whl"), cut);
     const pinned = [{ requirement: REQUIREMENT, sha256: sha256Of(cut), bytes: 500, unpacked: 1 }];
@@ -187,7 +178,7 @@ Deno.test("a wheel that was cut off is refused and leaves nothing", () =>
   }));
 
 Deno.test("an interruption stops the download and leaves nothing", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const controller = new AbortController();
     const download: Downloader = async (_, folder, signal) => {
       await Deno.writeTextFile(join(folder, "half.whl"), "half");
@@ -200,13 +191,13 @@ Deno.test("an interruption stops the download and leaves nothing", () =>
   }));
 
 Deno.test("a failed download leaves nothing", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const download: Downloader = () => Promise.reject(new CyclopsError("Cannot fetch: the network is gone"));
     await assertFails(root, { ...fake().options(root), download }, "the network is gone");
   }));
 
 Deno.test("too little room is found out before anything is fetched", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const { options, calls } = fake();
     await assertFails(
       root,
@@ -217,7 +208,7 @@ Deno.test("too little room is found out before anything is fetched", () =>
   }));
 
 Deno.test("an unsupported machine is told what it can do", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     for (const machine of [{ os: "darwin", arch: "aarch64" }, { os: "linux", arch: "aarch64" }]) {
       await assertRejects(
         () => installLibrary({ ...fake().options(root), platform: machine }),
@@ -233,7 +224,7 @@ Deno.test("a folder that cannot be written is named", async () => {
 });
 
 Deno.test("another version is fetched on the registry's word, and says so", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const { options, calls, lines } = fake();
     const variant = { package: "tensorflow-cpu", version: "2.16.2" } as const;
     await installLibrary({ ...options(root), variant });
@@ -244,7 +235,7 @@ Deno.test("another version is fetched on the registry's word, and says so", () =
   }));
 
 Deno.test("the CUDA build brings NVIDIA's libraries to where TensorFlow looks for them", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const wheels: Record<string, FakeMember[]> = {
       "tensorflow==2.15.1": fakeTensorFlow(
         "Requires-Dist: numpy (<2.0.0,>=1.23.5)\n" +
@@ -301,7 +292,7 @@ Deno.test("the CUDA wheels are read from the wheel's own metadata, old and new s
 });
 
 Deno.test("no Python, no pip, no such version: each is named", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const attempt = async (downloader: Downloader, message: string) => {
       const folder = await Deno.makeTempDir({ dir: root });
       await assertRejects(() => downloader(REQUIREMENT, folder, undefined), CyclopsError, message);
@@ -329,7 +320,7 @@ Deno.test({
   name: "pip itself fetches from a local folder, and its complaint is passed on",
   ignore: !hasPip,
   fn: () =>
-    inFolder(async (root) => {
+    withFolder(async (root) => {
       const shelf = join(root, "shelf");
       await Deno.mkdir(shelf);
       const info = "tensorflow_cpu-2.15.1.dist-info";
@@ -368,7 +359,7 @@ Deno.test({
 });
 
 Deno.test("CYCLOPS_LIBTENSORFLOW takes a file or a folder, and refuses what is not there", () =>
-  inFolder(async (root) => {
+  withFolder(async (root) => {
     const { options } = fake();
     const { library, folder } = await installLibrary(options(root));
     const before = Deno.env.get("CYCLOPS_LIBTENSORFLOW");

@@ -4,6 +4,7 @@ import { CyclopsError } from "../../lib/base/errors.ts";
 import { JUPYTER_DISPLAY } from "../../lib/charts/display.ts";
 import { Picture } from "../../lib/charts/picture.ts";
 import { decodeRgb } from "../../lib/data/image.ts";
+import { withFolder } from "../_folder.ts";
 
 function noise(width: number, height: number): Uint8Array {
   let state = 1;
@@ -32,18 +33,17 @@ Deno.test("a picture shows itself as PNG and plain text, a large one as JPEG", a
   assertEquals([back.width, back.height], [300, 200]);
 });
 
-Deno.test("a picture is written whole, with its folder; its HTML escapes its title", async () => {
-  const folder = await Deno.makeTempDir();
-  const picture = new Picture({ width: 4, height: 4, data: noise(4, 4) }, 'a "b" <c>');
-  await picture.writePng(join(folder, "deep", "x.png"));
-  assertEquals(
-    (await decodeRgb(await Deno.readFile(join(folder, "deep", "x.png")))).data,
-    picture.image.data,
-  );
-  const html = await picture.html();
-  assertStringIncludes(html, 'alt="a &#34;b&#34; &#60;c&#62;"');
-  assertStringIncludes(html, 'src="data:image/png;base64,');
-  await Deno.writeTextFile(join(folder, "file"), "");
-  await assertRejects(() => picture.writePng(join(folder, "file", "x.png")), CyclopsError, "Cannot write");
-  await Deno.remove(folder, { recursive: true });
-});
+Deno.test("a picture is written whole, with its folder; its HTML escapes its title", () =>
+  withFolder(async (folder) => {
+    const picture = new Picture({ width: 4, height: 4, data: noise(4, 4) }, 'a "b" <c>');
+    await picture.writePng(join(folder, "deep", "x.png"));
+    assertEquals(
+      (await decodeRgb(await Deno.readFile(join(folder, "deep", "x.png")))).data,
+      picture.image.data,
+    );
+    const html = await picture.html();
+    assertStringIncludes(html, 'alt="a &#34;b&#34; &#60;c&#62;"');
+    assertStringIncludes(html, 'src="data:image/png;base64,');
+    await Deno.writeTextFile(join(folder, "file"), "");
+    await assertRejects(() => picture.writePng(join(folder, "file", "x.png")), CyclopsError, "Cannot write");
+  }));

@@ -4,6 +4,7 @@ import { lossCurves } from "../../lib/charts/curves.ts";
 import { Picture } from "../../lib/charts/picture.ts";
 import { reportHtml, writeReport } from "../../lib/charts/report.ts";
 import { METRIC_COLUMNS, Table } from "../../lib/charts/table.ts";
+import { withFolder } from "../_folder.ts";
 
 const picture = new Picture({ width: 4, height: 4, data: new Uint8Array(48).fill(9) }, "four <by> four");
 const table = new Table({ columns: METRIC_COLUMNS, rows: [{ name: "student", cells: { absRel: 0.1467 } }] });
@@ -62,10 +63,9 @@ Deno.test("what was not measured is a dash, and the page is well-formed in its o
   }
 });
 
-Deno.test("a report is written where it is asked for, the same each time", async () => {
-  const folder = await Deno.makeTempDir();
-  const path = join(folder, "run", "report.html");
-  await writeReport(path, report);
-  assertEquals(await Deno.readTextFile(path), await reportHtml(report));
-  await Deno.remove(folder, { recursive: true });
-});
+Deno.test("a report is written where it is asked for, the same each time", () =>
+  withFolder(async (folder) => {
+    const path = join(folder, "run", "report.html");
+    await writeReport(path, report);
+    assertEquals(await Deno.readTextFile(path), await reportHtml(report));
+  }));

@@ -23,17 +23,9 @@ import { readVelodyne } from "../../lib/data/velodyne.ts";
 import { Drive, generateStreet, planStreet, type StreetOptions } from "../../lib/street/mod.ts";
 import { cameraView, scannerPose } from "../../lib/street/rig.ts";
 import { buildScene } from "../../lib/street/scene.ts";
+import { withFolder } from "../_folder.ts";
 
 const small = { drives: 3, frames: 2, size: "32x96", seed: 5, workers: 0 };
-
-async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "cyclops-street-" });
-  try {
-    await body(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** Every file under a folder by its path there. */
 async function contents(root: string, under = ""): Promise<Map<string, Uint8Array>> {
