@@ -40,12 +40,9 @@ const SHORT: Readonly<Record<TermName, string>> = {
 /** Weight of the past in the running means that are shown. */
 const SMOOTHING = 0.9;
 
-/** Three digits that count, without an exponent where that is readable. */
+/** Three digits that count, always, so that the line does not twitch; without an exponent where that is readable. */
 function short(value: number): string {
-  if (value === 0) return "0";
-  return Math.abs(value) >= 1e-4 && Math.abs(value) < 1e4
-    ? String(Number(value.toPrecision(3)))
-    : value.toExponential(1);
+  return Math.abs(value) >= 1e-4 && Math.abs(value) < 1e3 ? value.toPrecision(3) : value.toExponential(1);
 }
 
 /** The words beside a progress bar: validation abs rel, loss, terms, as far as they are known. */

@@ -45,11 +45,11 @@ Deno.test("a training is shown: start, loss and terms, validation, warnings, che
   const [start, first, validation, warning, saved, second, end] = lines;
   assertEquals(start, "student: 3 steps, 60 pairs, 0.76 M parameters, going on from step 1");
   assertStringIncludes(first, "2/3 steps");
-  assertStringIncludes(first, "loss 0.5  photo 0.4 cons 0.1");
+  assertStringIncludes(first, "loss 0.500  photo 0.400 cons 0.100");
   assertEquals(validation, "student  step 2: validation abs rel 0.2100, RMSE 6.20 m, photometric 0.1000");
   assertEquals(warning, "student  step 2: warning: the disk is full");
   assertEquals(saved, "student  step 2: saved runs/x/checkpoints/step-000002");
-  assertStringIncludes(second, "loss 0.49  abs rel 0.2100  photo 0.395 cons 0.095");
+  assertStringIncludes(second, "loss 0.490  abs rel 0.2100  photo 0.395 cons 0.0950");
   assertEquals(end, "student: finished at step 3, 300 ms a step");
 });
 
