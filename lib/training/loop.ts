@@ -215,7 +215,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       step: trainer.step,
       seconds: Number(facts?.state?.seconds ?? 0),
     });
-    const alarms = new Alarms(trainer.weights, facts?.state?.alarms as AlarmState | undefined);
+    let alarms = new Alarms(trainer.weights, facts?.state?.alarms as AlarmState | undefined);
     const { stepsPerEpoch } = batches;
     const keeper = run && await Keeper.open(run, trainer, (metrics) => ({
       step: trainer.step,
