@@ -13,9 +13,11 @@ class Training implements Disposable {
   readonly #out: Promise<string>;
   readonly #seen: string[] = [];
 
-  constructor(...args: string[]) {
+  /** @param how `deno task train` with its own permissions, or the process itself, which alone can be killed. */
+  constructor(how: "task" | "process", ...args: string[]) {
+    const command = how === "task" ? ["task", "--quiet", "train"] : ["run", "-A", "tasks/train.ts"];
     this.#process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "tasks/train.ts", ...args],
+      args: [...command, ...args],
       cwd: project,
       env: { NO_COLOR: "1" },
       stdout: "piped",
@@ -41,7 +43,8 @@ class Training implements Disposable {
   /** Leaves no training behind when a test fails. */
   [Symbol.dispose](): void {
     try {
-      this.#process.kill("SIGKILL");
+      // Not SIGKILL: `deno task` could not pass that on.
+      this.#process.kill("SIGTERM");
     } catch { /* It has ended. */ }
   }
 
@@ -65,7 +68,7 @@ Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last 
         size: "32x64",
         coarse: 0,
         batch: 1,
-        steps: 100_000,
+        steps: 2000,
         validateEvery: 0,
         checkpointEvery: 1,
         workers: 0,
@@ -76,6 +79,7 @@ Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last 
     let done = 0;
     for (const [signal, code, first] of [["SIGTERM", 143, true], ["SIGINT", 130, false]] as const) {
       using training = new Training(
+        "task",
         "--out",
         out,
         ...first ? ["--config", config, "--data", data] : ["--resume"],
@@ -93,7 +97,7 @@ Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last 
       done = now;
     }
 
-    using killed = new Training("--out", out, "--resume");
+    using killed = new Training("process", "--out", out, "--resume");
     await killed.says("saved");
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 300));
     killed.kill("SIGKILL");
@@ -103,7 +107,7 @@ Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last 
     const { facts } = await loadCheckpoint(whole.at(-1)!.folder);
     assert(facts.step > done, `${facts.step} after ${done}`);
 
-    using resumed = new Training("--out", out, "--resume");
+    using resumed = new Training("process", "--out", out, "--resume");
     await resumed.says("saved");
     resumed.kill("SIGINT");
     assertEquals((await resumed.end()).code, 130);
@@ -121,7 +125,7 @@ Deno.test("a wrong call exits with 2, data that are not there with 1", async () 
       [["--data", "nowhere", "--out", "nowhere/run"], 1, "no folder nowhere"],
     ] as const
   ) {
-    using training = new Training(...args);
+    using training = new Training("process", ...args);
     const ended = await training.end();
     assertStringIncludes(ended.err, message);
     assertEquals([ended.code, ended.out], [code, ""]);

@@ -199,6 +199,24 @@ Deno.test("a loss that is no number ends the run, names term and batch, and is w
     assertEquals([end.step, end.end, end.error], [1, "failed", error.message]);
   }));
 
+Deno.test("an alarm reaches whoever follows the run and its records, once, and a resumed run knows how long it waited", () =>
+  withFolder(async (folder) => {
+    // With a head of zeros and no learning the refine network corrects nothing.
+    const given = { ...GIVEN, stage: "teacher", steps: 4, refineHeadScale: 0, learningRate: 0 };
+    const first = await recordsIn(folder, given, { from: startOf("teacher"), stopAt: 1 });
+    assertEquals(ofKind(first, "warning"), []);
+    const facts = join(folderOf(first), "checkpoint.json");
+    const json = JSON.parse(await Deno.readTextFile(facts));
+    assertEquals(json.state.alarms.updates, 1);
+    json.state.alarms.updates = 100;
+    await Deno.writeTextFile(facts, JSON.stringify(json));
+    const [warning, ...more] = ofKind(await recordsIn(folder, given, { resume: true }), "warning");
+    assertEquals([warning.step, more], [2, []]);
+    assertStringIncludes(warning.message, "the refine network is dead (mean |residual| 0.0e+0)");
+    const written = (await readMetrics(join(folder, "metrics.jsonl"))).filter((line) => "warning" in line);
+    assertEquals(written, [{ step: 2, warning: warning.message }]);
+  }));
+
 Deno.test("weights that are no numbers are not saved", () =>
   withFolder(async (folder) => {
     const given = { ...GIVEN, learningRate: 1e39, warmup: 0, steps: 5, checkpointEvery: 1 };
