@@ -7,7 +7,7 @@
 import { join } from "@std/path";
 import { UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
-import { flag, integer, type OptionsOf, SIZE_PATTERN, text } from "../base/options.ts";
+import { flag, integer, type OptionsOf, text } from "../base/options.ts";
 import { Progress } from "../base/progress.ts";
 import { lossCurves, METRIC_COLUMNS, panel, type Picture, Table, writeReport } from "../charts/mod.ts";
 import { openDataset, type StereoDataset } from "../data/dataset.ts";
@@ -30,13 +30,7 @@ export const quickstartOptions = {
   out: text({ default: "runs/quickstart", value: "DIR", help: "Folder of the run." }),
   data: text({ default: "data/street", value: "DIR", help: "Street data; made where they are missing." }),
   pairs: integer({ default: 480, min: 30, help: "Stereo pairs to make." }),
-  steps: integer({ default: 2400, min: 1, help: "Training steps." }),
-  size: text({
-    default: "32x96",
-    value: "HxW",
-    pattern: SIZE_PATTERN,
-    help: "Size of the images in training, px; 64x192 sees more and takes three times as long.",
-  }),
+  steps: integer({ default: 1900, min: 1, help: "Training steps." }),
   seed: integer({ default: 1, min: 0, help: "Seed of the weights and of the data order." }),
   kitti: text({
     value: "DIR",
@@ -164,9 +158,9 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
   const training = resolveTraining({
     data: options.data,
     steps: options.steps,
-    size: options.size,
     seed: options.seed,
-    validateEvery: 300,
+    validateEvery: 475,
+    tensorboard: false,
     validationPairs: 32,
     checkpointEvery: 0,
   });
