@@ -39,3 +39,19 @@ export function tensorMap(tensor: Tensor4D): FloatMap {
   }
   return { width, height, data: (tensor.dataSync() as Float32Array).slice(0, width * height) };
 }
+
+/** Computes an image and frees all tensors that it took; see {@linkcode tensorImage}. */
+export function imageFrom(compute: () => Tensor4D): RgbImage {
+  const tensor = tf.tidy(compute);
+  const image = tensorImage(tensor);
+  tensor.dispose();
+  return image;
+}
+
+/** Computes a map and frees all tensors that it took; see {@linkcode tensorMap}. */
+export function mapFrom(compute: () => Tensor4D): FloatMap {
+  const tensor = tf.tidy(compute);
+  const map = tensorMap(tensor);
+  tensor.dispose();
+  return map;
+}
