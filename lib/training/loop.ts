@@ -257,6 +257,9 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         coarse = false;
         batches.close();
         batches = openFrom(trainer.step);
+        // At another size the terms stand at other heights.
+        inspection = await prepareInspection(trainer, dataset, input.validation, size);
+        alarms = new Alarms(trainer.weights);
       }
       let images: StereoBatch;
       try {
