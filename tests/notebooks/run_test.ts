@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
-import { findLab, formatFault, type Lab } from "../../lib/notebooks/mod.ts";
+import { checkNotebooks, findLab, formatFault, type Lab } from "../../lib/notebooks/mod.ts";
 import { runNotebook } from "../../lib/notebooks/run.ts";
-import { notebookOf, withNotebooks } from "./_notebooks.ts";
+import { cleanNotebook } from "../../lib/notebooks/notebook.ts";
+import { CONFIG, notebookOf, withNotebooks } from "./_notebooks.ts";
 
 // The environment is large: deno task lab --setup makes it.
 const lab = await findLab().catch(() => undefined);
@@ -51,6 +52,28 @@ Deno.test({
       for (const [i, { outputs }] of rest.entries()) {
         assertEquals(outputs?.map(({ text, data }) => text ?? data?.["text/plain"]), [`${i}\n`, String(i)]);
       }
+    });
+  },
+});
+
+Deno.test({
+  name: "a notebook whose outputs are of other kinds than committed is reported; writing mends it",
+  ignore: lab === undefined,
+  fn: async () => {
+    const { cells, ...rest } = cleanNotebook(notebookOf("console.log(1);", "console.error(2);", "3;"));
+    const outputs = [{ output_type: "stream" as const, name: "stdout", text: "old" }];
+    const committed = { ...rest, cells: cells.map((cell) => ({ ...cell, outputs })) };
+    await withNotebooks({ "a.ipynb": committed }, async ([{ path }], folder) => {
+      const check = async (write: boolean) =>
+        (await checkNotebooks([path], { config: CONFIG, write })).map((f) =>
+          formatFault(f).slice(folder.length + 1)
+        );
+      assertEquals(await check(false), [
+        "a.ipynb, cell 2: lost output: committed with stdout, now stderr; if that is right, run deno task notebooks --write",
+        "a.ipynb, cell 3: lost output: committed with stdout, now text/plain; if that is right, run deno task notebooks --write",
+      ]);
+      assertEquals(await check(true), []);
+      assertEquals(await check(false), []);
     });
   },
 });
