@@ -36,7 +36,11 @@ await runTask({
   }
   const [notebook] = await findNotebooks(join(root, "notebooks"), [name]);
   const screenshot = out ? out : join(root, "runs/lab-check", `${basename(notebook, ".ipynb")}.png`);
-  const report = await checkInBrowser(await ensureLab(), {
+  const interrupted = new AbortController();
+  const { signal } = interrupted;
+  for (const name of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(name, () => interrupted.abort());
+  const report = await checkInBrowser(await ensureLab({ signal }), {
+    signal,
     notebook,
     root,
     chromium,

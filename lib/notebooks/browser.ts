@@ -82,8 +82,9 @@ export class Browser implements AsyncDisposable {
       await browser.resize(size);
       return browser;
     } catch (error) {
-      process.kill("SIGKILL");
+      end(process);
       await process.status;
+      await Deno.remove(profile, { recursive: true }).catch(() => {});
       throw new CyclopsError(`Cannot start ${path}: ${messageOf(error)}`, { cause: error });
     }
   }
@@ -187,11 +188,20 @@ export class Browser implements AsyncDisposable {
   }
 }
 
+/** Ends a process that may have ended already. */
+function end(process: Deno.ChildProcess): void {
+  try {
+    process.kill("SIGKILL");
+  } catch {
+    // It has.
+  }
+}
+
 /** Reads the address that the browser prints when it is ready. */
 async function debuggingAddress(process: Deno.ChildProcess): Promise<string> {
   let said = "";
   const reader = process.stderr.pipeThrough(new TextDecoderStream()).getReader();
-  const timer = setTimeout(() => process.kill("SIGKILL"), 30_000);
+  const timer = setTimeout(() => end(process), 30_000);
   try {
     for (let { value } = await reader.read(); value !== undefined; { value } = await reader.read()) {
       said += value;

@@ -25,6 +25,8 @@ export interface BrowserCheckOptions {
   readonly timeout: number;
   /** Whether this user is root. @default false */
   readonly asRoot?: boolean;
+  /** Stops the check. */
+  readonly signal?: AbortSignal;
   /** Called with what is being done. */
   readonly onStep?: (step: string) => void;
 }
@@ -52,49 +54,82 @@ export interface PageReport {
  * report.
  */
 export async function checkInBrowser(lab: Lab, options: BrowserCheckOptions): Promise<PageReport> {
-  const { root, timeout, onStep = () => {} } = options;
+  const { root, onStep = () => {}, signal } = options;
+  await using cleanup = new AsyncDisposableStack();
   const home = await Deno.makeTempDir({ prefix: "cyclops-lab-" });
-  // Beside the original, so that relative imports hold; JupyterLab saves what it opens, and hides names with a dot.
-  const copy = join(dirname(options.notebook), `lab-check-${Deno.pid}.ipynb`);
-  const notebook = await readNotebook(options.notebook);
-  const cells = notebook.cells.map((cell) => ({ ...cell, outputs: [], execution_count: null }));
-  await writeWhole(copy, formatNotebook({ ...notebook, cells }));
+  cleanup.defer(() => Deno.remove(home, { recursive: true }).catch(() => {}));
   await writeSettings(home);
+  const copy = await copyNotebook(options.notebook, cleanup);
   onStep("start JupyterLab");
+  const env = labFolders(home);
   const server = startServer(lab, {
     root,
     port: 0,
     browser: false,
     asRoot: options.asRoot,
-    env: labFolders(home),
+    env,
     log: "null",
   });
-  try {
-    const { url, token } = await serverAddress(home, server);
-    onStep("open the notebook");
-    await using browser = await Browser.launch(options.chromium, { width: 1280, height: 1000 });
-    await browser.open(`${url}lab/tree/notebooks/${basename(copy)}?token=${token}`);
-    await browser.waitFor("a notebook whose kernel is ready", READY, 60);
-    onStep("run all cells");
-    await browser.click("the menu Run", menu(".lm-MenuBar-itemLabel", "Run"));
-    await browser.click("Run All Cells", menu(".lm-Menu-itemLabel", "Run All Cells"));
-    await browser.waitFor("the end of all cells", finished(codeCells(notebook).length), timeout);
-    const height = await browser.evaluate<number>(HEIGHT);
-    await browser.resize({ width: 1280, height: Math.min(16_000, height + 200) });
-    await browser.evaluate(TO_TOP);
-    await new Promise((resolve) => setTimeout(resolve, 1000)); // charts and layout settle
-    onStep("look");
-    await writeWhole(options.screenshot, await browser.screenshot());
-    return { cells: codeCells(notebook).length, ...await browser.evaluate<Omit<PageReport, "cells">>(LOOK) };
-  } finally {
-    server.kill("SIGTERM");
-    await server.status;
-    const checkpoint = `.ipynb_checkpoints/${basename(copy, ".ipynb")}-checkpoint.ipynb`;
-    for (const file of [copy, join(dirname(copy), checkpoint), join(dirname(copy), ".ipynb_checkpoints")]) {
-      await Deno.remove(file).catch(() => {}); // the folder only when it is empty
+  cleanup.defer(() => stopServer(server));
+  const { url, token } = await serverAddress(home, server, signal);
+  onStep("open the notebook");
+  const browser = cleanup.use(await Browser.launch(options.chromium, { width: 1280, height: 1000 }));
+  const interrupted = new Promise<never>((_, reject) => {
+    signal?.addEventListener("abort", () => reject(new CyclopsError("Interrupted")));
+  });
+  const address = `${url}lab/tree/notebooks/${basename(copy)}?token=${token}`;
+  return await Promise.race([useNotebook(browser, address, options), interrupted]);
+}
+
+/** Runs all cells of the notebook at an address and looks at the page. */
+async function useNotebook(
+  browser: Browser,
+  address: string,
+  options: BrowserCheckOptions,
+): Promise<PageReport> {
+  const { notebook, onStep = () => {}, screenshot, timeout } = options;
+  const cells = codeCells(await readNotebook(notebook)).length;
+  await browser.open(address);
+  await browser.waitFor("a notebook whose kernel is ready", READY, 60);
+  onStep("run all cells");
+  await browser.click("the menu Run", menu(".lm-MenuBar-itemLabel", "Run"));
+  await browser.click("Run All Cells", menu(".lm-Menu-itemLabel", "Run All Cells"));
+  await browser.waitFor("the end of all cells", finished(cells), timeout);
+  const height = await browser.evaluate<number>(HEIGHT);
+  await browser.resize({ width: 1280, height: Math.min(16_000, height + 200) });
+  await browser.evaluate(TO_TOP);
+  await new Promise((resolve) => setTimeout(resolve, 1000)); // charts and layout settle
+  onStep("look");
+  await writeWhole(screenshot, await browser.screenshot());
+  return { cells, ...await browser.evaluate<Omit<PageReport, "cells">>(LOOK) };
+}
+
+/**
+ * Copies a notebook without its outputs: beside the original, so that relative imports hold. JupyterLab saves what it
+ * opens, and hides names that begin with a dot.
+ */
+async function copyNotebook(path: string, cleanup: AsyncDisposableStack): Promise<string> {
+  const folder = dirname(path), name = `lab-check-${Deno.pid}`;
+  const copy = join(folder, `${name}.ipynb`);
+  const checkpoints = join(folder, ".ipynb_checkpoints");
+  cleanup.defer(async () => {
+    for (const left of [copy, join(checkpoints, `${name}-checkpoint.ipynb`), checkpoints]) {
+      await Deno.remove(left).catch(() => {}); // the folder only when it is empty
     }
-    await Deno.remove(home, { recursive: true }).catch(() => {});
+  });
+  const notebook = await readNotebook(path);
+  const cells = notebook.cells.map((cell) => ({ ...cell, outputs: [], execution_count: null }));
+  await writeWhole(copy, formatNotebook({ ...notebook, cells }));
+  return copy;
+}
+
+async function stopServer(server: Deno.ChildProcess): Promise<void> {
+  try {
+    server.kill("SIGTERM");
+  } catch {
+    // It has ended already.
   }
+  await server.status;
 }
 
 /** Folders of JupyterLab's own, so that neither the user's settings nor open windows play a part. */
@@ -118,11 +153,13 @@ async function writeSettings(home: string): Promise<void> {
 async function serverAddress(
   home: string,
   server: Deno.ChildProcess,
+  signal?: AbortSignal,
 ): Promise<{ readonly url: string; readonly token: string }> {
   let ended = false;
   server.status.then(() => ended = true);
   const deadline = performance.now() + 90_000;
   while (!ended && performance.now() < deadline) {
+    if (signal?.aborted) throw new CyclopsError("Interrupted");
     try {
       for await (const { name } of Deno.readDir(join(home, "runtime"))) {
         if (!/^jpserver-\d+\.json$/.test(name)) continue;
