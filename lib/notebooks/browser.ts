@@ -63,13 +63,14 @@ export class Browser implements AsyncDisposable {
       "--disable-dev-shm-usage",
       "--no-first-run",
     ];
-    const process = new Deno.Command(path, {
-      args: [...args, "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
-      stdin: "null",
-      stdout: "null",
-      stderr: "piped",
-    }).spawn();
+    let process: Deno.ChildProcess | undefined;
     try {
+      process = new Deno.Command(path, {
+        args: [...args, "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+      }).spawn();
       const socket = new WebSocket(await debuggingAddress(process));
       await new Promise((resolve, reject) => {
         socket.onopen = resolve;
@@ -82,8 +83,10 @@ export class Browser implements AsyncDisposable {
       await browser.resize(size);
       return browser;
     } catch (error) {
-      end(process);
-      await process.status;
+      if (process) {
+        end(process);
+        await process.status;
+      }
       await Deno.remove(profile, { recursive: true }).catch(() => {});
       throw new CyclopsError(`Cannot start ${path}: ${messageOf(error)}`, { cause: error });
     }
