@@ -30,7 +30,7 @@ export const quickstartOptions = {
   out: text({ default: "runs/quickstart", value: "DIR", help: "Folder of the run." }),
   data: text({ default: "data/street", value: "DIR", help: "Street data; made where they are missing." }),
   pairs: integer({ default: 480, min: 30, help: "Stereo pairs to make." }),
-  steps: integer({ default: 1900, min: 1, help: "Training steps." }),
+  steps: integer({ default: 1200, min: 1, help: "Training steps." }),
   seed: integer({ default: 1, min: 0, help: "Seed of the weights and of the data order." }),
   kitti: text({
     value: "DIR",
