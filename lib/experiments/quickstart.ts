@@ -11,7 +11,6 @@ import { flag, integer, type OptionsOf, text } from "../base/options.ts";
 import { Progress } from "../base/progress.ts";
 import { lossCurves, METRIC_COLUMNS, panel, type Picture, Table, writeReport } from "../charts/mod.ts";
 import { openDataset, type StereoDataset } from "../data/dataset.ts";
-import { readSplit } from "../data/split.ts";
 import { trainSetMean } from "../evaluation/baseline.ts";
 import { evaluateAll, type Metrics, type Protocol } from "../evaluation/protocol.ts";
 import { measure, timePrediction } from "../evaluation/measure.ts";
@@ -114,16 +113,15 @@ interface Pictures {
 }
 
 async function drawKitti(model: LoadedModel, root: string): Promise<NonNullable<Pictures["kitti"]>> {
-  const pairs = await readSplit(join(root, "split.txt"));
   const dataset = await openDataset({ data: root, split: join(root, "split.txt"), side: "left" });
   const options = { size: model.size, view: model.options.view } as const;
-  const [result] = await measure(model.networks, { ...dataset, pairs }, {
+  const [result] = await measure(model.networks, dataset, {
     ...options,
     protocols: [PROTOCOL],
     flip: false,
   });
   const samples = await Promise.all(
-    pairs.slice(0, 3).map((_, i) =>
+    dataset.pairs.slice(0, 3).map((_, i) =>
       panelSample(model.networks, dataset, i, { ...options, truth: "lidar", protocol: PROTOCOL })
     ),
   );
@@ -135,7 +133,7 @@ async function drawKitti(model: LoadedModel, root: string): Promise<NonNullable<
   });
   const table = resultTable(
     [{ name: "student, street-trained", truth: "lidar", metrics: result.metrics }],
-    `${pairs.length} real KITTI frames`,
+    `${dataset.pairs.length} real KITTI frames`,
     ["A street-trained toy on real photographs; not a KITTI result."],
   );
   return { picture, table };

@@ -13,8 +13,6 @@ import { disparityDistillation, featureDistillation } from "../losses/distillati
 import { photometricLoss, SSIM_WEIGHT } from "../losses/photometric.ts";
 import { type EdgeWeights, edgeWeights, smoothnessLoss } from "../losses/smoothness.ts";
 
-/** The three terms of any synthesis: student, backward and refine network each have them. */
-export const SYNTHESIS_TERMS = ["photometric", "consistency", "smoothness"] as const;
 /** Every term, in the order in which they are logged. */
 export const TERM_NAMES = [
   /** Student: synthesised against real opposite view. */
@@ -92,33 +90,59 @@ interface Wanted {
   readonly produced: View;
 }
 
+/** What a network's three synthesis terms are called. */
+interface SynthesisNames {
+  readonly photometric: TermName;
+  readonly consistency: TermName;
+  readonly smoothness: TermName;
+}
+
+const STUDENT_TERMS: SynthesisNames = {
+  photometric: "photometric",
+  consistency: "consistency",
+  smoothness: "smoothness",
+};
+const BACKWARD_TERMS: SynthesisNames = {
+  photometric: "cycle",
+  consistency: "cycleConsistency",
+  smoothness: "cycleSmoothness",
+};
+const REFINE_TERMS: SynthesisNames = {
+  photometric: "refined",
+  consistency: "refinedConsistency",
+  smoothness: "refinedSmoothness",
+};
+
 /** Photometric loss, consistency and smoothness of one network, summed over scales; only terms with a weight. */
 function synthesisTerms(
   synthesis: Synthesis,
   data: Wanted,
-  weights: Readonly<Record<(typeof SYNTHESIS_TERMS)[number], number>>,
+  names: SynthesisNames,
+  weights: TermWeights,
   options: ObjectiveOptions,
-): Partial<Record<(typeof SYNTHESIS_TERMS)[number], Scalar>> {
+): Terms {
   const { produced } = data;
-  const sums: Record<string, Scalar[]> = {};
-  const add = (term: string, value: Scalar) => (sums[term] ??= []).push(value);
+  const sums: Partial<Record<TermName, Scalar[]>> = {};
+  const add = (term: TermName, value: Scalar) => (sums[term] ??= []).push(value);
   synthesis.aligned.forEach(({ target: toTarget, source: toSource }, s) => {
-    if (weights.photometric) {
+    if (weights[names.photometric]) {
       const ssim = options.ssimWeight ?? SSIM_WEIGHT;
-      add("photometric", photometricLoss(synthesis.synthesised[s], data.wanted[s], ssim));
+      add(names.photometric, photometricLoss(synthesis.synthesised[s], data.wanted[s], ssim));
       if (options.photometricViews === "both") {
         const back = warp(data.wanted[s], toSource, opposite(produced), options);
         // What was seen is what is wanted here: a generated image must not move towards its own reconstruction.
-        add("photometric", photometricLoss(back, detach(data.input[s]), ssim));
+        add(names.photometric, photometricLoss(back, detach(data.input[s]), ssim));
       }
     }
-    if (weights.consistency) add("consistency", consistencyLoss(toTarget, toSource, produced, options));
-    if (weights.smoothness) {
+    if (weights[names.consistency]) {
+      add(names.consistency, consistencyLoss(toTarget, toSource, produced, options));
+    }
+    if (weights[names.smoothness]) {
       const both = tf.add(
         smoothnessLoss(toTarget, data.wantedEdges[s]),
         smoothnessLoss(toSource, data.inputEdges[s]),
       );
-      add("smoothness", tf.div(both, 2 ** s));
+      add(names.smoothness, tf.div(both, 2 ** s));
     }
   });
   return Object.fromEntries(Object.entries(sums).map(([term, values]) => [term, tf.addN(values) as Scalar]));
@@ -168,42 +192,19 @@ export function computeTerms(
     wantedEdges: scene.targetEdges,
     produced: opposite(options.view),
   };
-  const terms: Terms = { ...synthesisTerms(chain.student, forward, weights, options) };
+  const terms: Terms = synthesisTerms(chain.student, forward, STUDENT_TERMS, weights, options);
   if (chain.backward && chain.generated) {
-    const back = synthesisTerms(
-      chain.backward,
-      {
-        input: chain.generated,
-        inputEdges: scene.targetEdges,
-        wanted: scene.source,
-        wantedEdges: scene.sourceEdges,
-        produced: options.view,
-      },
-      {
-        photometric: weights.cycle,
-        consistency: weights.cycleConsistency,
-        smoothness: weights.cycleSmoothness,
-      },
-      options,
-    );
-    if (back.photometric) terms.cycle = back.photometric;
-    if (back.consistency) terms.cycleConsistency = back.consistency;
-    if (back.smoothness) terms.cycleSmoothness = back.smoothness;
+    const back: Wanted = {
+      input: chain.generated,
+      inputEdges: scene.targetEdges,
+      wanted: scene.source,
+      wantedEdges: scene.sourceEdges,
+      produced: options.view,
+    };
+    Object.assign(terms, synthesisTerms(chain.backward, back, BACKWARD_TERMS, weights, options));
   }
   if (chain.refined) {
-    const refined = synthesisTerms(
-      chain.refined,
-      forward,
-      {
-        photometric: weights.refined,
-        consistency: weights.refinedConsistency,
-        smoothness: weights.refinedSmoothness,
-      },
-      options,
-    );
-    if (refined.photometric) terms.refined = refined.photometric;
-    if (refined.consistency) terms.refinedConsistency = refined.consistency;
-    if (refined.smoothness) terms.refinedSmoothness = refined.smoothness;
+    Object.assign(terms, synthesisTerms(chain.refined, forward, REFINE_TERMS, weights, options));
   }
   if (lesson) Object.assign(terms, distillationTerms(chain.student.prediction, lesson, weights));
   return terms;
