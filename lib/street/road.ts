@@ -32,22 +32,33 @@ export class Road {
    *
    * @param bend Largest curvature, 1/m.
    * @param hill Largest slope, m per m.
+   * @param corner Where the road turns by an angle in rad (positive to the left) at a radius in m.
    */
-  constructor(random: Random, readonly from: number, readonly to: number, bend: number, hill: number) {
+  constructor(
+    random: Random,
+    readonly from: number,
+    readonly to: number,
+    bend: number,
+    hill: number,
+    corner?: { readonly from: number; readonly radius: number; readonly angle: number },
+  ) {
     const count = Math.ceil((to - from) / STEP) + 2;
     this.#x = new Float64Array(count);
     this.#y = new Float64Array(count);
     this.#heading = new Float64Array(count);
     const steady = bend * random.uniform(-0.7, 0.7), sway = bend * random.uniform(0, 0.5);
     const wave = random.uniform(90, 260), phase = random.uniform(0, 6.28);
+    const turnTo = corner ? corner.from + corner.radius * Math.abs(corner.angle) : 0;
     let heading = random.uniform(0, 2 * Math.PI), x = 0, y = 0;
     for (let i = 0; i < count; i++) {
+      const s = from + i * STEP;
       this.#x[i] = x;
       this.#y[i] = y;
       this.#heading[i] = heading;
       x += STEP * Math.cos(heading);
       y += STEP * Math.sin(heading);
-      heading += STEP * (steady + sway * Math.sin(phase + (from + i * STEP) * 6.283 / wave));
+      heading += STEP * (steady + sway * Math.sin(phase + s * 6.283 / wave));
+      if (corner && s >= corner.from && s < turnTo) heading += STEP * Math.sign(corner.angle) / corner.radius;
     }
     this.#hill = hill * random.uniform(0.2, 1);
     this.#long = random.uniform(120, 320);

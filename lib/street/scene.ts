@@ -111,7 +111,41 @@ export interface Scene {
 export const CAMERA_HEIGHT = 1.65;
 const FRAME_SECONDS = 0.1;
 
-type Frontage = "town" | "shops" | "homes" | "park" | "wood" | "field" | "works" | "wall" | "blocks";
+type Frontage =
+  | "town"
+  | "shops"
+  | "homes"
+  | "park"
+  | "wood"
+  | "field"
+  | "plain"
+  | "works"
+  | "wall"
+  | "blocks"
+  | "bank"
+  | "retaining";
+
+/** What a drive leads through, as often as it is named: as unlike each other as KITTI's are. */
+const SETTINGS = [
+  ...["lane", "lane", "town", "suburb", "suburb", "avenue", "boulevard"] as const,
+  ...["country", "open", "open", "wood", "cutting", "cutting", "works", "mixed"] as const,
+] as const;
+type Setting = typeof SETTINGS[number];
+
+/** What may line each side there. */
+const FRONTAGES: Readonly<Record<Setting, readonly Frontage[]>> = {
+  lane: ["town", "town", "town", "shops", "wall", "retaining"],
+  town: ["town", "town", "shops", "shops"],
+  suburb: ["homes", "homes", "homes", "park", "wall"],
+  avenue: ["blocks", "shops", "town", "park", "works"],
+  boulevard: ["blocks", "blocks", "park", "works", "plain"],
+  country: ["field", "field", "field", "wood", "homes"],
+  open: ["plain", "plain", "plain", "field"],
+  wood: ["wood", "wood", "field", "bank"],
+  cutting: ["bank", "bank", "retaining", "field", "plain", "wood"],
+  works: ["works", "works", "wall", "blocks"],
+  mixed: ["town", "homes", "park", "wall", "works", "blocks", "field", "plain", "retaining"],
+};
 
 interface Side {
   readonly sign: 1 | -1;
@@ -121,8 +155,12 @@ interface Side {
   /** From the pavement to the fronts, m. */
   readonly yard: number;
   readonly parking: number;
-  /** Rise of the ground beyond the yard, m per m. */
-  readonly bank: number;
+  /** Beyond the yard the ground rises by `rise` over `run`, and to `top` at 50 m; all in m. */
+  readonly run: number;
+  /** See `run`. */
+  readonly rise: number;
+  /** See `run`. */
+  readonly top: number;
 }
 
 const PAINTS: readonly Rgb[] = [
@@ -145,38 +183,44 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
   const mesh = new Mesh();
   const styles = new Styles();
   const layout = random.fork("layout");
-  const setting = layout.pick(
-    ["town", "town", "suburb", "suburb", "avenue", "country", "country", "wood", "works", "mixed"] as const,
-  );
-  const speed = setting === "country" ? layout.uniform(8, 14) : layout.uniform(4, 11);
+  const setting = layout.pick(SETTINGS);
+  const rural = setting === "country" || setting === "open" || setting === "wood" || setting === "cutting";
+  const speed = rural ? layout.uniform(8, 14) : layout.uniform(4, 11);
   const travel = frames * FRAME_SECONDS * speed;
   const end = travel + 230;
-  const straight = layout.chance(0.4);
+  // Straight, winding, or round one corner.
+  const course = layout.next();
   const road = new Road(
     layout.fork("road"),
     -60,
     end + 60,
-    straight ? 1 / 2000 : 1 / layout.uniform(60, 220),
-    layout.chance(0.6) ? 0.006 : layout.uniform(0.01, 0.04),
+    course < 0.35 ? 1 / 2000 : 1 / layout.uniform(rural ? 70 : 45, 200),
+    layout.chance(0.5) ? 0.008 : layout.uniform(0.015, 0.06),
+    rural || course < 0.75 ? undefined : {
+      from: travel + layout.uniform(8, 50),
+      radius: setting === "lane" ? layout.uniform(14, 24) : layout.uniform(28, 45),
+      angle: layout.uniform(0.5, 1.5) * (layout.chance(0.5) ? 1 : -1),
+    },
   );
-  const oneWay = setting === "town" ? layout.chance(0.4) : setting === "suburb" && layout.chance(0.2);
-  const lanes = setting === "avenue" ? 2 : 1;
-  const laneWidth = oneWay ? layout.uniform(3, 4) : layout.uniform(2.6, 3.6);
+  const lane = setting === "lane";
+  const oneWay = lane ||
+    (setting === "town" ? layout.chance(0.4) : setting === "suburb" && layout.chance(0.2));
+  const lanes = setting === "avenue" || setting === "boulevard" ? 2 : 1;
+  const laneWidth = lane
+    ? layout.uniform(3.4, 4.8)
+    : oneWay
+    ? layout.uniform(3, 4)
+    : layout.uniform(2.6, 3.6);
   const sides = [1, -1].map((sign) => side(setting, sign as 1 | -1, layout));
   const carriage = (oneWay ? laneWidth / 2 : laneWidth * lanes) +
     Math.max(sides[0].parking, sides[1].parking);
-  const country = setting === "country" || setting === "wood";
   const look: RoadLook = {
     half: carriage,
-    middle: oneWay
-      ? 0
-      : country
-      ? layout.pick([1, 1, 2])
-      : layout.pick([0, 1, 1, 2, setting === "avenue" ? 3 : 0]),
+    middle: oneWay ? 0 : rural ? layout.pick([1, 1, 2]) : layout.pick([0, 1, 1, 2, lanes === 2 ? 3 : 0]),
     lanes,
     laneWidth,
-    edgeLines: country ? layout.chance(0.8) : layout.chance(0.15),
-    crossings: country
+    edgeLines: rural ? layout.chance(0.8) : layout.chance(0.15),
+    crossings: rural
       ? []
       : [layout.uniform(12, 60), layout.uniform(70, 140)].filter(() => layout.chance(0.45)),
     dash: layout.uniform(2, 5),
@@ -186,8 +230,9 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
     wet: layout.chance(0.2) ? layout.uniform(0.3, 1) : 0,
     seed: layout.below(1 << 16),
   };
-  // A house or trees straight ahead, where the road turns off: it closes the view.
-  const close = !country && layout.chance(0.35) ? travel + layout.uniform(28, 110) : end;
+  // A street across with houses, a wall or trees behind it: it closes the view.
+  const near = Math.exp(layout.uniform(Math.log(rural ? 15 : 6), Math.log(85)));
+  const close = layout.chance(rural ? 0.25 : 0.5) ? travel + near : end;
   const season = plantsOf(layout);
   const world: World = {
     mesh,
@@ -197,15 +242,20 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
     season,
     setting,
     close: Math.min(close, end),
-    country,
+    rural,
     fine: travel + 65,
   };
   addGround(world, sides, random.fork("ground"));
   for (const s of sides) addSide(world, s, random.fork(`side ${s.sign}`));
-  if (close < end) addClosure(world, random.fork("closure"));
+  if (close < end) addClosure(world, sides, random.fork("closure"));
   addBackdrop(world, random.fork("backdrop"), travel);
   const egoT = oneWay ? 0 : lanes === 2 ? laneWidth * layout.pick([0.5, 1.5]) : laneWidth / 2;
-  const movers = addTraffic(world, sides, random.fork("traffic"), egoT, speed, oneWay);
+  const movers = addTraffic(world, sides, random.fork("traffic"), {
+    egoT,
+    speed,
+    oneWay,
+    seconds: frames * FRAME_SECONDS,
+  });
   const weather = makeWeather(random.fork("weather"));
   const rig = random.fork("rig");
   const lateral = egoT + rig.normal(0, 0.15), height = CAMERA_HEIGHT + rig.normal(0, 0.03);
@@ -277,9 +327,9 @@ interface World {
   readonly road: Road;
   readonly look: RoadLook;
   readonly season: Season;
-  readonly setting: string;
+  readonly setting: Setting;
   readonly close: number;
-  readonly country: boolean;
+  readonly rural: boolean;
   /** Trees farther along the road than this have half the leaves, m. */
   readonly fine: number;
 }
@@ -302,51 +352,66 @@ function plantsOf(random: Random): Season {
   };
 }
 
-function side(setting: string, sign: 1 | -1, random: Random): Side {
-  const frontage: Frontage = random.pick(
-    ({
-      town: ["town", "town", "shops", "shops"],
-      suburb: ["homes", "homes", "homes", "park", "wall"],
-      avenue: ["blocks", "shops", "town", "park", "works"],
-      country: ["field", "field", "field", "wood", "homes"],
-      wood: ["wood", "wood", "field"],
-      works: ["works", "works", "wall", "blocks"],
-      mixed: ["town", "homes", "park", "wall", "works", "blocks", "field"],
-    } as Record<string, readonly Frontage[]>)[setting],
-  );
-  const open = setting === "country" || setting === "wood";
-  const pavement = open ? 0 : setting === "avenue" ? random.uniform(2.5, 6) : random.uniform(0.9, 3.2);
+function side(setting: Setting, sign: 1 | -1, random: Random): Side {
+  const frontage = random.pick(FRONTAGES[setting]);
+  const rural = setting === "country" || setting === "open" || setting === "wood" || setting === "cutting";
+  const lane = setting === "lane", broad = setting === "boulevard";
+  const pavement = rural
+    ? 0
+    : lane
+    ? random.uniform(0.8, 1.6)
+    : broad
+    ? random.uniform(4, 9)
+    : setting === "avenue"
+    ? random.uniform(2.5, 6)
+    : random.uniform(0.9, 3.2);
   const yard = {
     town: 0,
-    shops: random.uniform(0, 1.5),
-    homes: random.uniform(2.5, 9),
+    shops: random.uniform(0, lane ? 0.3 : 1.5),
+    homes: random.uniform(1, 12),
     park: random.uniform(0, 2),
     wood: random.uniform(0.8, 5),
     field: random.uniform(1, 3),
-    works: random.uniform(3, 16),
+    plain: random.uniform(3, 12),
+    works: random.uniform(3, broad ? 25 : 16),
     wall: random.uniform(0, 0.5),
-    blocks: random.uniform(2, 14),
+    blocks: random.uniform(broad ? 8 : 1, broad ? 25 : 14),
+    bank: random.uniform(0.3, 2),
+    retaining: random.uniform(0.2, 1),
   }[frontage];
-  const parks = open ? 0 : random.chance(0.35) ? random.uniform(1.9, 2.3) : 0;
-  const bank = open && random.chance(0.6)
+  const parks = rural || lane ? 0 : random.chance(0.35) ? random.uniform(1.9, 2.3) : 0;
+  const slope = rural && random.chance(0.6)
     ? random.uniform(-0.18, 0.3)
     : frontage === "park"
     ? random.uniform(-0.03, 0.12)
     : 0;
+  let run = 16, rise = Math.max(-3, Math.min(5, slope * run)), top = 1.6 * rise;
+  if (frontage === "bank") {
+    run = random.uniform(2, 6);
+    rise = run * random.uniform(0.6, 1.1);
+    top = rise + random.uniform(0, 3);
+  } else if (frontage === "retaining") {
+    // The step is hidden in the wall.
+    run = 0.4;
+    rise = random.uniform(2, 5);
+    top = rise + random.uniform(0, 4);
+  }
   return {
     sign,
     frontage,
-    kerb: open ? 0 : random.uniform(0.08, 0.15),
+    kerb: rural ? 0 : random.uniform(0.08, 0.15),
     pavement,
     yard,
     parking: parks,
-    bank,
+    run,
+    rise,
+    top,
   };
 }
 
 /** Bands of ground side by side, each row of them a few metres long. */
 function addGround(world: World, sides: readonly Side[], random: Random): void {
-  const { mesh, road, look, country } = world;
+  const { mesh, road, look, rural } = world;
   const asphalt: Paint = {
     material: MATERIAL.road,
     colour: [look.tone, look.tone, look.tone * 1.02],
@@ -428,7 +493,7 @@ function addGround(world: World, sides: readonly Side[], random: Random): void {
           group: mesh.newGroup(),
         }
         : grass;
-      const dip = country ? -random.uniform(0.1, 0.7) : 0.05;
+      const dip = rural ? -random.uniform(0.1, 0.7) : 0.05;
       put(yard, t, z, t + s.yard, z + dip);
       t += s.yard;
       z += dip;
@@ -436,7 +501,7 @@ function addGround(world: World, sides: readonly Side[], random: Random): void {
     const bare: Paint = s.frontage === "town" || s.frontage === "works"
       ? { material: MATERIAL.gravel, colour: [0.22, 0.21, 0.2], group: mesh.newGroup() }
       : grass;
-    const far: Paint = s.frontage === "field"
+    const far: Paint = s.frontage === "field" || s.frontage === "plain"
       ? {
         material: MATERIAL.crop,
         colour: world.season.field,
@@ -446,11 +511,10 @@ function addGround(world: World, sides: readonly Side[], random: Random): void {
         seed: random.below(99),
       }
       : bare;
-    const rise = Math.max(-3, Math.min(5, s.bank * 16));
-    put(far, t, z, t + 16, z + rise);
-    put(far, t + 16, z + rise, t + 50, z + rise * 1.6);
+    put(far, t, z, t + s.run, z + s.rise);
+    put(far, t + s.run, z + s.rise, t + 50, z + s.top);
     // As far as the backdrop, so that no sky shows below the horizon.
-    put(bare, t + 50, z + rise * 1.6, t + 170, z + rise * 1.6);
+    put(bare, t + 50, z + s.top, t + 170, z + s.top);
   }
 }
 
@@ -473,32 +537,36 @@ function along(world: World, side: Side, s: number, t: number, up = 0): void {
 }
 
 /** Height of the ground behind the yard at a distance beyond it. */
-function bankAt(side: Side, beyond: number): number {
-  const rise = Math.max(-3, Math.min(5, side.bank * 16));
-  return beyond <= 16 ? rise * Math.max(0, beyond) / 16 : rise + rise * 0.6 * (beyond - 16) / 34;
+function bankAt({ run, rise, top }: Side, beyond: number): number {
+  return beyond <= run ? rise * Math.max(0, beyond) / run : rise + (top - rise) * (beyond - run) / (50 - run);
 }
 
 function addSide(world: World, side: Side, random: Random): void {
-  const { mesh, road, look, season, close } = world;
+  const { mesh, road, look, season, close } = world, end = Math.min(close + 30, road.to - 70);
   const where = ground(side, look.half);
   const base = side.kerb + (side.pavement > 0 ? 0.04 : 0);
   const leaf = () => tinted(random.chance(0.6) ? season.leaf : season.other, random, 0.35);
   const start = -24;
-  // For the right side the local x axis runs against the road, so a front is placed by its far end.
-  const front = (s: number, width: number, t: number, up = base) =>
-    face(world, side, side.sign > 0 ? s + width : s, t, up);
+  /** Sets the local frame for a front from s on, `width` long on the road's middle; returns how long it is at t. */
+  const front = (s: number, width: number, t: number, up = base) => {
+    const a = road.point(s, side.sign * t, up), b = road.point(s + width, side.sign * t, up);
+    // Local x runs to the right of who looks at the front: against the road on its right side.
+    const [from, to] = side.sign > 0 ? [b, a] : [a, b];
+    mesh.place(...from, Math.atan2(to[1] - from[1], to[0] - from[0]) + Math.PI / 2);
+    return Math.hypot(to[0] - from[0], to[1] - from[1]);
+  };
   switch (side.frontage) {
     case "town":
     case "shops": {
       const storeys = random.uniform(1.6, 5);
       const gapChance = random.uniform(0.03, 0.2);
-      for (let s = start; s < close;) {
-        const width = random.uniform(6, 15);
+      for (let s = start; s < close - 3;) {
+        const width = Math.min(random.uniform(6, 15), close - s);
         const p0 = road.at(s), p1 = road.at(s + width);
         const low = Math.min(p0.z, p1.z) - road.point(side.sign > 0 ? s + width : s, 0)[2];
-        front(s, width, where.front + random.uniform(0, 0.25), base + low);
+        const wide = front(s, width, where.front + random.uniform(0, 0.25), base + low);
         addHouse(mesh, world.styles, {
-          width: width + 0.25,
+          width: wide + 0.25,
           depth: random.uniform(8, 12),
           storeys: Math.max(1, Math.round(storeys + random.uniform(-1.2, 1.2))),
           kind: "town",
@@ -511,8 +579,7 @@ function addSide(world: World, side: Side, random: Random): void {
           along(world, side, s + gap / 2, where.front + random.uniform(9, 22), base);
           addTree(mesh, random.pick(season.shapes), leaf(), random, s > world.fine);
           if (random.chance(0.6)) {
-            front(s, gap, where.front + random.uniform(0.2, 4));
-            addFence(mesh, gap, random);
+            addFence(mesh, front(s, gap, where.front + random.uniform(0.2, 4)), random);
           }
           s += gap;
         }
@@ -521,8 +588,8 @@ function addSide(world: World, side: Side, random: Random): void {
     }
     case "blocks":
     case "works": {
-      for (let s = start; s < close;) {
-        const width = random.uniform(14, 38);
+      for (let s = start; s < close - 8;) {
+        const width = Math.min(random.uniform(14, 38), close - s);
         front(s, width, where.front + random.uniform(0, 3));
         const hall = side.frontage === "works" && random.chance(0.75);
         addHouse(mesh, world.styles, {
@@ -543,8 +610,8 @@ function addSide(world: World, side: Side, random: Random): void {
     }
     case "homes": {
       const bound = random.below(4);
-      for (let s = start; s < close;) {
-        const width = random.uniform(7.5, 13), plot = width + random.uniform(3, 11);
+      for (let s = start; s < close - 7;) {
+        const width = Math.min(random.uniform(7.5, 13), close - s), plot = width + random.uniform(3, 11);
         const shift = random.uniform(0, plot - width);
         front(s + shift, width, where.front + random.uniform(-1, 3));
         addHouse(mesh, world.styles, {
@@ -555,10 +622,10 @@ function addSide(world: World, side: Side, random: Random): void {
           shop: false,
         }, random);
         const drive = random.uniform(2.6, 3.4);
-        front(s + drive, plot - drive, where.yard + 0.15);
+        const wide = front(s + drive, Math.min(plot, close - s) - drive, where.yard + 0.15);
         if (bound === 0 || (bound === 3 && random.chance(0.5))) {
-          addHedge(mesh, plot - drive, random.uniform(0.8, 2), random.uniform(0.6, 1), leaf(), random);
-        } else if (bound === 1 || bound === 3) addFence(mesh, plot - drive, random);
+          addHedge(mesh, wide, random.uniform(0.8, 2), random.uniform(0.6, 1), leaf(), random);
+        } else if (bound === 1 || bound === 3) addFence(mesh, wide, random);
         if (random.chance(0.5) && side.yard > 4) {
           const vehicle = randomCar(random);
           face(world, side, s + drive / 2, where.yard + 2.8, base);
@@ -591,18 +658,18 @@ function addSide(world: World, side: Side, random: Random): void {
     case "wall": {
       let s = start;
       while (s < close) {
-        const length = random.uniform(8, 22);
-        front(s, length, where.front + 0.1);
-        if (random.chance(0.3)) addHedge(mesh, length, random.uniform(1.2, 2.6), 0.9, leaf(), random);
-        else addFence(mesh, length, random);
+        const length = Math.min(random.uniform(8, 22), Math.max(2, close - s));
+        const wide = front(s, length, where.front + 0.1);
+        if (random.chance(0.3)) addHedge(mesh, wide, random.uniform(1.2, 2.6), 0.9, leaf(), random);
+        else addFence(mesh, wide, random);
         for (let k = 1 + random.below(3); k > 0; k--) {
           along(world, side, s + random.uniform(0, length), where.front + random.uniform(1.5, 9), base);
           addTree(mesh, random.pick(season.shapes), leaf(), random, s > world.fine);
         }
         if (random.chance(0.3)) {
-          front(s, length, where.front + random.uniform(6, 14));
+          const room = front(s, length, where.front + random.uniform(6, 14));
           addHouse(mesh, world.styles, {
-            width: Math.min(length, 12),
+            width: Math.min(room, 12),
             depth: 8,
             storeys: 1 + random.below(3),
             kind: "home",
@@ -632,8 +699,8 @@ function addSide(world: World, side: Side, random: Random): void {
         }
       } else if (random.chance(0.5)) {
         for (let s = start; s < close; s += 10) {
-          front(s, 10, where.front + 0.1);
-          if (random.chance(0.75)) addHedge(mesh, 10, random.uniform(0.7, 1.3), 0.8, leaf(), random);
+          const wide = front(s, 10, where.front + 0.1);
+          if (random.chance(0.75)) addHedge(mesh, wide, random.uniform(0.7, 1.3), 0.8, leaf(), random);
         }
       }
       break;
@@ -659,14 +726,13 @@ function addSide(world: World, side: Side, random: Random): void {
       }
       if (random.chance(0.4)) {
         for (let s = start; s < close; s += 8) {
-          front(s, 8, where.pavement + 0.5, 0);
-          addGuardRail(mesh, 8);
+          addGuardRail(mesh, front(s, 8, where.pavement + 0.5, 0));
         }
       } else if (random.chance(0.5)) {
         for (let s = start; s < close; s += 12) {
-          front(s, 12, where.front + 0.3, base - 0.2);
-          if (random.chance(0.4)) addFence(mesh, 12, random);
-          else if (random.chance(0.5)) addHedge(mesh, 12, random.uniform(0.8, 1.8), 1, leaf(), random);
+          const wide = front(s, 12, where.front + 0.3, base - 0.2);
+          if (random.chance(0.4)) addFence(mesh, wide, random);
+          else if (random.chance(0.5)) addHedge(mesh, wide, random.uniform(0.8, 1.8), 1, leaf(), random);
         }
       }
       if (random.chance(0.5)) {
@@ -681,19 +747,65 @@ function addSide(world: World, side: Side, random: Random): void {
       }
       break;
     }
+    case "plain": {
+      // Open land: what stands on it is far off.
+      for (let k = random.below(9); k > 0; k--) {
+        const beyond = random.uniform(18, 48);
+        along(world, side, random.uniform(0, end), where.front + beyond, base + bankAt(side, beyond) - 0.3);
+        addTree(mesh, random.pick(season.shapes), leaf(), random, true);
+      }
+      break;
+    }
+    case "bank": {
+      const dense = random.uniform(1.5, 8);
+      for (let s = start; s < close; s += dense * random.uniform(0.6, 1.4)) {
+        const beyond = random.uniform(0.3, side.run + 8);
+        along(world, side, s, where.front + beyond, base + bankAt(side, beyond) - 0.3);
+        addTree(
+          mesh,
+          random.chance(0.6) ? "bush" : random.pick(season.shapes),
+          leaf(),
+          random,
+          s > world.fine,
+        );
+      }
+      break;
+    }
+    case "retaining": {
+      const colour = random.pick<Rgb>([[0.3, 0.15, 0.1], [0.4, 0.38, 0.34], [0.5, 0.48, 0.44]]);
+      const stone: Paint = { material: MATERIAL.stone, colour, seed: random.below(4096) };
+      for (let s = start; s < close; s += 6) {
+        const wide = front(s, Math.min(6, close - s), where.front - 0.1);
+        mesh.box(stone, 0, 0, -0.6, wide + 0.05, 0.6, side.rise + 0.4);
+      }
+      for (let s = start; s < close; s += random.uniform(2, 9)) {
+        const beyond = random.uniform(1.5, 9);
+        along(world, side, s, where.front + beyond, base + bankAt(side, beyond) - 0.3);
+        addTree(
+          mesh,
+          random.chance(0.4) ? "bush" : random.pick(season.shapes),
+          leaf(),
+          random,
+          s > world.fine,
+        );
+      }
+      break;
+    }
   }
   addFurniture(world, side, random, base);
   if (side.parking > 0) scatterParked(world, side, random, look.half - 1.02, 0, random.uniform(0.25, 0.9));
 }
 
 function addFurniture(world: World, side: Side, random: Random, base: number): void {
-  const { mesh, look, season, close, country } = world;
+  const { mesh, look, season, close, rural } = world;
   const where = ground(side, look.half);
-  const edge = where.pavement + (country ? 1.2 : Math.min(0.45, side.pavement * 0.3));
-  const up = country ? -0.1 : base;
+  const edge = where.pavement + (rural ? 1.2 : Math.min(0.45, side.pavement * 0.3));
+  const up = rural ? -0.1 : base;
   const spacing = random.uniform(18, 38),
     streetTrees = side.pavement > 2.2 && random.chance(0.5) ? random.uniform(7, 14) : 0;
-  if (!country || random.chance(0.35)) {
+  // A narrow lane's lamps hang on its walls.
+  const narrow = world.setting === "lane";
+  if (rural ? random.chance(0.35) : !narrow) {
     for (let s = random.uniform(-10, 10); s < close; s += spacing) {
       along(world, side, s, edge, up);
       addLamp(mesh, random);
@@ -711,11 +823,11 @@ function addFurniture(world: World, side: Side, random: Random, base: number): v
       );
     }
   }
-  for (let s = random.uniform(4, 25); s < close; s += random.uniform(12, 45)) {
+  for (let s = random.uniform(narrow ? 12 : 4, 25); s < close; s += random.uniform(12, 45)) {
     along(world, side, s, edge + 0.1, up);
     addSign(mesh, random);
   }
-  if (side.pavement > 1.2) {
+  if (side.pavement > 1.2 && !narrow) {
     for (let s = random.uniform(0, 20); s < close; s += random.uniform(8, 30)) {
       along(world, side, s, where.yard - 1, base);
       addClutter(mesh, random);
@@ -763,21 +875,20 @@ function addTraffic(
   world: World,
   sides: readonly Side[],
   random: Random,
-  egoT: number,
-  speed: number,
-  oneWay: boolean,
+  ego: { readonly egoT: number; readonly speed: number; readonly oneWay: boolean; readonly seconds: number },
 ): Mover[] {
+  const { egoT, speed, oneWay, seconds } = ego;
   const movers: Mover[] = [];
-  const vehicle = (): Vehicle => {
+  const vehicle = (large = 0): Vehicle => {
     const kind = random.next();
-    if (kind < 0.1) {
+    if (kind < 0.1 + 0.6 * large) {
       return {
         shape: "lorry",
         colour: tinted(random.pick(PAINTS), random, 0.2),
         seed: random.below(1 << 16),
       };
     }
-    if (kind < 0.16) {
+    if (kind < 0.16 + large) {
       return {
         shape: "bus",
         colour: random.pick<Rgb>([[0.6, 0.5, 0.1], [0.6, 0.6, 0.6], [0.45, 0.04, 0.04], [0.05, 0.2, 0.4]]),
@@ -790,12 +901,14 @@ function addTraffic(
   const put = (s: number, t: number, v: number, vehicle: Vehicle) => {
     if (s < limit || v < 0) movers.push({ s, t, speed: v, vehicle });
   };
-  if (random.chance(0.4)) {
-    const leader = vehicle(), gap = 7 + random.next() * 50;
+  if (random.chance(0.5)) {
+    const leader = vehicle(0.15), gap = Math.exp(random.uniform(Math.log(6), Math.log(34)));
+    // However long the drive is, it is not caught up with.
+    const slower = Math.min(0.8, (gap - 5) / seconds);
     put(
       gap + vehicleSize(leader.shape)[0] / 2,
       egoT + random.normal(0, 0.1),
-      speed + random.uniform(-0.8, 1),
+      speed + random.uniform(-slower, 1),
       leader,
     );
   }
@@ -820,7 +933,7 @@ function addTraffic(
     const where = ground(side, world.look.half);
     const busy = random.uniform(4, 40);
     for (
-      let s = random.uniform(2, 20);
+      let s = world.setting === "lane" ? random.uniform(10, 40) : random.uniform(2, 20);
       s < Math.min(120, world.close);
       s += random.uniform(0.3, 1.7) * busy
     ) {
@@ -861,39 +974,62 @@ function addTraffic(
   return movers;
 }
 
-/** What the road runs up to where it ends: a house across it, or trees and a wall. */
-function addClosure(world: World, random: Random): void {
-  const { mesh, road, close, season } = world;
-  const width = random.uniform(24, 34);
-  const p = road.at(close + 8), [x, y, z] = road.point(close + 8, -width / 2, 0.1);
-  // Local x to the right for someone who comes up the road, y onwards.
-  mesh.place(x, y, z, p.heading);
-  const town = random.chance(0.65);
-  let at = 0;
-  while (town && at < width) {
-    const w = random.uniform(9, 16);
-    const [hx, hy, hz] = road.point(close + 8, -width / 2 + at, 0.1);
-    mesh.place(hx, hy, hz, p.heading);
-    addHouse(mesh, world.styles, {
-      width: w,
-      depth: 10,
-      storeys: 2 + random.below(4),
-      kind: "town",
-      shop: random.chance(0.4),
-    }, random);
-    at += w;
+/** Where the road ends: a street across, and behind it houses, a wall or a hedge with trees. */
+function addClosure(world: World, sides: readonly Side[], random: Random): void {
+  const { mesh, road, look, close, season } = world;
+  const s = close + 8, p = road.at(s), half = Math.min(look.half, 3.6);
+  const reach = 10 + Math.min(30, Math.max(...sides.map((side) => ground(side, look.half).front)));
+  const up = Math.max(...sides.map((side) => side.kerb)) + 0.07;
+  const place = (t: number, ahead = 0, z = up) => {
+    const [x, y, h] = road.point(s, t, z);
+    mesh.place(x + ahead * Math.cos(p.heading), y + ahead * Math.sin(p.heading), h, p.heading);
+  };
+  const asphalt: Paint = {
+    material: MATERIAL.road,
+    colour: [look.tone, look.tone, look.tone * 1.02],
+    group: mesh.newGroup(),
+  };
+  const corner = (along: number, across: number): [number, number, number] => {
+    const [x, y, h] = road.point(s, along, up);
+    return [x + across * Math.cos(p.heading), y + across * Math.sin(p.heading), h];
+  };
+  const far = -0.6, near = far - 2 * half, middle = (far + near) / 2;
+  // Its markings run along it.
+  const a = corner(-60, near), b = corner(60, near), c = corner(60, far), d = corner(-60, far);
+  mesh.triangle(asphalt, [...a, ...b, ...c], [0, near - middle, 120, near - middle, 120, far - middle]);
+  mesh.triangle(asphalt, [...a, ...c, ...d], [0, near - middle, 120, far - middle, 0, far - middle]);
+  if (random.chance(0.3)) {
+    const vehicle = randomCar(random), left = random.chance(0.5);
+    const [x, y, z] = corner(random.uniform(-8, 8), middle + (left ? 0.5 : -0.5) * half);
+    mesh.place(x, y, z, p.heading + (left ? Math.PI / 2 : -Math.PI / 2));
+    addVehicle(mesh, vehicle);
   }
-  if (!town) {
-    addFence(mesh, width, random);
-    for (let k = 0; k < 12; k++) {
-      const [tx, ty, tz] = road.point(
-        close + 8 + random.uniform(1.5, 9),
-        random.uniform(-width / 2, width / 2),
-        0,
-      );
-      mesh.place(tx, ty, tz, p.heading);
-      addTree(mesh, random.pick(season.shapes), tinted(season.leaf, random, 0.3), random);
+  if (random.chance(world.rural ? 0.25 : 0.65)) {
+    const kind = random.pick(["town", "town", "town", "block", "home"] as const);
+    for (let t = -reach; t < reach;) {
+      const width = random.uniform(9, 16);
+      place(t, kind === "town" ? 0 : random.uniform(0, 3));
+      addHouse(mesh, world.styles, {
+        width,
+        depth: 10,
+        storeys: kind === "home" ? 1 + random.below(2) : 2 + random.below(4),
+        kind,
+        shop: kind === "town" && random.chance(0.4),
+      }, random);
+      t += width + (kind === "town" ? 0 : random.uniform(0, 5));
     }
+    return;
+  }
+  const width = 2 * reach + 20, leaf = () => tinted(season.leaf, random, 0.3);
+  const hedge = random.chance(0.4);
+  for (let t = -width / 2; t < width / 2; t += width / 4) {
+    place(t);
+    if (hedge) addHedge(mesh, width / 4, random.uniform(1.2, 2.6), 1, leaf(), random);
+    else addFence(mesh, width / 4, random);
+  }
+  for (let k = 0; k < 18; k++) {
+    place(random.uniform(-width / 2, width / 2), random.uniform(1.5, 9), 0);
+    addTree(mesh, random.pick(season.shapes), leaf(), random);
   }
 }
 
