@@ -81,8 +81,9 @@ export function parseTime(time: string): number {
 }
 
 /** Times an update of each stage on noise, ms. */
-function timeStages(preset: string, size: string): Record<StageName, number> {
-  const times = STAGE_NAMES.map((stage) => {
+async function timeStages(preset: string, size: string): Promise<Record<StageName, number>> {
+  const times: [StageName, number][] = [];
+  for (const stage of STAGE_NAMES) {
     const trainer = new Trainer(resolveTraining({ preset, stage, size, steps: 100, coarse: 0 }), 100);
     const { height, width } = trainer.size;
     const { batch: count } = trainer.options;
@@ -100,13 +101,13 @@ function timeStages(preset: string, size: string): Record<StageName, number> {
     const all: number[] = [];
     for (let i = 0; i < 7; i++) {
       const started = performance.now();
-      trainer.update(batch);
+      await trainer.update(batch);
       if (i >= 2) all.push(performance.now() - started);
     }
     trainer.dispose();
-    return [stage, all.sort((a, b) => a - b)[all.length >> 1]];
-  });
-  return Object.fromEntries(times);
+    times.push([stage, all.sort((a, b) => a - b)[all.length >> 1]]);
+  }
+  return Object.fromEntries(times) as Record<StageName, number>;
 }
 
 async function makePlan(options: ReproduceOptions): Promise<Plan> {
@@ -129,7 +130,7 @@ async function makePlan(options: ReproduceOptions): Promise<Plan> {
       return plan;
     }
   }
-  const milliseconds = timeStages(preset, size);
+  const milliseconds = await timeStages(preset, size);
   const cost = ABLATION_JOBS.reduce((sum, job) => sum + job.share * milliseconds[job.stage], 0) * seeds;
   const updates = Math.floor(parseTime(budget) * (1 - RESERVE) / cost);
   if (updates < 20) {

@@ -270,7 +270,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         throw error;
       }
       const waited = performance.now() - started;
-      const result = trainer.update(images);
+      const result = await trainer.update(images);
       const { step } = trainer;
       const milliseconds = performance.now() - started;
       yield { kind: "step", step, steps, milliseconds, waited, ...result };

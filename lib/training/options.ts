@@ -69,6 +69,12 @@ export const trainingOptions = {
     min: 1,
     help: "Parts that a batch is cut into, to save memory; must divide it.",
   }),
+  replicas: integer({
+    default: 1,
+    min: 1,
+    max: 256,
+    help: "Copies of the networks that share each batch, a thread each; for small networks on CPUs.",
+  }),
   learningRate: number({ default: 2e-3, min: 0, help: "Adam's learning rate at its highest." }),
   schedule: choice(["polynomial", "halving", "constant"], {
     default: "polynomial",
@@ -203,7 +209,7 @@ const LARGE: TrainingInput = {
 /** What each preset sets; everything else keeps its default. */
 export const PRESETS: Readonly<Record<PresetName, TrainingInput>> = {
   /** Two CPU cores, minutes: too few updates to learn that colours change, so they do not. */
-  quick: { steps: 1900, coarse: 0.55, photometricViews: "both", colourProbability: 0 },
+  quick: { steps: 1900, replicas: 2, coarse: 0.55, photometricViews: "both", colourProbability: 0 },
   /** monodepth's VGG-like network at its own size and schedule. */
   vgg: { ...LARGE, architecture: "vgg" },
   /** The same with ResNet-50. */

@@ -35,6 +35,7 @@ import {
   totalLoss,
 } from "./objective.ts";
 import { frozenNetworks, refineWiring, teacherInputs, type TrainingOptions } from "./options.ts";
+import { type BatchGradients, replicaCount, Replicas } from "./replicas.ts";
 import { learningRateAt } from "./schedule.ts";
 import { type NetworkName, type Stage, STAGES } from "./stages.ts";
 
@@ -105,7 +106,11 @@ export class Trainer {
   readonly steps: number;
   /** Updates done. */
   step = 0;
-  readonly #variables: readonly Variable[];
+  /** The variables that learn, in a fixed order. */
+  readonly movingVariables: readonly Variable[];
+  /** Those that do not. */
+  readonly stillVariables: readonly Variable[];
+  #replicas: Replicas | undefined;
   /** Frozen networks that no gradient has to pass on its way to one that learns. */
   readonly #constant: readonly (keyof Networks)[];
 
@@ -141,8 +146,11 @@ export class Trainer {
     this.networks = networks;
     this.moving = movingNetworks(options);
     this.weights = termWeights(options);
-    this.#variables = this.moving.flatMap((name) => [...networks.get(name)!.variables.values()]);
-    if (this.#variables.length === 0) {
+    const variablesOf = (names: readonly NetworkName[]) =>
+      names.flatMap((name) => [...networks.get(name)!.variables.values()]);
+    this.movingVariables = variablesOf(this.moving);
+    this.stillVariables = variablesOf([...networks.keys()].filter((name) => !this.moving.includes(name)));
+    if (this.movingVariables.length === 0) {
       throw new CyclopsError(`Cannot train stage ${options.stage}: every network it could move is frozen`);
     }
     const studentMoves = this.moving.includes("student");
@@ -152,7 +160,7 @@ export class Trainer {
     }
     this.#constant = constant;
     this.optimizer = new Adam({
-      variables: this.#variables,
+      variables: this.movingVariables,
       learningRate: options.learningRate,
       beta1: options.beta1,
       beta2: options.beta2,
@@ -234,7 +242,7 @@ export class Trainer {
       noGradient(() => watch(chain, watched));
       for (const t of [...Object.values(terms), ...Object.values(watched)]) tf.keep(t);
       return totalLoss(terms, this.weights);
-    }, [...this.#variables]);
+    }, [...this.movingVariables]);
     const all = { loss: value, ...terms, ...watched };
     return { names: Object.keys(all), numbers: Object.values(all), grads };
   }
@@ -248,25 +256,19 @@ export class Trainer {
     return { source: tf.tensor4d(source, shape), target: tf.tensor4d(target, shape) };
   }
 
-  /**
-   * One update.
-   *
-   * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images.
-   */
-  update(batch: StereoBatch): StepResult {
-    const learningRate = learningRateAt(this.step, this.steps, this.options);
+  /** Computes a batch in this thread, in as many parts as `accumulate` says. */
+  async compute(batch: StereoBatch): Promise<BatchGradients> {
     const { source, target } = this.views(batch);
     const parts = this.options.accumulate;
-    const share = source.shape[0] / parts;
-    let sum: NamedTensorMap | undefined;
+    const share = batch.batch / parts;
     const numbers: Record<string, number> = {};
+    let sum: NamedTensorMap | undefined;
     try {
       for (let part = 0; part < parts; part++) {
         tf.engine().startScope();
         const cut = (x: Tensor4D) => parts === 1 ? x : tf.slice(x, part * share, share);
         const { names, numbers: scalars, grads } = this.gradients(cut(source), cut(target));
-        const values = tf.stack(scalars.map((s) => tf.reshape(s, []))).dataSync();
-        names.forEach((name, i) => numbers[name] = (numbers[name] ?? 0) + values[i] / parts);
+        const told = tf.keep(tf.stack(scalars.map((s) => tf.reshape(s, []))));
         scalars.forEach((s) => s.dispose());
         const added: NamedTensorMap = {};
         for (const [name, grad] of Object.entries(grads)) {
@@ -276,20 +278,49 @@ export class Trainer {
         if (sum) tf.dispose(sum);
         sum = added;
         tf.engine().endScope();
+        const values = await told.data();
+        told.dispose();
+        names.forEach((name, i) => numbers[name] = (numbers[name] ?? 0) + values[i] / parts);
       }
-      this.#checkFinite(numbers, batch);
-      this.optimizer.setLearningRate(learningRate);
-      this.optimizer.apply(sum!);
-      this.step++;
+    } catch (error) {
+      if (sum) tf.dispose(sum);
+      throw error;
     } finally {
       tf.dispose([source, target]);
-      if (sum) tf.dispose(sum);
     }
+    return { numbers, gradients: sum! };
+  }
+
+  /** Starts the replicas with the first batch: the weights that stay as they are must be there by then. */
+  async #compute(batch: StereoBatch): Promise<BatchGradients> {
+    const { options, steps, movingVariables: moving, stillVariables: still } = this;
+    const count = replicaCount(options);
+    if (count === 1) return await this.compute(batch);
+    this.#replicas ??= await Replicas.start({ options, steps, count, moving, still });
+    return await this.#replicas.compute(batch, this.step);
+  }
+
+  /**
+   * One update.
+   *
+   * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images.
+   */
+  async update(batch: StereoBatch): Promise<StepResult> {
+    const learningRate = learningRateAt(this.step, this.steps, this.options);
+    const { numbers, gradients } = await this.#compute(batch);
+    try {
+      this.#checkFinite(numbers, batch);
+      this.optimizer.setLearningRate(learningRate);
+      this.optimizer.apply(gradients);
+    } finally {
+      tf.dispose(gradients);
+    }
+    this.step++;
     const { loss, disparityMean, disparityDeviation, residual, ...terms } = numbers;
     return { loss, terms, learningRate, disparityMean, disparityDeviation, residual };
   }
 
-  #checkFinite(numbers: Readonly<Record<string, number>>, batch: StereoBatch): void {
+  #checkFinite(numbers: BatchGradients["numbers"], batch: StereoBatch): void {
     const bad = Object.entries(numbers).filter(([, value]) => !Number.isFinite(value)).map(([name]) => name);
     if (bad.length === 0) return;
     const { seed } = this.options;
@@ -308,8 +339,9 @@ export class Trainer {
     return { height, width };
   }
 
-  /** Frees networks and optimiser. */
+  /** Frees networks and optimiser and ends the replicas. */
   dispose(): void {
+    this.#replicas?.close();
     for (const network of this.networks.values()) disposeNetwork(network);
     this.optimizer.dispose();
   }

@@ -11,6 +11,7 @@ import { openRun, type Run } from "../../lib/training/run_folder.ts";
 export const TINY: TrainingInput = {
   size: "32x64",
   batch: 2,
+  replicas: 1,
   steps: 4,
   coarse: 0,
   warmup: 2,

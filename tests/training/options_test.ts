@@ -88,7 +88,7 @@ const asked: Look = async (given) => {
   }
 };
 
-/** How often gradients are computed in an update. */
+/** How often gradients are computed in an update, in this thread. */
 const parts: Look = async (given) => {
   const { gradients } = Trainer.prototype;
   let count = 0;
@@ -164,6 +164,7 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   steps: { values: [2, 3], look: rates },
   epochs: { with: { steps: undefined }, values: [0.5, 1], look: rates },
   batch: { values: [1, 2] },
+  replicas: { with: { batch: 2 }, values: [1, 2], look: parts },
   accumulate: { with: { batch: 2 }, values: [1, 2], look: parts },
   learningRate: { values: [1e-3, 1e-2] },
   schedule: { values: ["polynomial", "constant"], look: rates },

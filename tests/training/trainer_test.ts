@@ -4,6 +4,7 @@ import {
   assertEquals,
   assertGreater,
   assertLess,
+  assertRejects,
   assertThrows,
 } from "@std/assert";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
@@ -26,7 +27,7 @@ import { uniform } from "../_tensors.ts";
 
 await selectBackend();
 
-const SMALL = { size: "32x64", coarse: 0, batch: 2, steps: 10, seed: 3 } as const;
+const SMALL = { size: "32x64", coarse: 0, batch: 2, replicas: 1, steps: 10, seed: 3 } as const;
 
 function batchOf(seed: number, batch = 2): StereoBatch {
   const values = (s: number) => {
@@ -86,13 +87,13 @@ const MOVES: readonly [TermName, (typeof STAGE_NAMES)[number], readonly string[]
 ];
 
 for (const [term, stage, expected] of MOVES) {
-  Deno.test(`${stage}: ${term} alone moves ${expected}`, () => {
+  Deno.test(`${stage}: ${term} alone moves ${expected}`, async () => {
     const trainer = new Trainer(
       resolveTraining({ ...SMALL, stage, freeze: "", distill: "both", refineHeadScale: 1, ...only(term) }),
       10,
     );
     const before = snapshot(trainer);
-    const result = trainer.update(batchOf(1));
+    const result = await trainer.update(batchOf(1));
     assertEquals(Object.keys(result.terms), [term]);
     assertAlmostEquals(result.loss, result.terms[term]!, 1e-5 * Math.abs(result.loss) + 1e-7);
     assertEquals(moved(before, snapshot(trainer)), expected);
@@ -100,7 +101,7 @@ for (const [term, stage, expected] of MOVES) {
   });
 }
 
-Deno.test("with open gates the cycle reaches the student, the refined terms reach everyone", () => {
+Deno.test("with open gates the cycle reaches the student, the refined terms reach everyone", async () => {
   for (
     const [term, stage, gates, expected] of [
       ["cycle", "cycle", { cycleGradient: 1 }, ["backward", "student"]],
@@ -111,24 +112,24 @@ Deno.test("with open gates the cycle reaches the student, the refined terms reac
     const options = { ...SMALL, stage, freeze: "", refineHeadScale: 1, ...gates, ...only(term) };
     const trainer = new Trainer(resolveTraining(options), 10);
     const before = snapshot(trainer);
-    trainer.update(batchOf(1));
+    await trainer.update(batchOf(1));
     assertEquals(moved(before, snapshot(trainer)), [...expected]);
     trainer.dispose();
   }
 });
 
-Deno.test("each stage moves the networks its table names, frozen ones stay bitwise the same", () => {
+Deno.test("each stage moves the networks its table names, frozen ones stay bitwise the same", async () => {
   for (const stage of STAGE_NAMES) {
     const trainer = new Trainer(resolveTraining({ ...SMALL, stage }), 10);
     const before = snapshot(trainer);
-    trainer.update(batchOf(5));
-    trainer.update(batchOf(7));
+    await trainer.update(batchOf(5));
+    await trainer.update(batchOf(7));
     assertEquals(moved(before, snapshot(trainer)), [...STAGES[stage].moves].sort());
     trainer.dispose();
   }
   const frozen = new Trainer(resolveTraining({ ...SMALL, stage: "cycle", freeze: "student" }), 10);
   const before = snapshot(frozen);
-  frozen.update(batchOf(5));
+  await frozen.update(batchOf(5));
   assertEquals(moved(before, snapshot(frozen)), ["backward"]);
   frozen.dispose();
   assertThrows(
@@ -138,25 +139,25 @@ Deno.test("each stage moves the networks its table names, frozen ones stay bitwi
   );
 });
 
-Deno.test("the loss is the weighted sum of its terms", () => {
+Deno.test("the loss is the weighted sum of its terms", async () => {
   const options = resolveTraining({ ...SMALL, stage: "teacher", freeze: "", photometricWeight: 0.7 });
   const trainer = new Trainer(options, 10);
-  const { loss, terms } = trainer.update(batchOf(1));
+  const { loss, terms } = await trainer.update(batchOf(1));
   const weights = termWeights(options);
   const sum = Object.entries(terms).reduce((n, [name, value]) => n + weights[name as TermName] * value, 0);
   assertAlmostEquals(loss, sum, 1e-4);
   trainer.dispose();
 });
 
-Deno.test("a batch in parts gives the same update as the whole", () => {
-  const run = (accumulate: number) => {
+Deno.test("a batch in parts gives the same update as the whole", async () => {
+  const run = async (accumulate: number) => {
     const trainer = new Trainer(resolveTraining({ ...SMALL, batch: 4, accumulate }), 10);
-    const { loss, terms } = trainer.update(batchOf(1, 4));
+    const { loss, terms } = await trainer.update(batchOf(1, 4));
     const weights = snapshot(trainer);
     trainer.dispose();
     return { loss, terms, weights };
   };
-  const [whole, parts] = [run(1), run(2)];
+  const [whole, parts] = [await run(1), await run(2)];
   assertAlmostEquals(whole.loss, parts.loss, 1e-5);
   let worst = 0;
   let total = 0;
@@ -273,7 +274,7 @@ Deno.test("the teacher needs one image: the chain runs without the opposite view
   trainer.dispose();
 });
 
-Deno.test("200 updates leave tensor and handle counts flat", () => {
+Deno.test("200 updates leave tensor and handle counts flat", async () => {
   const trainer = new Trainer(resolveTraining({ ...SMALL, size: "32x32", batch: 1, steps: 200 }), 200);
   const batch = batchOf(1, 1);
   const small = {
@@ -282,19 +283,19 @@ Deno.test("200 updates leave tensor and handle counts flat", () => {
     left: batch.left.slice(0, 32 * 32 * 3),
     right: batch.right.slice(0, 32 * 32 * 3),
   };
-  for (let i = 0; i < 3; i++) trainer.update(small);
+  for (let i = 0; i < 3; i++) await trainer.update(small);
   const [tensors, handles] = [tf.memory().numTensors, nativeTensorCount()];
-  for (let i = 0; i < 200; i++) trainer.update(small);
+  for (let i = 0; i < 200; i++) await trainer.update(small);
   assertEquals(tf.memory().numTensors, tensors);
   assertEquals(nativeTensorCount(), handles);
   trainer.dispose();
 });
 
-Deno.test("a loss that is not a number stops training, naming term and batch", () => {
+Deno.test("a loss that is not a number stops training, naming term and batch", async () => {
   const trainer = new Trainer(resolveTraining(SMALL), 10);
   const batch = batchOf(1);
   batch.right[5] = NaN;
-  const error = assertThrows(() => trainer.update(batch), CyclopsError);
+  const error = await assertRejects(() => trainer.update(batch), CyclopsError);
   assert(error.message.includes("photometric") && error.message.includes("batch 0"));
   trainer.dispose();
 });
