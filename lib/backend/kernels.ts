@@ -32,7 +32,11 @@ export function correctKernels(backend: string): void {
   }
   if (corrected.has(backend)) return;
   corrected.add(backend);
-  const kernels = backend === "tensorflow" ? nativeKernels : portableKernels;
+  const kernels = backend === "tensorflow"
+    ? nativeKernels
+    : backend === "webgpu"
+    ? { ...portableKernels, ...webgpuKernels }
+    : portableKernels;
   for (const [kernelName, kernelFunc] of Object.entries(kernels)) {
     if (tf.getKernel(kernelName, backend)) tf.unregisterKernel(kernelName, backend);
     tf.registerKernel({ kernelName, backendName: backend, kernelFunc });
@@ -262,6 +266,15 @@ const portableKernels: Record<string, KernelFunction> = {
   ResizeBilinearGrad: (call) => unresize(call, bilinearWeights),
   /** Upstream both ignore halfPixelCenters, and cpu reads the wrong rows of dy for every image but the first. */
   ResizeNearestNeighborGrad: (call) => unresize(call, nearestWeights),
+};
+
+const webgpuKernels: Readonly<Record<string, KernelFunction>> = {
+  /**
+   * tfjs-backend-webgpu binds all addends in one shader; with 8 or more they pass the number of storage buffers that
+   * devices allow by default, and the whole batch of commands is dropped without an error.
+   */
+  AddN: ({ inputs }) =>
+    tf.tidy(() => (inputs as unknown as Tensor[]).reduce((sum, addend) => tf.add(sum, addend)).clone()),
 };
 
 /** Where along an axis of `from` px each of `to` px is sampled. */

@@ -64,14 +64,18 @@ export async function measure(
 }
 
 /** Median time to predict one image at the network's size, ms; includes bringing the result back from the device. */
-export function timePrediction(networks: Networks, options: PredictOptions, repeats = 10): number {
+export async function timePrediction(
+  networks: Networks,
+  options: PredictOptions,
+  repeats = 10,
+): Promise<number> {
   const { height, width } = options.size;
   const image = tf.fill([1, height, width, 3], 0.5) as Parameters<typeof predictDisparity>[1];
   const times: number[] = [];
   for (let i = 0; i < repeats + 2; i++) {
     const started = performance.now();
     const map = predictDisparity(networks, image, options);
-    map.dataSync();
+    await map.data();
     map.dispose();
     if (i >= 2) times.push(performance.now() - started);
   }

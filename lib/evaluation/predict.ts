@@ -104,15 +104,15 @@ export async function predictDataset(
   const side = cache ? "both" : view;
   for await (const images of sequentialBatches(dataset, { size, batch, side, cache })) {
     const input = tf.tensor4d(images[view], [images.batch, height, width, 3]);
-    const run = (into: Disparities, x: Tensor4D) => {
+    const run = async (into: Disparities, x: Tensor4D) => {
       const map = predictDisparity(networks, x, options);
-      into.data.set(map.dataSync(), done * height * width);
+      into.data.set(await map.data(), done * height * width);
       map.dispose();
     };
-    run(plain, input);
+    await run(plain, input);
     if (flipped) {
       const mirrored = mirror(input);
-      run(flipped, mirrored);
+      await run(flipped, mirrored);
       mirrored.dispose();
     }
     input.dispose();
@@ -128,11 +128,15 @@ export async function predictDataset(
  * @param image Already at the network's size.
  * @returns Fraction of width.
  */
-export function predictImage(networks: Networks, image: RgbImage, options: PredictOptions): DisparityMap {
+export async function predictImage(
+  networks: Networks,
+  image: RgbImage,
+  options: PredictOptions,
+): Promise<DisparityMap> {
   const { width, height, data } = image;
   const input = tf.tensor4d(Float32Array.from(data, (v) => v / 255), [1, height, width, 3]);
   const map = predictDisparity(networks, input, options);
-  const values = map.dataSync() as Float32Array;
+  const values = await map.data() as Float32Array;
   tf.dispose([input, map]);
   return { width, height, data: values };
 }

@@ -40,7 +40,7 @@ export async function panelSample(
   const pair = dataset.pairs[index];
   const path = join(dataset.root, pair[options.view ?? "left"]);
   const input = await readRgb(path);
-  const prediction = predictImage(networks, await readRgb(path, options.size), options);
+  const prediction = await predictImage(networks, await readRgb(path, options.size), options);
   const truth = await readTruth(dataset.root, pair, options.truth);
   const [errors] = scoreFrame(truth, prediction, [options.protocol]);
   const box = cropBox(options.protocol.crop, truth.camera.imageSize);

@@ -51,9 +51,9 @@ export async function predictPhotograph(
   const image = await readRgb(path);
   const seen = await readRgb(path, model.size);
   const how = { size: model.size, view: model.options.view, of: options.of, refine: model.refine } as const;
-  let prediction = predictImage(model.networks, seen, how);
+  let prediction = await predictImage(model.networks, seen, how);
   if (options.flip) {
-    prediction = combineFlipped(prediction, predictImage(model.networks, mirrored(seen), how));
+    prediction = combineFlipped(prediction, await predictImage(model.networks, mirrored(seen), how));
   }
   const { width, height } = image;
   const disparity = { ...resizeMap(prediction, { width, height }), width, height };

@@ -180,7 +180,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     ) {
       rows.push({ name: flip ? "student, flip-averaged" : "student", truth, metrics });
     }
-    const milliseconds = timePrediction(model.networks, predict);
+    const milliseconds = await timePrediction(model.networks, predict);
     const spread = [0, 1, 2, 3].map((i) => Math.floor((i + 0.5) * testSet.pairs.length / 4));
     const samples = await Promise.all(
       spread.map((i) =>

@@ -169,7 +169,7 @@ async function measureJob(
       ? [networks.student, networks.backward, networks.refine].filter((n) => n !== undefined)
       : [networks.student];
     const gigaflops = used.reduce((sum, n) => sum + countGigaflops(n.plan, size.height, size.width), 0);
-    const msPerImage = timePrediction(networks, how);
+    const msPerImage = await timePrediction(networks, how);
     const measured = await measure(networks, dataset, { ...how, protocols: PROTOCOLS, truths: TRUTHS });
     return measured.map(({ truth, crop, capM, flip, metrics: { points, images, ...metrics } }) => ({
       row: job.row!,

@@ -27,14 +27,19 @@ export interface AdamState {
   /** Updates done; decides the bias correction. */
   readonly updates: number;
   /** By variable name: first and second moment, as the variable is laid out. */
-  readonly moments: ReadonlyMap<string, { readonly first: Float32Array; readonly second: Float32Array }>;
+  readonly moments: ReadonlyMap<string, Moments>;
+}
+
+interface Moments {
+  readonly first: Float32Array;
+  readonly second: Float32Array;
 }
 
 /** Where one variable's value and moments live between updates. */
 interface Slot {
   readonly variable: Variable;
   apply(gradient: Tensor, rates: Rates): void;
-  read(): { first: Float32Array; second: Float32Array };
+  read(): Promise<Moments>;
   write(first: Float32Array, second: Float32Array): void;
   dispose(): void;
 }
@@ -125,8 +130,10 @@ export class Adam {
   }
 
   /** Copies the moments out. */
-  getState(): AdamState {
-    return { updates: this.#updates, moments: new Map(this.#slots.map((s) => [s.variable.name, s.read()])) };
+  async getState(): Promise<AdamState> {
+    const moments = new Map<string, Moments>();
+    for (const slot of this.#slots) moments.set(slot.variable.name, await slot.read());
+    return { updates: this.#updates, moments };
   }
 
   /**
@@ -183,11 +190,9 @@ class PortableSlot implements Slot {
     this.#second = tf.keep(second);
   }
 
-  read(): { first: Float32Array; second: Float32Array } {
-    return {
-      first: this.#first.dataSync().slice() as Float32Array,
-      second: this.#second.dataSync().slice() as Float32Array,
-    };
+  async read(): Promise<Moments> {
+    const [first, second] = await Promise.all([this.#first.data(), this.#second.data()]);
+    return { first: first.slice() as Float32Array, second: second.slice() as Float32Array };
   }
 
   write(first: Float32Array, second: Float32Array): void {
@@ -252,14 +257,14 @@ class NativeSlot implements Slot {
     this.#known = variable.dataId;
   }
 
-  read(): { first: Float32Array; second: Float32Array } {
+  read(): Promise<Moments> {
     const [first, second] = [this.#first, this.#second].map((moment) => {
       const tensor = read(moment);
       const values = tensor.dataSync() as Float32Array;
       tensor.dispose();
       return values;
     });
-    return { first, second };
+    return Promise.resolve({ first, second });
   }
 
   write(first: Float32Array, second: Float32Array): void {

@@ -112,7 +112,7 @@ export class Keeper {
   async save(metrics: Metrics): Promise<Saved | undefined> {
     const { step } = this.#trainer;
     if (step === this.#savedStep) return undefined;
-    const model = collectWeights(this.#trainer.networks.values());
+    const model = await collectWeights(this.#trainer.networks.values());
     const bad = notFinite(model);
     if (bad) {
       throw new CyclopsError(
@@ -124,7 +124,7 @@ export class Keeper {
     try {
       const { folder, facts } = await saveCheckpoint(this.#run.checkpoints, {
         model,
-        optimizer: collectMoments(this.#trainer.optimizer, this.#trainer.networks.values()),
+        optimizer: await collectMoments(this.#trainer.optimizer, this.#trainer.networks.values()),
         facts: this.#facts(metrics),
       });
       this.#last = folder;

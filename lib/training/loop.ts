@@ -146,13 +146,18 @@ async function prepareInspection(
   return { measure, pictured, warnings };
 }
 
-function drawPanels(trainer: Trainer, pictured: readonly StereoBatch[]): Record<string, RgbImage> {
+async function drawPanels(
+  trainer: Trainer,
+  pictured: readonly StereoBatch[],
+): Promise<Record<string, RgbImage>> {
   const { options } = trainer;
   const teacher = options.stage === "distill" ? trainer.teacherNetworks : undefined;
   const networks = trainer.chainNetworks, wiring = validationWiring(options);
-  return Object.fromEntries(
-    pictured.map((pair, i) => [`pair${i + 1}`, chainPanel({ networks, teacher, pair, wiring }).image]),
-  );
+  const images: Record<string, RgbImage> = {};
+  for (const [i, pair] of pictured.entries()) {
+    images[`pair${i + 1}`] = (await chainPanel({ networks, teacher, pair, wiring })).image;
+  }
+  return images;
 }
 
 /**
@@ -293,7 +298,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
           record.validation(
             step,
             measured,
-            record.wantsImages ? drawPanels(trainer, inspection.pictured) : {},
+            record.wantsImages ? await drawPanels(trainer, inspection.pictured) : {},
           );
           yield { kind: "validation", step, validation: measured };
         }

@@ -10,22 +10,15 @@ import type { Picture } from "../charts/picture.ts";
 import type { StereoBatch } from "../data/batch_maker.ts";
 import type { RgbImage } from "../data/image.ts";
 import { opposite } from "../geometry/warp.ts";
-import {
-  CLOSED_GATES,
-  halfCycle,
-  imagePyramid,
-  type Networks,
-  runChain,
-  type Synthesis,
-} from "../models/chain.ts";
+import { CLOSED_GATES, halfCycle, imagePyramid, type Networks, runChain } from "../models/chain.ts";
 import type { ValidationWiring } from "./validation.ts";
 
 /** Difference of two images that is drawn brightest. */
 const STRONG_DIFFERENCE = 0.3;
 
-function rgb(image: Tensor4D): RgbImage {
+async function rgb(image: Tensor4D): Promise<RgbImage> {
   const [, height, width] = image.shape;
-  const values = image.dataSync();
+  const values = await image.data();
   return {
     width,
     height,
@@ -33,10 +26,21 @@ function rgb(image: Tensor4D): RgbImage {
   };
 }
 
-function map(values: Tensor4D): FloatMap {
-  const [, height, width] = values.shape;
-  return { width, height, data: values.dataSync().slice() as Float32Array };
+async function disparityRgb(values: Tensor4D): Promise<RgbImage> {
+  return disparityToRgb(await map(values));
 }
+
+async function differenceRgb(values: Tensor4D): Promise<RgbImage> {
+  return mapToRgb(await map(values), { min: 0, max: STRONG_DIFFERENCE, map: "magma" });
+}
+
+async function map(values: Tensor4D): Promise<FloatMap> {
+  const [, height, width] = values.shape;
+  return { width, height, data: (await values.data()).slice() as Float32Array };
+}
+
+/** A column: its heading, what it shows and how. */
+type Column = readonly [string, Tensor4D, (values: Tensor4D) => Promise<RgbImage>];
 
 /** What {@linkcode chainPanel} draws. */
 export interface PanelInput {
@@ -54,19 +58,16 @@ export interface PanelInput {
  * One row: the seen view, the opposite one, the synthesised opposite view and the disparity; of a longer chain also
  * the re-synthesised input, the inconsistency (mean |input − re-synthesis|) and the refined disparity.
  */
-export function chainPanel({ networks, teacher, pair, wiring }: PanelInput): Picture {
+export async function chainPanel({ networks, teacher, pair, wiring }: PanelInput): Promise<Picture> {
   const { view, border, refine, privileged } = wiring;
-  const headings: string[] = [];
-  const cells: GridCell[] = [];
-  const add = (heading: string, image: RgbImage) => {
-    headings.push(heading);
-    cells.push({ image });
-  };
+  const columns: Column[] = [];
   tf.tidy(() => {
+    const add = (heading: string, values: Tensor4D, paint: Column[2]) => {
+      columns.push([heading, tf.keep(values.clone()), paint]);
+    };
     const shape: [number, number, number, number] = [1, pair.height, pair.width, 3];
     const source = tf.tensor4d(pair[view], shape), target = tf.tensor4d(pair[opposite(view)], shape);
     const pyramid = imagePyramid(source);
-    const disparityOf = ({ aligned }: Synthesis) => disparityToRgb(map(aligned[0].source));
     const run = (chain: Networks) =>
       runChain(chain, pyramid, {
         view,
@@ -79,18 +80,25 @@ export function chainPanel({ networks, teacher, pair, wiring }: PanelInput): Pic
     const student = teacher
       ? halfCycle(networks.student, pyramid, opposite(view), { border })
       : chain.student;
-    add("input", rgb(source));
-    add("opposite view", rgb(target));
-    add("synthesised", rgb(student.synthesised[0]));
-    add("disparity", disparityOf(student));
+    add("input", source, rgb);
+    add("opposite view", target, rgb);
+    add("synthesised", student.synthesised[0], rgb);
+    add("disparity", student.aligned[0].source, disparityRgb);
     if (chain.backward) {
       const back = chain.backward.synthesised[0];
-      add("re-synthesis", rgb(back));
-      const difference = map(tf.mean(tf.abs(tf.sub(source, back)), 3, true) as Tensor4D);
-      add("inconsistency", mapToRgb(difference, { min: 0, max: STRONG_DIFFERENCE, map: "magma" }));
+      add("re-synthesis", back, rgb);
+      add("inconsistency", tf.mean(tf.abs(tf.sub(source, back)), 3, true), differenceRgb);
     }
-    if (chain.refined) add("refined disparity", disparityOf(chain.refined));
+    if (chain.refined) add("refined disparity", chain.refined.aligned[0].source, disparityRgb);
   });
+  const cells: GridCell[] = [];
+  for (const [, values, paint] of columns) {
+    cells.push({ image: await paint(values) });
+    values.dispose();
+  }
   const width = Math.max(128, pair.width);
-  return grid([{ cells }], { headings, width: cells.length * (width + 8) + 16 });
+  return grid([{ cells }], {
+    headings: columns.map(([heading]) => heading),
+    width: cells.length * (width + 8) + 16,
+  });
 }

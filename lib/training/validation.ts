@@ -140,8 +140,8 @@ export async function prepareValidation(
         const { synthesised, disparity } = look(networks, source, target, wiring);
         return [photometricLoss(synthesised, target), disparity];
       });
-      photometric += loss.dataSync()[0] * images.batch / pairs.length;
-      const values = map.dataSync() as Float32Array;
+      const [[value], values] = await Promise.all([loss.data(), map.data() as Promise<Float32Array>]);
+      photometric += value * images.batch / pairs.length;
       tf.dispose([loss, map]);
       if (withoutTruth === undefined) {
         for (let i = 0; i < images.batch; i++) {

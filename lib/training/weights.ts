@@ -17,11 +17,11 @@ import { refineWiring, resolveTraining, teacherInputs, type TrainingOptions } fr
 import type { NetworkName } from "./stages.ts";
 
 /** Copies the weights of networks out, by variable name. */
-export function collectWeights(networks: Iterable<Network>): TensorMap {
+export async function collectWeights(networks: Iterable<Network>): Promise<TensorMap> {
   const tensors = new Map<string, StoredTensor>();
   for (const { variables } of networks) {
     for (const [name, variable] of variables) {
-      tensors.set(name, float32Tensor(variable.shape, variable.dataSync().slice() as Float32Array));
+      tensors.set(name, float32Tensor(variable.shape, (await variable.data()).slice() as Float32Array));
     }
   }
   return tensors;
@@ -59,9 +59,9 @@ export function hasNetwork(saved: TensorMap, scope: NetworkName): boolean {
  * Copies an optimiser's moments out, as `NAME/first` and `NAME/second`: by the names that variables have in their
  * networks, for those that tfjs gives them are numbers which differ from process to process.
  */
-export function collectMoments(optimizer: Adam, networks: Iterable<Network>): TensorMap {
+export async function collectMoments(optimizer: Adam, networks: Iterable<Network>): Promise<TensorMap> {
   const tensors = new Map<string, StoredTensor>();
-  const { moments } = optimizer.getState();
+  const { moments } = await optimizer.getState();
   for (const { variables } of networks) {
     for (const [name, variable] of variables) {
       const own = moments.get(variable.name);

@@ -122,13 +122,13 @@ export function testAdam(backend: string): void {
     problem.dispose();
   });
 
-  Deno.test(`${backend}: a restored optimiser goes on exactly as one that never stopped`, () => {
+  Deno.test(`${backend}: a restored optimiser goes on exactly as one that never stopped`, async () => {
     const [whole, part] = ["whole", "part"].map(makeProblem);
     const first = new Adam({ variables: whole.variables, learningRate: 0.02 });
     let second = new Adam({ variables: part.variables, learningRate: 0.02 });
     for (let step = 0; step < 8; step++) {
       if (step === 4) {
-        const state = second.getState();
+        const state = await second.getState();
         second.dispose();
         second = new Adam({ variables: part.variables, learningRate: 0.02 });
         second.setState(structuredClone(state));

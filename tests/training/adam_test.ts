@@ -72,11 +72,11 @@ Deno.test("the trajectory is the paper's", () => {
   x.dispose();
 });
 
-Deno.test("state saved and restored goes on as if nothing had happened", () => {
+Deno.test("state saved and restored goes on as if nothing had happened", async () => {
   const [x, y] = [make("adam-b"), make("adam-b2")];
   const adam = new Adam({ variables: [x], learningRate: 0.05 });
   descend(adam, x, 10, CURVATURE);
-  const state = adam.getState();
+  const state = await adam.getState();
   const copy = new Adam({ variables: [y], learningRate: 0.05 });
   copy.setState({ updates: state.updates, moments: new Map([["adam-b2", state.moments.get("adam-b")!]]) });
   y.assign(x as unknown as typeof y);
