@@ -151,11 +151,11 @@ export function ablationTable(means: SettingMeans, capM: number, published?: Pub
   });
 }
 
-/** Rows that a gain is held against: the untaught student, and the one trained as long. */
-const BASES = ["HC", "HC-continued"] as const;
+/** Rows that a gain is held against: the untaught student, and it trained on for as many updates or as much time. */
+const BASES = ["HC", "HC-continued", "HC equal cost"] as const;
 
 /**
- * How much lower each row's abs rel is than that of HC and of HC-continued, paired by seed.
+ * How much lower each row's abs rel is than that of HC, trained on and not, paired by seed.
  *
  * @param capM One of the setting's caps, m.
  * @returns `undefined` where no row can be compared.
@@ -187,7 +187,8 @@ export function gainTable(means: SettingMeans, capM: number): Table | undefined 
     rows: shown,
     notes: [
       "How much lower abs rel is, compared seed by seed, mean ± standard deviation (n − 1); negative is worse.",
-      "Only HC-continued was trained for as many student updates: a gain over HC alone may be that of more training.",
+      "HC-continued had as many updates of the student, HC equal cost as much time: a gain over HC alone may be that of " +
+      "more training.",
     ],
   });
 }

@@ -26,7 +26,11 @@ export const ABLATION_ROWS = [
   { name: "HC", meaning: "half-cycle: the student alone" },
   {
     name: "HC-continued",
-    meaning: "the same student trained on for as many updates as S: the equal-cost control",
+    meaning: "the same student trained on, for as many updates of the student as S",
+  },
+  {
+    name: "HC equal cost",
+    meaning: "the same student trained on, for as much time as S with its backward and refine network took",
   },
   { name: "C", meaning: "cycle: the student trained with a backward network" },
   { name: "T feat", meaning: "teacher whose refine network sees the student's features" },

@@ -16,8 +16,8 @@ export interface AblationJob {
   readonly stage: StageName;
   /** Jobs whose weights it starts from; later ones win. */
   readonly from: readonly string[];
-  /** Updates, relative to the half-cycle's. */
-  readonly share: number;
+  /** Updates, relative to the half-cycle's; `"cost"` takes as long as all that row S needs beyond the half-cycle. */
+  readonly share: number | "cost";
   /** What differs from the preset. */
   readonly options: TrainingInput;
   /** Whose disparity the row measures. */
@@ -56,13 +56,30 @@ const student = (name: string, row: string, from: string, options: TrainingInput
  * student.
  */
 export const ABLATION_JOBS: readonly AblationJob[] = [
-  { name: "half-cycle", row: "HC", stage: "half-cycle", from: [], share: 1, options: {}, of: "student" },
+  {
+    name: "half-cycle",
+    row: "HC",
+    stage: "half-cycle",
+    from: [],
+    share: 1,
+    options: {},
+    of: "student",
+  },
   {
     name: "half-cycle-continued",
     row: "HC-continued",
     stage: "half-cycle",
     from: ["half-cycle"],
     share: CONTINUED,
+    options: {},
+    of: "student",
+  },
+  {
+    name: "half-cycle-equal-cost",
+    row: "HC equal cost",
+    stage: "half-cycle",
+    from: ["half-cycle"],
+    share: "cost",
     options: {},
     of: "student",
   },
@@ -94,3 +111,18 @@ export const ABLATION_JOBS: readonly AblationJob[] = [
   },
   student("student-privileged", "P", "teacher-privileged", { privilegedTeacher: true }),
 ];
+
+/** What row S trains beyond the half-cycle: the backward network, the teacher, and the student that learns from it. */
+const WAY_TO_S = ["cycle", "teacher", "student"];
+
+/**
+ * Updates of a job relative to the half-cycle's.
+ *
+ * @param milliseconds Time of an update of each stage.
+ */
+export function shareOf(job: AblationJob, milliseconds: Readonly<Record<StageName, number>>): number {
+  if (job.share !== "cost") return job.share;
+  const way = ABLATION_JOBS.filter(({ name }) => WAY_TO_S.includes(name));
+  const cost = way.reduce((sum, other) => sum + Number(other.share) * milliseconds[other.stage], 0);
+  return cost / milliseconds[job.stage];
+}

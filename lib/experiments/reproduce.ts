@@ -32,7 +32,7 @@ import { isFinished, runStage } from "../training/stage_run.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "../training/stages.ts";
 import { Trainer } from "../training/trainer.ts";
 import { type LoadedModel, loadModel } from "../training/weights.ts";
-import { ABLATION_JOBS, type AblationJob } from "./ablation_plan.ts";
+import { ABLATION_JOBS, type AblationJob, shareOf } from "./ablation_plan.ts";
 
 /** The options of {@linkcode reproduce}. */
 export const reproduceOptions = {
@@ -131,7 +131,9 @@ async function makePlan(options: ReproduceOptions): Promise<Plan> {
     }
   }
   const milliseconds = await timeStages(preset, size);
-  const cost = ABLATION_JOBS.reduce((sum, job) => sum + job.share * milliseconds[job.stage], 0) * seeds;
+  const cost =
+    ABLATION_JOBS.reduce((sum, job) => sum + shareOf(job, milliseconds) * milliseconds[job.stage], 0) *
+    seeds;
   const updates = Math.floor(parseTime(budget) * (1 - RESERVE) / cost);
   if (updates < 20) {
     throw new UsageError(
@@ -144,13 +146,17 @@ async function makePlan(options: ReproduceOptions): Promise<Plan> {
   return plan;
 }
 
+function updatesOf(job: AblationJob, { updates, milliseconds }: Plan): number {
+  return Math.max(1, Math.round(updates * shareOf(job, milliseconds)));
+}
+
 /** Updates that the student itself got in a job and in those it starts from. */
-function studentUpdates(name: string, updates: number): number {
+function studentUpdates(name: string, plan: Plan): number {
   const job = ABLATION_JOBS.find((j) => j.name === name)!;
   const frozen = job.options.freeze?.includes("student") ?? !STAGES[job.stage].moves.includes("student");
-  const own = frozen ? 0 : Math.round(updates * job.share);
+  const own = frozen ? 0 : updatesOf(job, plan);
   const before = job.from.at(-1);
-  return own + (before ? studentUpdates(before, updates) : 0);
+  return own + (before ? studentUpdates(before, plan) : 0);
 }
 
 async function measureJob(
@@ -183,7 +189,7 @@ async function measureJob(
       parameters: used.reduce((sum, n) => sum + n.parameters, 0),
       gigaflops: gigaflops * (flip ? 2 : 1),
       msPerImage: msPerImage * (flip ? 2 : 1),
-      updates: studentUpdates(job.name, plan.updates),
+      updates: studentUpdates(job.name, plan),
       run: folder,
       commit,
     }));
@@ -288,7 +294,7 @@ export async function reproduce(
   for (let seed = 1; seed <= plan.seeds; seed++) {
     for (const job of ABLATION_JOBS) {
       const place = join(out, `seed-${seed}`, job.name);
-      const steps = Math.max(1, Math.round(plan.updates * job.share));
+      const steps = updatesOf(job, plan);
       if (!await isFinished(place)) {
         const summary = await runStage({
           out: place,

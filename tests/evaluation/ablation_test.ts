@@ -57,9 +57,9 @@ Deno.test("settings never share a table, and the published numbers have one of t
   assertEquals(charts.length, 2);
   const [head, ...rows] = flat.csv().trim().split("\n");
   assert(head.startsWith("name,group,standing,confidence,dataset,split,part,truth,crop"));
-  // Per setting: 10 rows, 2 caps, with and without flip averaging; 6 + 12 published.
-  assertEquals(rows.length, 2 * 40 + 18);
-  assertEquals(rows.filter((row) => row.includes(",measured,")).length, 80);
+  // Per setting: 11 rows, 2 caps, with and without flip averaging; 6 + 12 published.
+  assertEquals(rows.length, 2 * 44 + 18);
+  assertEquals(rows.filter((row) => row.includes(",measured,")).length, 88);
   assertEquals(rows.filter((row) => row.includes("published,recalled")).length, 3);
 });
 
@@ -73,8 +73,8 @@ Deno.test("the gains hold each row against HC and against HC trained as long", (
   const table = gainTable(aggregateResults(results)[0], 80);
   assertExists(table);
   const text = table.markdown();
-  assertEquals(lines(text, "S"), [["S", "**24.0**", "1", "5.0", "1"]]);
-  assertEquals(lines(text, "HC-continued"), [["HC-continued", "20.0", "1", "—", "—"]]);
+  assertEquals(lines(text, "S"), [["S", "**24.0**", "1", "5.0", "1", "—", "—"]]);
+  assertEquals(lines(text, "HC-continued"), [["HC-continued", "20.0", "1", "—", "—", "—", "—"]]);
   assertEquals(gainTable(aggregateResults(results.slice(1, 2))[0], 80), undefined);
 });
 

@@ -1,9 +1,9 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { resolveOptions } from "../../lib/base/options.ts";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { imageSize, readGray16 } from "../../lib/data/image.ts";
-import { ABLATION_JOBS } from "../../lib/experiments/ablation_plan.ts";
+import { ABLATION_JOBS, shareOf } from "../../lib/experiments/ablation_plan.ts";
 import { writePhotograph } from "../../lib/experiments/photographs.ts";
 import { quickstart, quickstartOptions } from "../../lib/experiments/quickstart.ts";
 import { parseTime, reproduce, reproduceOptions } from "../../lib/experiments/reproduce.ts";
@@ -12,6 +12,9 @@ import { findCheckpoint } from "../../lib/training/checkpoint.ts";
 import { loadModel } from "../../lib/training/weights.ts";
 
 await selectBackend();
+
+/** Time of an update by stage. */
+const MILLISECONDS = { "half-cycle": 100, cycle: 150, teacher: 200, distill: 180 };
 
 Deno.test("quickstart and reproduction, in miniature, leave everything they promise", async () => {
   const folder = await Deno.makeTempDir({ prefix: "cyclops-test-" });
@@ -55,7 +58,7 @@ Deno.test("quickstart and reproduction, in miniature, leave everything they prom
     await Deno.mkdir(options.out);
     await Deno.writeTextFile(
       join(options.out, "plan.json"),
-      JSON.stringify({ updates: 2, milliseconds: {}, budget, seeds, preset, size, data }),
+      JSON.stringify({ updates: 2, milliseconds: MILLISECONDS, budget, seeds, preset, size, data }),
     );
     const report = await reproduce(options, { command: "test", machine: "test" });
     assert(report !== undefined);
@@ -78,9 +81,11 @@ Deno.test("every training of the ablation starts from earlier ones, rows held ag
     for (const name of job.from) assert(seen.has(name), `${job.name} starts from ${name}`);
     seen.add(job.name);
   }
-  const share = (row: string) => ABLATION_JOBS.find((j) => j.row === row)!.share;
+  const share = (row: string) => shareOf(ABLATION_JOBS.find((j) => j.row === row)!, MILLISECONDS);
   for (const row of ["C", "S", "P"]) assertEquals(share(row), share("HC-continued"));
   for (const row of ["T feat", "T disp", "T without inconsistency"]) assertEquals(share(row), share("T"));
+  // 0.4 of cycle and of teacher, 0.5 of distill.
+  assertAlmostEquals(share("HC equal cost"), (0.4 * 150 + 0.4 * 200 + 0.5 * 180) / 100);
   // The same refine network, but for what it sees.
   assertEquals(
     ABLATION_JOBS.filter((j) => j.name.startsWith("teacher")).map((j) => j.options.freeze),
