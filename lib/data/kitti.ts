@@ -14,7 +14,7 @@ import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
 import { exists, readText } from "../base/files.ts";
 import { type ImageSize, multiply, rigid, type StereoCamera } from "../geometry/camera.ts";
-import { readGray16, writeGray16 } from "./image.ts";
+import { type PngOptions, readGray16, writeGray16 } from "./image.ts";
 import { readSplit, type StereoPair } from "./split.ts";
 import eigen from "../../data/splits/eigen.json" with { type: "json" };
 
@@ -211,7 +211,7 @@ export async function readDepthPng(path: string): Promise<DepthMap> {
  *
  * @throws {CyclopsError} When it cannot be written.
  */
-export async function writeDepthPng(path: string, depth: DepthMap): Promise<void> {
+export async function writeDepthPng(path: string, depth: DepthMap, options: PngOptions = {}): Promise<void> {
   const { width, height } = depth;
   // A loop: Uint16Array.from walks an iterator and takes ten times as long.
   const data = new Uint16Array(depth.data.length);
@@ -219,7 +219,7 @@ export async function writeDepthPng(path: string, depth: DepthMap): Promise<void
     const value = Math.round(depth.data[i] * DEPTH_STEPS);
     data[i] = value > 0 && value <= 0xffff ? value : 0;
   }
-  await writeGray16(path, { width, height, data });
+  await writeGray16(path, { width, height, data }, options);
 }
 
 /** The parts of the Eigen split: 697 test, 22,600 training and 888 validation pairs. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { spot, surface, surfaceAt } from "./materials.ts";
-import { F, MATERIAL, STRIDE } from "./mesh.ts";
+import { F, MATERIAL, type Mesh, STRIDE } from "./mesh.ts";
 import { cellValue, GAUSS, isThere } from "./noise.ts";
 import type { ScannerPose } from "./rig.ts";
 import type { Scene } from "./scene.ts";
@@ -36,6 +36,17 @@ for (let i = 0; i < PER_TURN; i++) {
 const cosEl = Float64Array.from(BEAMS, Math.cos), sinEl = Float64Array.from(BEAMS, Math.sin);
 const tanEl = Float64Array.from(BEAMS, Math.tan);
 
+/** The scanner in hand: its origin and its axes in the world. */
+const rig = new Float64Array(12);
+
+/** The columns that are scanned. */
+interface Sector {
+  readonly low: number;
+  readonly high: number;
+  /** Nothing behind is scanned. */
+  readonly ahead: boolean;
+}
+
 const ranges = new Float32Array(BLOCK);
 const hits = new Int32Array(BLOCK);
 const corner = new Float64Array(96), edge = new Float64Array(96);
@@ -48,144 +59,165 @@ const corner = new Float64Array(96), edge = new Float64Array(96);
  * @returns [points × 4]: x forward, y left, z up in m from the scanner, reflectance 0..1. Beam by beam from the top.
  */
 export function scan(scene: Scene, pose: ScannerPose, degrees: number, seed: number): Float32Array {
-  const { mesh } = scene, { data, vertices, first, sides, twoSided, mask } = mesh;
-  const [ox, oy, oz] = pose.origin, [X, Y, Z] = pose.axes;
+  const { mesh } = scene;
+  rig.set(pose.origin);
+  for (let k = 0; k < 3; k++) rig.set(pose.axes[k], 3 + 3 * k);
   const middle = (PER_TURN - 1) / 2, reach = Math.ceil(degrees * Math.PI / 180 / AZIMUTH_STEP);
-  const low = degrees > 90 ? 0 : middle - reach, high = degrees > 90 ? PER_TURN - 1 : middle + reach;
+  const sector: Sector = degrees > 90
+    ? { low: 0, high: PER_TURN - 1, ahead: false }
+    : { low: middle - reach, high: middle + reach, ahead: true };
   ranges.fill(MAX_RANGE);
   hits.fill(-1);
-  for (let id = 0; id < mesh.faces; id++) {
-    const at = id * STRIDE, n = sides[id];
-    const wx = data[at], wy = data[at + 1], wz = data[at + 2];
-    const height = wx * ox + wy * oy + wz * oz + data[at + F.offset];
-    if ((height <= 0 && !twoSided[id]) || Math.abs(height) > MAX_RANGE) continue;
-    // Corners in the scanner's frame, and the bounds of the face in azimuth and in slope of elevation.
-    let top = -Infinity, bottom = Infinity, farthest = 0, nearest = Infinity, ahead = -Infinity;
-    for (let k = 0, i = first[id] * 3; k < n; k++, i += 3) {
-      const x = vertices[i] - ox, y = vertices[i + 1] - oy, z = vertices[i + 2] - oz, o = 3 * k;
-      const a = corner[o] = x * X[0] + y * X[1] + z * X[2];
-      const b = corner[o + 1] = x * Y[0] + y * Y[1] + z * Y[2];
-      const c = corner[o + 2] = x * Z[0] + y * Z[1] + z * Z[2];
-      if (c > top) top = c;
-      if (c < bottom) bottom = c;
-      if (a > ahead) ahead = a;
-      if (a * a + b * b > farthest) farthest = a * a + b * b;
-    }
-    if (ahead < 0 && degrees <= 90) continue;
-    farthest = Math.sqrt(farthest);
-    let angle = Math.atan2(corner[1], corner[0]), least = angle, most = angle, turn = 0;
-    for (let k = 0; k < n; k++) {
-      const o = 3 * k, p = k + 1 === n ? 0 : o + 3;
-      const ax = corner[o], ay = corner[o + 1], bx = corner[p], by = corner[p + 1];
-      const delta = Math.atan2(ax * by - ay * bx, ax * bx + ay * by);
-      angle += delta;
-      turn += delta;
-      if (angle < least) least = angle;
-      if (angle > most) most = angle;
-      const ex = bx - ax, ey = by - ay, ee = ex * ex + ey * ey;
-      const t = ee > 0 ? Math.max(0, Math.min(1, -(ax * ex + ay * ey) / ee)) : 0;
-      const qx = ax + t * ex, qy = ay + t * ey;
-      nearest = Math.min(nearest, qx * qx + qy * qy);
-      edge[o] = ay * corner[p + 2] - corner[o + 2] * by;
-      edge[o + 1] = corner[o + 2] * bx - ax * corner[p + 2];
-      edge[o + 2] = ax * by - ay * bx;
-    }
-    const around = Math.abs(turn) > 3;
-    nearest = around ? 0 : Math.sqrt(nearest);
-    if (nearest > MAX_RANGE) continue;
-    const up = top > 0 ? top / Math.max(nearest, 1e-6) : top / farthest;
-    const down = bottom < 0 ? bottom / Math.max(nearest, 1e-6) : bottom / farthest;
-    let b0 = 0, b1 = 63;
-    while (b0 < 64 && tanEl[b0] > up + 1e-9) b0++;
-    while (b1 >= 0 && tanEl[b1] < down - 1e-9) b1--;
-    if (b0 > b1) continue;
-    // Columns the face may cover; it may lie across the seam behind, where column 2083 is column 0 again.
-    let c0 = around ? low : Math.ceil((least + Math.PI) / AZIMUTH_STEP);
-    let c1 = around ? high : Math.floor((most + Math.PI) / AZIMUTH_STEP);
-    if (c1 < low) {
-      c0 += PER_TURN;
-      c1 += PER_TURN;
-    } else if (c0 > high) {
-      c0 -= PER_TURN;
-      c1 -= PER_TURN;
-    }
-    if (c1 < low || c0 > high) continue;
-    if (low > 0) {
-      // At most half a turn is scanned: a face that is not all around covers no more of it than this.
-      if (c0 < low) c0 = low;
-      if (c1 > high) c1 = high;
-    }
-    const nx = wx * X[0] + wy * X[1] + wz * X[2], ny = wx * Y[0] + wy * Y[1] + wz * Y[2];
-    const nz = wx * Z[0] + wy * Z[1] + wz * Z[2];
-    const sign = height > 0 ? -1 : 1;
-    for (let beam = b0; beam <= b1; beam++) {
-      const ce = cosEl[beam], se = sinEl[beam], row = beam * PER_TURN;
-      for (let column = c0; column <= c1; column++) {
-        const i = column < 0 ? column + PER_TURN : column >= PER_TURN ? column - PER_TURN : column;
-        const x = ce * cosAz[i], y = ce * sinAz[i];
-        const facing = nx * x + ny * y + nz * se;
-        const range = -height / facing;
-        if (!(range > 0.5 && range < ranges[row + i])) continue;
-        let k = 0;
-        for (; k < n; k++) {
-          if (sign * (edge[3 * k] * x + edge[3 * k + 1] * y + edge[3 * k + 2] * se) < 0) break;
-        }
-        if (k < n) continue;
-        if (mask[id] !== 0) {
-          const qx = ox + range * (x * X[0] + y * Y[0] + se * Z[0]);
-          const qy = oy + range * (x * X[1] + y * Y[1] + se * Z[1]);
-          const qz = oz + range * (x * X[2] + y * Y[2] + se * Z[2]);
-          const u = data[at + 4] * qx + data[at + 5] * qy + data[at + 6] * qz + data[at + 7];
-          const v = data[at + 8] * qx + data[at + 9] * qy + data[at + 10] * qz + data[at + 11];
-          if (!isThere(mask[id], u, v)) continue;
-        }
-        ranges[row + i] = range;
-        hits[row + i] = id;
-      }
-    }
-  }
-  return returns(scene, pose, low, high, seed);
+  // Face by face and beam by beam: a function called often is compiled once and well, a long loop again and again.
+  for (let id = 0; id < mesh.faces; id++) meet(mesh, id, sector);
+  const out = new Float32Array((sector.high - sector.low + 1) * 64 * 4);
+  let count = 0;
+  for (let beam = 0; beam < 64; beam++) count = returns(scene, beam, sector, seed, out, count);
+  return out.slice(0, count);
 }
 
-/** Turns what the rays met into points, with noise, and without those that do not come back. */
-function returns(scene: Scene, pose: ScannerPose, low: number, high: number, seed: number): Float32Array {
-  const { data, material } = scene.mesh, [ox, oy, oz] = pose.origin, [X, Y, Z] = pose.axes;
-  const out = new Float32Array((high - low + 1) * 64 * 4);
-  let count = 0;
-  for (let beam = 0; beam < 64; beam++) {
+/** Meets the rays with one face, and keeps the hits that are nearer than what is known. */
+function meet(mesh: Mesh, id: number, sector: Sector): void {
+  const { data, vertices, first, sides, twoSided, mask } = mesh, { low, high } = sector;
+  const ox = rig[0], oy = rig[1], oz = rig[2];
+  const at = id * STRIDE, n = sides[id];
+  const wx = data[at], wy = data[at + 1], wz = data[at + 2];
+  const height = wx * ox + wy * oy + wz * oz + data[at + F.offset];
+  if ((height <= 0 && !twoSided[id]) || Math.abs(height) > MAX_RANGE) return;
+  // Corners in the scanner's frame, and the bounds of the face in azimuth and in slope of elevation.
+  let top = -Infinity, bottom = Infinity, farthest = 0, nearest = Infinity, ahead = -Infinity;
+  for (let k = 0, i = first[id] * 3; k < n; k++, i += 3) {
+    const x = vertices[i] - ox, y = vertices[i + 1] - oy, z = vertices[i + 2] - oz, o = 3 * k;
+    const a = corner[o] = x * rig[3] + y * rig[4] + z * rig[5];
+    const b = corner[o + 1] = x * rig[6] + y * rig[7] + z * rig[8];
+    const c = corner[o + 2] = x * rig[9] + y * rig[10] + z * rig[11];
+    if (c > top) top = c;
+    if (c < bottom) bottom = c;
+    if (a > ahead) ahead = a;
+    if (a * a + b * b > farthest) farthest = a * a + b * b;
+  }
+  if (ahead < 0 && sector.ahead) return;
+  farthest = Math.sqrt(farthest);
+  let angle = Math.atan2(corner[1], corner[0]), least = angle, most = angle, turn = 0;
+  for (let k = 0; k < n; k++) {
+    const o = 3 * k, p = k + 1 === n ? 0 : o + 3;
+    const ax = corner[o], ay = corner[o + 1], bx = corner[p], by = corner[p + 1];
+    const delta = Math.atan2(ax * by - ay * bx, ax * bx + ay * by);
+    angle += delta;
+    turn += delta;
+    if (angle < least) least = angle;
+    if (angle > most) most = angle;
+    const ex = bx - ax, ey = by - ay, ee = ex * ex + ey * ey;
+    const t = ee > 0 ? Math.max(0, Math.min(1, -(ax * ex + ay * ey) / ee)) : 0;
+    const qx = ax + t * ex, qy = ay + t * ey;
+    nearest = Math.min(nearest, qx * qx + qy * qy);
+    edge[o] = ay * corner[p + 2] - corner[o + 2] * by;
+    edge[o + 1] = corner[o + 2] * bx - ax * corner[p + 2];
+    edge[o + 2] = ax * by - ay * bx;
+  }
+  const around = Math.abs(turn) > 3;
+  nearest = around ? 0 : Math.sqrt(nearest);
+  if (nearest > MAX_RANGE) return;
+  const up = top > 0 ? top / Math.max(nearest, 1e-6) : top / farthest;
+  const down = bottom < 0 ? bottom / Math.max(nearest, 1e-6) : bottom / farthest;
+  let b0 = 0, b1 = 63;
+  while (b0 < 64 && tanEl[b0] > up + 1e-9) b0++;
+  while (b1 >= 0 && tanEl[b1] < down - 1e-9) b1--;
+  if (b0 > b1) return;
+  // Columns the face may cover; it may lie across the seam behind, where column 2083 is column 0 again.
+  let c0 = around ? low : Math.ceil((least + Math.PI) / AZIMUTH_STEP);
+  let c1 = around ? high : Math.floor((most + Math.PI) / AZIMUTH_STEP);
+  if (c1 < low) {
+    c0 += PER_TURN;
+    c1 += PER_TURN;
+  } else if (c0 > high) {
+    c0 -= PER_TURN;
+    c1 -= PER_TURN;
+  }
+  if (c1 < low || c0 > high) return;
+  if (low > 0) {
+    // At most half a turn is scanned: a face that is not all around covers no more of it than this.
+    if (c0 < low) c0 = low;
+    if (c1 > high) c1 = high;
+  }
+  const nx = wx * rig[3] + wy * rig[4] + wz * rig[5], ny = wx * rig[6] + wy * rig[7] + wz * rig[8];
+  const nz = wx * rig[9] + wy * rig[10] + wz * rig[11];
+  const sign = height > 0 ? -1 : 1;
+  for (let beam = b0; beam <= b1; beam++) {
     const ce = cosEl[beam], se = sinEl[beam], row = beam * PER_TURN;
-    // The scanner turns clockwise seen from above.
-    for (let i = high; i >= low; i--) {
-      const id = hits[row + i];
-      if (id < 0) continue;
-      const range = ranges[row + i], x = ce * cosAz[i], y = ce * sinAz[i], at = id * STRIDE;
-      const dx = x * X[0] + y * Y[0] + se * Z[0],
-        dy = x * X[1] + y * Y[1] + se * Z[1],
-        dz = x * X[2] + y * Y[2] + se * Z[2];
-      const qx = ox + range * dx, qy = oy + range * dy, qz = oz + range * dz;
-      const u = data[at + 4] * qx + data[at + 5] * qy + data[at + 6] * qz + data[at + 7];
-      const v = data[at + 8] * qx + data[at + 9] * qy + data[at + 10] * qz + data[at + 11];
-      spot[0] = u;
-      spot[1] = v;
-      spot[2] = spot[3] = range * BEAM_SPREAD;
-      surfaceAt(scene, id);
-      const albedo = 0.3 * surface[0] + 0.4 * surface[1] + 0.3 * surface[2];
-      const incidence = Math.abs(data[at] * dx + data[at + 1] * dy + data[at + 2] * dz);
-      let reflectance = Math.min(0.99, 1.3 * albedo * (0.35 + 0.65 * incidence));
-      const kind = material[id];
-      if (kind === MATERIAL.plate || kind === MATERIAL.sign) reflectance = Math.min(0.99, reflectance + 0.4);
-      // Glass lets most of the light through; weak echoes from afar are lost.
-      const lost = kind === MATERIAL.glass ? 0.7 : 0.012 + 4 * surface[3] * (1 - incidence);
-      const echo = (reflectance + 0.02) * 2.2e4 / (range * range);
-      const chance = cellValue(i, beam, seed), other = cellValue(i, beam + 64, seed);
-      const noise = RANGE_NOISE * GAUSS[(cellValue(i, beam + 128, seed) * GAUSS.length) | 0];
-      if (chance < lost || echo < 0.16 * (0.5 + other)) continue;
-      const measured = range + noise;
-      out[count++] = measured * x;
-      out[count++] = measured * y;
-      out[count++] = measured * se;
-      out[count++] = Math.round(reflectance * 100) / 100;
+    for (let column = c0; column <= c1; column++) {
+      const i = column < 0 ? column + PER_TURN : column >= PER_TURN ? column - PER_TURN : column;
+      const x = ce * cosAz[i], y = ce * sinAz[i];
+      const facing = nx * x + ny * y + nz * se;
+      const range = -height / facing;
+      if (!(range > 0.5 && range < ranges[row + i])) continue;
+      let k = 0;
+      for (; k < n; k++) {
+        if (sign * (edge[3 * k] * x + edge[3 * k + 1] * y + edge[3 * k + 2] * se) < 0) break;
+      }
+      if (k < n) continue;
+      if (mask[id] !== 0) {
+        const qx = ox + range * (x * rig[3] + y * rig[6] + se * rig[9]);
+        const qy = oy + range * (x * rig[4] + y * rig[7] + se * rig[10]);
+        const qz = oz + range * (x * rig[5] + y * rig[8] + se * rig[11]);
+        const u = data[at + 4] * qx + data[at + 5] * qy + data[at + 6] * qz + data[at + 7];
+        const v = data[at + 8] * qx + data[at + 9] * qy + data[at + 10] * qz + data[at + 11];
+        if (!isThere(mask[id], u, v)) continue;
+      }
+      ranges[row + i] = range;
+      hits[row + i] = id;
     }
   }
-  return out.slice(0, count);
+}
+
+/**
+ * Turns what a beam's rays met into points, with noise, and without those that do not come back.
+ *
+ * @param out Receives them from number `count` on.
+ * @returns How many numbers there are now.
+ */
+function returns(
+  scene: Scene,
+  beam: number,
+  sector: Sector,
+  seed: number,
+  out: Float32Array,
+  count: number,
+): number {
+  const { data, material } = scene.mesh, { low, high } = sector;
+  const ox = rig[0], oy = rig[1], oz = rig[2];
+  const ce = cosEl[beam], se = sinEl[beam], row = beam * PER_TURN;
+  // The scanner turns clockwise seen from above.
+  for (let i = high; i >= low; i--) {
+    const id = hits[row + i];
+    if (id < 0) continue;
+    const range = ranges[row + i], x = ce * cosAz[i], y = ce * sinAz[i], at = id * STRIDE;
+    const dx = x * rig[3] + y * rig[6] + se * rig[9],
+      dy = x * rig[4] + y * rig[7] + se * rig[10],
+      dz = x * rig[5] + y * rig[8] + se * rig[11];
+    const qx = ox + range * dx, qy = oy + range * dy, qz = oz + range * dz;
+    const u = data[at + 4] * qx + data[at + 5] * qy + data[at + 6] * qz + data[at + 7];
+    const v = data[at + 8] * qx + data[at + 9] * qy + data[at + 10] * qz + data[at + 11];
+    spot[0] = u;
+    spot[1] = v;
+    spot[2] = spot[3] = range * BEAM_SPREAD;
+    surfaceAt(scene, id);
+    const albedo = 0.3 * surface[0] + 0.4 * surface[1] + 0.3 * surface[2];
+    const incidence = Math.abs(data[at] * dx + data[at + 1] * dy + data[at + 2] * dz);
+    let reflectance = Math.min(0.99, 1.3 * albedo * (0.35 + 0.65 * incidence));
+    const kind = material[id];
+    if (kind === MATERIAL.plate || kind === MATERIAL.sign) reflectance = Math.min(0.99, reflectance + 0.4);
+    // Glass lets most of the light through; weak echoes from afar are lost.
+    const lost = kind === MATERIAL.glass ? 0.7 : 0.012 + 4 * surface[3] * (1 - incidence);
+    const echo = (reflectance + 0.02) * 2.2e4 / (range * range);
+    const chance = cellValue(i, beam, seed), other = cellValue(i, beam + 64, seed);
+    const noise = RANGE_NOISE * GAUSS[(cellValue(i, beam + 128, seed) * GAUSS.length) | 0];
+    if (chance < lost || echo < 0.16 * (0.5 + other)) continue;
+    const measured = range + noise;
+    out[count++] = measured * x;
+    out[count++] = measured * y;
+    out[count++] = measured * se;
+    out[count++] = Math.round(reflectance * 100) / 100;
+  }
+  return count;
 }

@@ -89,19 +89,19 @@ export class Mesh {
   /** World positions, 3 per vertex, m. */
   vertices = new Float64Array(1 << 17);
   /** {@linkcode STRIDE} numbers per face. */
-  data = new Float64Array(STRIDE << 14);
+  data = new Float64Array(STRIDE << 13);
   /** First vertex of each face. */
-  first = new Int32Array(1 << 14);
+  first = new Int32Array(1 << 13);
   /** Number of vertices of each face. */
-  sides = new Uint8Array(1 << 14);
+  sides = new Uint8Array(1 << 13);
   /** One of {@linkcode MATERIAL} per face. */
-  material = new Uint8Array(1 << 14);
+  material = new Uint8Array(1 << 13);
   /** One of `MASK` per face; 0 has no holes. */
-  mask = new Uint8Array(1 << 14);
+  mask = new Uint8Array(1 << 13);
   /** 1 for faces that are seen from both sides. */
-  twoSided = new Uint8Array(1 << 14);
+  twoSided = new Uint8Array(1 << 13);
   /** {@linkcode Paint.group} of each face. */
-  group = new Int32Array(1 << 14);
+  group = new Int32Array(1 << 13);
   /** How many faces and vertices there are. */
   faces = 0;
   /** How many vertices there are. */
@@ -154,52 +154,69 @@ export class Mesh {
     origin: readonly [number, number, number] = [0, 0, 0],
     scale: readonly [number, number] = [1, 1],
   ): void {
-    const [nx, ny, nz] = newell(points);
-    const length = Math.hypot(nx, ny, nz);
+    const n = newell(points);
+    const nx = n[0], ny = n[1], nz = n[2], length = Math.sqrt(nx * nx + ny * ny + nz * nz);
     if (length < 1e-12) return;
-    let u: number[], v: number[];
-    const flat = Math.hypot(nx, ny);
+    const su = scale[0], sv = scale[1];
     if (Math.abs(nz) > 0.85 * length) {
-      u = [1, 0, 0];
-      v = [0, 1, 0];
+      this.#turn(U, su, 0, 0);
+      this.#turn(V, 0, sv, 0);
     } else {
-      u = [-ny / flat, nx / flat, 0];
-      v = [-nz * u[1] / length, nz * u[0] / length, (nx * u[1] - ny * u[0]) / length];
+      const flat = Math.sqrt(nx * nx + ny * ny), x = -ny / flat, y = nx / flat;
+      this.#turn(U, su * x, su * y, 0);
+      this.#turn(V, -sv * nz * y / length, sv * nz * x / length, sv * (nx * y - ny * x) / length);
     }
-    const a = this.#axes;
-    const turn = (p: number[], k: number) => [
-      k * (a[0] * p[0] + a[3] * p[1] + a[6] * p[2]),
-      k * (a[1] * p[0] + a[4] * p[1] + a[7] * p[2]),
-      k * (a[2] * p[0] + a[5] * p[1] + a[8] * p[2]),
-    ];
-    const world: number[] = [];
+    const o = this.#origin;
     for (let i = 0; i < points.length; i += 3) {
-      world.push(...this.toWorld(points[i], points[i + 1], points[i + 2]));
+      this.#turn(P, points[i], points[i + 1], points[i + 2]);
+      for (let k = 0; k < 3; k++) W[i + k] = o[k] + P[k];
     }
-    this.#push(paint, world, turn(u, scale[0]), turn(v, scale[1]), this.toWorld(...origin), 0, 0);
+    this.#turn(P, origin[0], origin[1], origin[2]);
+    for (let k = 0; k < 3; k++) P[k] += o[k];
+    this.#push(paint, W, points.length / 3, 0, 0);
+  }
+
+  /** Leaves in `out` a direction of the local frame, in the world. */
+  #turn(out: Float64Array, x: number, y: number, z: number): void {
+    const a = this.#axes;
+    for (let k = 0; k < 3; k++) out[k] = a[k] * x + a[3 + k] * y + a[6 + k] * z;
   }
 
   /** Adds a triangle in world coordinates with a texture position at each corner. */
   triangle(paint: Paint, points: readonly number[], uv: readonly number[]): void {
-    const e1 = [points[3] - points[0], points[4] - points[1], points[5] - points[2]];
-    const e2 = [points[6] - points[0], points[7] - points[1], points[8] - points[2]];
-    const n = cross(e1, e2);
-    const area = n[0] ** 2 + n[1] ** 2 + n[2] ** 2;
+    for (let k = 0; k < 3; k++) {
+      E[k] = points[3 + k] - points[k];
+      G[k] = points[6 + k] - points[k];
+      P[k] = points[k];
+    }
+    cross(N, E, G);
+    const area = dot(N, N);
     if (area < 1e-14) return;
     // The dual basis of the two edges gives the affine map that takes the corners to their texture positions.
-    const d1 = cross(e2, n), d2 = cross(n, e1);
-    const along = (k: number) => {
-      const p = uv[2 + k] - uv[k], q = uv[4 + k] - uv[k];
-      return [0, 1, 2].map((i) => (p * d1[i] + q * d2[i]) / area);
-    };
-    this.#push(paint, points, along(0), along(1), [points[0], points[1], points[2]], uv[0], uv[1]);
+    cross(D, G, N);
+    cross(G, N, E);
+    for (let k = 0; k < 3; k++) {
+      U[k] = ((uv[2] - uv[0]) * D[k] + (uv[4] - uv[0]) * G[k]) / area;
+      V[k] = ((uv[3] - uv[1]) * D[k] + (uv[5] - uv[1]) * G[k]) / area;
+    }
+    W.set(points);
+    this.#push(paint, W, 3, uv[0], uv[1]);
   }
 
   /** Adds a parallelogram in world coordinates; its texture runs 0..1 from the first corner to its neighbours. */
   quad(paint: Paint, p: readonly number[]): void {
-    const u = [0, 1, 2].map((i) => p[3 + i] - p[i]), v = [0, 1, 2].map((i) => p[9 + i] - p[i]);
-    const uu = dot(u, u), vv = dot(v, v);
-    this.#push(paint, p, u.map((c) => c / uu), v.map((c) => c / vv), [p[0], p[1], p[2]], 0, 0);
+    for (let k = 0; k < 3; k++) {
+      U[k] = p[3 + k] - p[k];
+      V[k] = p[9 + k] - p[k];
+      P[k] = p[k];
+    }
+    const uu = dot(U, U), vv = dot(V, V);
+    for (let k = 0; k < 3; k++) {
+      U[k] /= uu;
+      V[k] /= vv;
+    }
+    W.set(p);
+    this.#push(paint, W, 4, 0, 0);
   }
 
   /** Adds the outside of a box given by two opposite corners; `faces` of "lrfbtd" (left … top, down). */
@@ -269,21 +286,14 @@ export class Mesh {
     this.vertexCount = vertexCount;
   }
 
-  #push(
-    paint: Paint,
-    points: readonly number[],
-    u: readonly number[],
-    v: readonly number[],
-    origin: readonly number[],
-    u0: number,
-    v0: number,
-  ): void {
-    const count = points.length / 3;
-    const [nx, ny, nz] = newell(points);
-    const length = Math.hypot(nx, ny, nz);
+  /** Adds a face of `count` corners: {@linkcode U} and {@linkcode V} are u0 and v0 at {@linkcode P}. */
+  #push(paint: Paint, points: Float64Array, count: number, u0: number, v0: number): void {
+    const n = newell(points, 3 * count);
+    const nx = n[0], ny = n[1], nz = n[2], length = Math.sqrt(nx * nx + ny * ny + nz * nz);
     if (length < 1e-12) return;
     this.#reserve(count);
-    this.vertices.set(points, this.vertexCount * 3);
+    const vertices = this.vertices, from = this.vertexCount * 3;
+    for (let i = 0; i < 3 * count; i++) vertices[from + i] = points[i];
     const id = this.faces, d = this.data, at = id * STRIDE;
     let plane = 0;
     for (let i = 0; i < count; i++) {
@@ -293,11 +303,13 @@ export class Mesh {
     d[at + 1] = ny / length;
     d[at + 2] = nz / length;
     d[at + F.offset] = plane;
-    d.set(u, at + F.u);
-    d[at + F.u + 3] = u0 - dot(u, origin);
-    d.set(v, at + F.v);
-    d[at + F.v + 3] = v0 - dot(v, origin);
-    d.set(paint.colour, at + F.colour);
+    for (let k = 0; k < 3; k++) {
+      d[at + F.u + k] = U[k];
+      d[at + F.v + k] = V[k];
+      d[at + F.colour + k] = paint.colour[k];
+    }
+    d[at + F.u + 3] = u0 - dot(U, P);
+    d[at + F.v + 3] = v0 - dot(V, P);
     d[at + F.a] = paint.a ?? 0;
     d[at + F.b] = paint.b ?? 0;
     d[at + F.seed] = paint.seed ?? 0;
@@ -339,22 +351,37 @@ function grown<T extends Float64Array<ArrayBuffer> | Int32Array<ArrayBuffer> | U
   return bigger;
 }
 
-function dot(a: readonly number[], b: readonly number[]): number {
+// The face in hand: corners, normal, directions of u and v, the point they start from. Arrays made once, since a
+// scene has thousands of faces.
+const W = new Float64Array(72),
+  NORMAL = new Float64Array(3),
+  U = new Float64Array(3),
+  V = new Float64Array(3);
+const P = new Float64Array(3), E = new Float64Array(3), G = new Float64Array(3), N = new Float64Array(3);
+const D = new Float64Array(3);
+
+function dot(a: Float64Array, b: Float64Array): number {
   return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
-function cross(a: readonly number[], b: readonly number[]): number[] {
-  return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+function cross(out: Float64Array, a: Float64Array, b: Float64Array): void {
+  const x = a[1] * b[2] - a[2] * b[1], y = a[2] * b[0] - a[0] * b[2], z = a[0] * b[1] - a[1] * b[0];
+  out[0] = x;
+  out[1] = y;
+  out[2] = z;
 }
 
-/** Twice the area of a face along its normal (Newell's method). */
-function newell(p: readonly number[]): [number, number, number] {
+/** Twice the area of a face along its normal (Newell's method), until the next call. */
+function newell(p: ArrayLike<number>, length = p.length): Float64Array {
   let x = 0, y = 0, z = 0;
-  for (let i = 0; i < p.length; i += 3) {
-    const j = (i + 3) % p.length;
+  for (let i = 0; i < length; i += 3) {
+    const j = i + 3 === length ? 0 : i + 3;
     x += (p[i + 1] - p[j + 1]) * (p[i + 2] + p[j + 2]);
     y += (p[i + 2] - p[j + 2]) * (p[i] + p[j]);
     z += (p[i] - p[j]) * (p[i + 1] + p[j + 1]);
   }
-  return [x, y, z];
+  NORMAL[0] = x;
+  NORMAL[1] = y;
+  NORMAL[2] = z;
+  return NORMAL;
 }

@@ -130,16 +130,18 @@ function fillMasked(
   const masks = MASKS, base = mask << 12;
   for (let y = rows >>> 16, last = rows & 65535; y <= last; y++) {
     const x0 = Math.max(0, Math.ceil(left[y])), x1 = Math.min(width - 1, Math.ceil(right[y]) - 1);
-    for (let x = x0, o = y * width + x0; x <= x1; x++, o++) {
-      const value = A * x + B * y + C;
+    let value = A * x0 + B * y + C, un = uA * x0 + uB * y + uC, vn = vA * x0 + vB * y + vC;
+    for (let o = y * width + x0, end = y * width + x1; o <= end; o++) {
       if (value > near[o]) {
-        const z = perspective ? 1 / value : 1;
-        const u = u0 + (uA * x + uB * y + uC) * z, v = v0 + (vA * x + vB * y + vC) * z;
+        const z = perspective ? 1 / value : 1, u = u0 + un * z, v = v0 + vn * z;
         if (masks[base | (((v * 64) & 63) << 6) | ((u * 64) & 63)] !== 0) {
           near[o] = value;
           ids[o] = face;
         }
       }
+      value += A;
+      un += uA;
+      vn += vA;
     }
   }
 }
@@ -152,54 +154,69 @@ function fillMasked(
  */
 export function rasterise(mesh: Mesh, view: View, target: Buffer, step: 1 | 3): void {
   const shift = step === 3 ? 1 : 0;
-  const f = view.focal * step, cx = view.cx * step + shift, cy = view.cy * step + shift;
-  const [ox, oy, oz] = view.centre;
-  const [rx, ry, rz] = view.right, [dx, dy, dz] = view.down, [fx, fy, fz] = view.forward;
-  const { vertices, data, first, sides, mask, twoSided } = mesh;
-  if (positions.length < mesh.vertexCount * 3) positions = new Float64Array(vertices.length);
-  for (let i = 0, end = mesh.vertexCount * 3; i < end; i += 3) {
-    const x = vertices[i] - ox, y = vertices[i + 1] - oy, z = vertices[i + 2] - oz;
-    positions[i] = rx * x + ry * y + rz * z;
-    positions[i + 1] = dx * x + dy * y + dz * z;
-    positions[i + 2] = fx * x + fy * y + fz * z;
-  }
+  eye.set(view.centre);
+  eye.set(view.right, 3);
+  eye.set(view.down, 6);
+  eye.set(view.forward, 9);
+  eye[12] = view.focal * step;
+  eye[13] = view.cx * step + shift;
+  eye[14] = view.cy * step + shift;
+  if (positions.length < mesh.vertexCount * 3) positions = new Float64Array(mesh.vertices.length);
+  const { faces, mask } = mesh;
+  // A function called often is compiled once and well, a long loop again and again.
+  for (let i = 0, end = mesh.vertexCount * 3; i < end; i += 3) toCamera(mesh.vertices, i);
+  for (let id = 0; id < faces; id++) if (mask[id] === 0) drawFace(mesh, id, target);
   // Faces with holes come last, the nearest first, so that few of their hidden samples are looked at closely.
   const holed = sortHoled(mesh);
-  for (let turn = 0; turn < mesh.faces + holed; turn++) {
-    const id = turn < mesh.faces ? turn : order[turn - mesh.faces];
-    if (turn < mesh.faces && mask[id] !== 0) continue;
-    const at = id * STRIDE;
-    const nx = data[at], ny = data[at + 1], nz = data[at + 2];
-    const height = nx * ox + ny * oy + nz * oz + data[at + F.offset];
-    if (height <= 0 && !twoSided[id]) continue;
-    if (Math.abs(height) < 1e-9) continue;
-    let n = 0, inFront = 0;
-    const from = first[id] * 3, count = sides[id];
-    for (let k = 0, i = from; k < count; k++, i += 3) if (positions[i + 2] >= NEAR) inFront++;
-    if (inFront === 0) continue;
-    if (inFront === count) {
-      for (let i = from; n < count; i += 3, n++) {
-        const scale = f / positions[i + 2];
-        px[n] = cx + positions[i] * scale;
-        py[n] = cy + positions[i + 1] * scale;
-      }
-    } else n = clip(from, count, f, cx, cy);
-    // The plane in camera coordinates: height + z·(normal · (X, Y, 1)) = 0 gives 1/z.
-    const cnx = (nx * rx + ny * ry + nz * rz) / f, cny = (nx * dx + ny * dy + nz * dz) / f;
-    const cnz = nx * fx + ny * fy + nz * fz - cnx * cx - cny * cy;
-    const A = -cnx / height, B = -cny / height, C = -cnz / height;
-    if (mask[id] === 0) fill(target, n, A, B, C, id);
-    else {
-      for (let k = 0; k < 2; k++) {
-        const p = at + (k ? F.v : F.u), q = k * 4;
-        const tx = data[p], ty = data[p + 1], tz = data[p + 2];
-        uv[q] = tx * ox + ty * oy + tz * oz + data[p + 3];
-        uv[q + 1] = (tx * rx + ty * ry + tz * rz) / f;
-        uv[q + 2] = (tx * dx + ty * dy + tz * dz) / f;
-        uv[q + 3] = tx * fx + ty * fy + tz * fz - uv[q + 1] * cx - uv[q + 2] * cy;
-      }
-      fillMasked(target, n, A, B, C, id, mask[id], true);
+  for (let k = 0; k < holed; k++) drawFace(mesh, order[k], target);
+}
+
+/** The view in hand: its centre, its axes right, down and forward, focal length and principal point in samples. */
+const eye = new Float64Array(15);
+
+/** Leaves in {@linkcode positions} a vertex in camera coordinates. */
+function toCamera(vertices: Float64Array, i: number): void {
+  const x = vertices[i] - eye[0], y = vertices[i + 1] - eye[1], z = vertices[i + 2] - eye[2];
+  positions[i] = eye[3] * x + eye[4] * y + eye[5] * z;
+  positions[i + 1] = eye[6] * x + eye[7] * y + eye[8] * z;
+  positions[i + 2] = eye[9] * x + eye[10] * y + eye[11] * z;
+}
+
+function drawFace(mesh: Mesh, id: number, target: Buffer): void {
+  const { data, first, sides, mask, twoSided } = mesh;
+  const ox = eye[0], oy = eye[1], oz = eye[2], f = eye[12], cx = eye[13], cy = eye[14];
+  const at = id * STRIDE;
+  const nx = data[at], ny = data[at + 1], nz = data[at + 2];
+  const height = nx * ox + ny * oy + nz * oz + data[at + F.offset];
+  if (height <= 0 && !twoSided[id]) return;
+  if (Math.abs(height) < 1e-9) return;
+  let n = 0, inFront = 0;
+  const from = first[id] * 3, count = sides[id];
+  for (let k = 0, i = from; k < count; k++, i += 3) if (positions[i + 2] >= NEAR) inFront++;
+  if (inFront === 0) return;
+  if (inFront === count) {
+    for (let i = from; n < count; i += 3, n++) {
+      const scale = f / positions[i + 2];
+      px[n] = cx + positions[i] * scale;
+      py[n] = cy + positions[i + 1] * scale;
     }
+  } else n = clip(from, count);
+  // The plane in camera coordinates: height + z·(normal · (X, Y, 1)) = 0 gives 1/z.
+  const cnx = (nx * eye[3] + ny * eye[4] + nz * eye[5]) / f,
+    cny = (nx * eye[6] + ny * eye[7] + nz * eye[8]) / f;
+  const cnz = nx * eye[9] + ny * eye[10] + nz * eye[11] - cnx * cx - cny * cy;
+  const A = -cnx / height, B = -cny / height, C = -cnz / height;
+  if (mask[id] === 0) fill(target, n, A, B, C, id);
+  else {
+    for (let k = 0; k < 2; k++) {
+      const p = at + (k ? F.v : F.u), q = k * 4;
+      const tx = data[p], ty = data[p + 1], tz = data[p + 2];
+      uv[q] = tx * ox + ty * oy + tz * oz + data[p + 3];
+      uv[q + 1] = (tx * eye[3] + ty * eye[4] + tz * eye[5]) / f;
+      uv[q + 2] = (tx * eye[6] + ty * eye[7] + tz * eye[8]) / f;
+      uv[q + 3] = tx * eye[9] + ty * eye[10] + tz * eye[11] - uv[q + 1] * cx - uv[q + 2] * cy;
+    }
+    fillMasked(target, n, A, B, C, id, mask[id], true);
   }
 }
 
@@ -227,7 +244,8 @@ function sortHoled(mesh: Mesh): number {
 }
 
 /** Cuts a face at the near plane and projects what is before it. */
-function clip(from: number, count: number, f: number, cx: number, cy: number): number {
+function clip(from: number, count: number): number {
+  const f = eye[12], cx = eye[13], cy = eye[14];
   let m = 0;
   for (let k = 0; k < count; k++) {
     const i = from + k * 3, j = from + (k + 1 === count ? 0 : k + 1) * 3;
@@ -250,6 +268,9 @@ function clip(from: number, count: number, f: number, cx: number, cy: number): n
   }
   return m;
 }
+
+/** The point that a {@linkcode LightMap} is asked about, and the normal of the flat face it lies on. */
+export const lit = new Float64Array(6);
 
 /** Heights towards a distant light over a square that follows the camera: shadows, and how open the sky is. */
 export class LightMap {
@@ -297,48 +318,51 @@ export class LightMap {
    */
   draw(mesh: Mesh, x: number, y: number, z: number, holes: boolean): void {
     const { size, texel, buffer } = this;
-    const a = this.#a, b = this.#b, l = this.#l;
+    const a = this.#a, b = this.#b;
     this.#a0 = (Math.round((a[0] * x + a[1] * y + a[2] * z) / texel) - size / 2) * texel;
     this.#b0 = (Math.round((b[0] * x + b[1] * y + b[2] * z) / texel) - size / 2) * texel;
-    const a0 = this.#a0, b0 = this.#b0;
     buffer.clear(-1e9);
-    const { vertices, data, first, sides, mask } = mesh;
-    for (let id = 0; id < mesh.faces; id++) {
-      const at = id * STRIDE, n = sides[id];
-      const nx = data[at], ny = data[at + 1], nz = data[at + 2], offset = data[at + F.offset];
-      const nl = nx * l[0] + ny * l[1] + nz * l[2];
-      if (Math.abs(nl) < 1e-4) continue;
-      for (let k = 0, i = first[id] * 3; k < n; k++, i += 3) {
-        px[k] = (a[0] * vertices[i] + a[1] * vertices[i + 1] + a[2] * vertices[i + 2] - a0) / texel;
-        py[k] = (b[0] * vertices[i] + b[1] * vertices[i + 1] + b[2] * vertices[i + 2] - b0) / texel;
+    for (let id = 0; id < mesh.faces; id++) this.#drawFace(mesh, id, holes);
+  }
+
+  #drawFace(mesh: Mesh, id: number, holes: boolean): void {
+    const { vertices, data, first, sides, mask } = mesh, { texel, buffer } = this;
+    const a = this.#a, b = this.#b, l = this.#l, a0 = this.#a0, b0 = this.#b0;
+    const at = id * STRIDE, n = sides[id];
+    const nx = data[at], ny = data[at + 1], nz = data[at + 2], offset = data[at + F.offset];
+    const nl = nx * l[0] + ny * l[1] + nz * l[2];
+    if (Math.abs(nl) < 1e-4) return;
+    for (let k = 0, i = first[id] * 3; k < n; k++, i += 3) {
+      px[k] = (a[0] * vertices[i] + a[1] * vertices[i + 1] + a[2] * vertices[i + 2] - a0) / texel;
+      py[k] = (b[0] * vertices[i] + b[1] * vertices[i + 1] + b[2] * vertices[i + 2] - b0) / texel;
+    }
+    // Plane: normal · (α a + β b + λ l) + offset = 0 gives λ, the height towards the light.
+    const na = nx * a[0] + ny * a[1] + nz * a[2], nb = nx * b[0] + ny * b[1] + nz * b[2];
+    const A = -na * texel / nl, B = -nb * texel / nl, C = -(offset + na * a0 + nb * b0) / nl;
+    if (mask[id] === 0 || !holes) fill(buffer, n, A, B, C, id);
+    else {
+      for (let k = 0; k < 2; k++) {
+        const p = at + (k ? F.v : F.u), q = k * 4;
+        const tl = data[p] * l[0] + data[p + 1] * l[1] + data[p + 2] * l[2];
+        const ta = data[p] * a[0] + data[p + 1] * a[1] + data[p + 2] * a[2];
+        const tb = data[p] * b[0] + data[p + 1] * b[1] + data[p + 2] * b[2];
+        uv[q] = data[p + 3];
+        uv[q + 1] = ta * texel + tl * A;
+        uv[q + 2] = tb * texel + tl * B;
+        uv[q + 3] = ta * a0 + tb * b0 + tl * C;
       }
-      // Plane: normal · (α a + β b + λ l) + offset = 0 gives λ, the height towards the light.
-      const na = nx * a[0] + ny * a[1] + nz * a[2], nb = nx * b[0] + ny * b[1] + nz * b[2];
-      const A = -na * texel / nl, B = -nb * texel / nl, C = -(offset + na * a0 + nb * b0) / nl;
-      if (mask[id] === 0 || !holes) fill(buffer, n, A, B, C, id);
-      else {
-        for (let k = 0; k < 2; k++) {
-          const p = at + (k ? F.v : F.u), q = k * 4;
-          const tl = data[p] * l[0] + data[p + 1] * l[1] + data[p + 2] * l[2];
-          const ta = data[p] * a[0] + data[p + 1] * a[1] + data[p + 2] * a[2];
-          const tb = data[p] * b[0] + data[p + 1] * b[1] + data[p + 2] * b[2];
-          uv[q] = data[p + 3];
-          uv[q + 1] = ta * texel + tl * A;
-          uv[q + 2] = tb * texel + tl * B;
-          uv[q + 3] = ta * a0 + tb * b0 + tl * C;
-        }
-        fillMasked(buffer, n, A, B, C, id, mask[id], false);
-      }
+      fillMasked(buffer, n, A, B, C, id, mask[id], false);
     }
   }
 
   /**
-   * How much of the light reaches a point, 0..1, smoothed over a sample; -1 outside the square.
+   * How much of the light reaches the point in {@linkcode lit}, 0..1, smoothed over a sample; -1 outside the square.
+   * Each sample is compared with the height of the point's face there.
    *
-   * @param n Normal of the flat face the point lies on: each sample is compared with that face's height there.
    * @param bias Height in m by which the point may lie below what is nearest to the light.
    */
-  lit(x: number, y: number, z: number, nx: number, ny: number, nz: number, bias: number): number {
+  lit(bias: number): number {
+    const x = lit[0], y = lit[1], z = lit[2], nx = lit[3], ny = lit[4], nz = lit[5];
     const a = this.#a, b = this.#b, l = this.#l, size = this.size;
     const p = (a[0] * x + a[1] * y + a[2] * z - this.#a0) * this.#perM;
     const q = (b[0] * x + b[1] * y + b[2] * z - this.#b0) * this.#perM;
@@ -355,10 +379,11 @@ export class LightMap {
   }
 
   /**
-   * For light from straight above: how much of the sky a point sees, 0..1, judged by the heights around it.
+   * For light from straight above: how much of the sky the point in {@linkcode lit} sees, 0..1, judged by the heights around it.
    * Outside the square all of it.
    */
-  openness(x: number, y: number, z: number): number {
+  openness(): number {
+    const x = lit[0], y = lit[1], z = lit[2];
     const size = this.size, ring = this.#ring, near = this.buffer.near;
     const p = (x - this.#a0) * this.#perM + 0.5, q = (y - this.#b0) * this.#perM + 0.5;
     if (!(p >= 8 && q >= 8 && p < size - 8 && q < size - 8)) return 1;

@@ -7,7 +7,7 @@
 import { skyRadiance } from "./sky.ts";
 import { spot, surface, surfaceAt } from "./materials.ts";
 import { F, MATERIAL, STRIDE } from "./mesh.ts";
-import { Buffer, LightMap, rasterise, type View } from "./raster.ts";
+import { Buffer, LightMap, lit, rasterise, type View } from "./raster.ts";
 import { GAUSS, valueNoise } from "./noise.ts";
 import type { Scene, Weather } from "./scene.ts";
 
@@ -61,8 +61,52 @@ export class Lighting {
 const ray = new Float64Array(2);
 const sky = new Float64Array(3);
 const colour = new Float64Array(3);
+/** What falls on the pixel in hand. */
+const light = new Float64Array(3);
+
+/** The view in hand: its axes right, down and forward, its centre, and 1 / focal length. */
+const eye = new Float64Array(13);
+/** The weather in hand: towards the sun, its light, half of sky overhead and horizon, the horizon as haze; see AIR. */
+const air = new Float64Array(14);
+/** Offsets in {@linkcode air}; `haze` is 1/m, `bounce` the light that the ground throws up. */
+const AIR = { sun: 0, sunlight: 3, sky: 6, veil: 9, haze: 12, bounce: 13 } as const;
+
+function prepare(weather: Weather, view: View): void {
+  eye.set(view.right);
+  eye.set(view.down, 3);
+  eye.set(view.forward, 6);
+  eye.set(view.centre, 9);
+  eye[12] = 1 / view.focal;
+  air.set(weather.sun);
+  air.set(weather.sunlight, AIR.sunlight);
+  for (let c = 0; c < 3; c++) {
+    air[AIR.sky + c] = 0.5 * (weather.zenith[c] + weather.horizon[c]);
+    air[AIR.veil + c] = 0.92 * weather.horizon[c];
+  }
+  air[AIR.haze] = 1 / weather.haze;
+  air[AIR.bounce] = 0.16 * (0.5 + 0.5 * weather.sunlight[0] * weather.sun[2]);
+  seenFace = -1;
+}
+
+/** The face that {@linkcode shade} has last seen, as the view sees it; neighbours mostly share it. */
+const seen = new Float64Array(12);
+let seenFace = -1;
+
+/**
+ * Fills {@linkcode seen}: what is added to the normal's, u's and v's products with a ray per X, per Y and at the
+ * centre; the plane's height above the camera; u and v at the camera.
+ */
+function look(data: Float64Array, at: number): void {
+  for (let k = 0; k < 3; k++) {
+    const x = data[at + 4 * k], y = data[at + 4 * k + 1], z = data[at + 4 * k + 2];
+    for (let i = 0; i < 3; i++) seen[4 * k + i] = x * eye[3 * i] + y * eye[3 * i + 1] + z * eye[3 * i + 2];
+    seen[4 * k + 3] = x * eye[9] + y * eye[10] + z * eye[11] + data[at + 4 * k + 3];
+  }
+}
 
 const GAMMA = 2048;
+/** From light to an index of {@linkcode TONES}, for each channel. */
+const gains = new Float64Array(3);
 /** Tone curve over [0, 4): straight in the dark, a soft shoulder, then the display's gamma. In steps of 1/255. */
 const TONES = new Float32Array(GAMMA + 2);
 for (let i = 0; i < TONES.length; i++) {
@@ -100,6 +144,8 @@ export function render(
   buffer.clear(0);
   rasterise(scene.mesh, view, buffer, 3);
   const rgb = new Uint8Array(width * height * 3), depth = new Float32Array(width * height);
+  prepare(scene.weather, view);
+  for (let c = 0; c < 3; c++) gains[c] = scene.weather.exposure * sensor.gain[c] * (GAMMA / 4);
   const shot: Shot = { scene, lighting, view, sensor, buffer, width, rgb, depth };
   // Row by row: a function called often is compiled once and well, a long loop anew for each picture.
   for (let y = 0; y < height; y++) renderRow(shot, y);
@@ -109,28 +155,30 @@ export function render(
 function renderRow(shot: Shot, y: number): void {
   const { scene, lighting, view, sensor, width, rgb, depth } = shot;
   const { face, near } = shot.buffer, group = scene.mesh.group;
-  const gain = sensor.gain, exposure = scene.weather.exposure;
+  const { cx, cy } = view, noise = sensor.noise;
   let random = Math.imul(y + 1, 0x9e3779b1) ^ sensor.seed;
   for (let x = 0; x < width; x++) {
     const p = y * width + x, middle = (3 * y + 1) * 3 * width + 3 * x + 1;
     if (face[middle] >= 0) depth[p] = 1 / near[middle];
     const n = findParts(face, group, middle, 3 * width);
-    let r = 0, g = 0, b = 0;
+    light[0] = light[1] = light[2] = 0;
     for (let k = 0; k < n; k++) {
-      ray[0] = (x + partX[k] - view.cx) / view.focal;
-      ray[1] = (y + partY[k] - view.cy) / view.focal;
-      shade(scene, lighting, view, partFace[k]);
-      const share = partCount[k] / 9;
-      r += colour[0] * share;
-      g += colour[1] * share;
-      b += colour[2] * share;
+      ray[0] = (x + partX[k] - cx) * eye[12];
+      ray[1] = (y + partY[k] - cy) * eye[12];
+      shade(scene, lighting, partFace[k]);
+      const share = partCount[k] * (1 / 9);
+      light[0] += colour[0] * share;
+      light[1] += colour[1] * share;
+      light[2] += colour[2] * share;
     }
-    random = (Math.imul(random, 1664525) + 1013904223) | 0;
-    rgb[3 * p] = level(r * exposure * gain[0], sensor.noise * GAUSS[random >>> 18]);
-    random = (Math.imul(random, 1664525) + 1013904223) | 0;
-    rgb[3 * p + 1] = level(g * exposure * gain[1], sensor.noise * GAUSS[random >>> 18]);
-    random = (Math.imul(random, 1664525) + 1013904223) | 0;
-    rgb[3 * p + 2] = level(b * exposure * gain[2], sensor.noise * GAUSS[random >>> 18]);
+    for (let c = 0; c < 3; c++) {
+      random = (Math.imul(random, 1664525) + 1013904223) | 0;
+      // Light (1 = full scale) to tone, then the sensor's noise.
+      const level = light[c] * gains[c], i = level | 0;
+      const tone = i < GAMMA ? TONES[i] + (TONES[i + 1] - TONES[i]) * (level - i) : TONES[GAMMA];
+      const value = tone + noise * GAUSS[random >>> 18] * (1 + tone * 0.004) + 0.5;
+      rgb[3 * p + c] = value < 0 ? 0 : value > 255 ? 255 : value;
+    }
   }
 }
 
@@ -176,49 +224,38 @@ function keyOf(id: number, group: Int32Array): number {
   return id < 0 ? -1 : group[id] || id + 0x1000000;
 }
 
-/** The byte that light of that strength (1 = full scale) is recorded as. */
-function level(light: number, noise: number): number {
-  const x = light * (GAMMA / 4), i = x | 0;
-  const tone = i < GAMMA ? TONES[i] + (TONES[i + 1] - TONES[i]) * (x - i) : TONES[GAMMA];
-  const value = tone + noise * (1 + tone * 0.004) + 0.5;
-  return value < 0 ? 0 : value > 255 ? 255 : value;
-}
-
 /** Leaves in {@linkcode colour} what is seen of a face (or the sky, -1) along {@linkcode ray}. */
-function shade(scene: Scene, lighting: Lighting, view: View, id: number): void {
+function shade(scene: Scene, lighting: Lighting, id: number): void {
   const X = ray[0], Y = ray[1];
   const { weather, mesh } = scene, data = mesh.data;
-  const R = view.right, D = view.down, W = view.forward, O = view.centre;
-  const dx = W[0] + X * R[0] + Y * D[0], dy = W[1] + X * R[1] + Y * D[1], dz = W[2] + X * R[2] + Y * D[2];
+  const dx = eye[6] + X * eye[0] + Y * eye[3],
+    dy = eye[7] + X * eye[1] + Y * eye[4],
+    dz = eye[8] + X * eye[2] + Y * eye[5];
   const length = Math.sqrt(dx * dx + dy * dy + dz * dz);
   if (id < 0) {
-    skyRadiance(weather, dx / length, dy / length, dz / length, sky);
+    sky[0] = dx / length;
+    sky[1] = dy / length;
+    sky[2] = dz / length;
+    skyRadiance(weather, sky);
     // Exposed for the street, the sky comes out bright, as in KITTI.
     for (let c = 0; c < 3; c++) colour[c] = 1.35 * sky[c];
     return;
   }
   const at = id * STRIDE;
+  if (id !== seenFace) {
+    look(data, at);
+    seenFace = id;
+  }
   let nx = data[at], ny = data[at + 1], nz = data[at + 2];
-  const facing = nx * dx + ny * dy + nz * dz;
-  const z = -(nx * O[0] + ny * O[1] + nz * O[2] + data[at + F.offset]) / facing;
-  const px = O[0] + z * dx, py = O[1] + z * dy, pz = O[2] + z * dz;
+  const facing = seen[0] * X + seen[1] * Y + seen[2];
+  const z = -seen[3] / facing;
+  const px = eye[9] + z * dx, py = eye[10] + z * dy, pz = eye[11] + z * dz;
   // Texture position and its change over one pixel.
-  const ux = data[at + 4],
-    uy = data[at + 5],
-    uz = data[at + 6],
-    vx = data[at + 8],
-    vy = data[at + 9],
-    vz = data[at + 10];
-  const u = ux * px + uy * py + uz * pz + data[at + 7], v = vx * px + vy * py + vz * pz + data[at + 11];
-  const step = z / view.focal;
-  const kr = (nx * R[0] + ny * R[1] + nz * R[2]) / facing, kd = (nx * D[0] + ny * D[1] + nz * D[2]) / facing;
-  const ud = ux * dx + uy * dy + uz * dz, vd = vx * dx + vy * dy + vz * dz;
-  const fu = step *
-    (Math.abs(ux * R[0] + uy * R[1] + uz * R[2] - ud * kr) +
-      Math.abs(ux * D[0] + uy * D[1] + uz * D[2] - ud * kd));
-  const fv = step *
-    (Math.abs(vx * R[0] + vy * R[1] + vz * R[2] - vd * kr) +
-      Math.abs(vx * D[0] + vy * D[1] + vz * D[2] - vd * kd));
+  const ud = seen[4] * X + seen[5] * Y + seen[6], vd = seen[8] * X + seen[9] * Y + seen[10];
+  const u = seen[7] + z * ud, v = seen[11] + z * vd;
+  const step = z * eye[12], kr = seen[0] / facing, kd = seen[1] / facing;
+  const fu = step * (Math.abs(seen[4] - ud * kr) + Math.abs(seen[5] - ud * kd));
+  const fv = step * (Math.abs(seen[8] - vd * kr) + Math.abs(seen[9] - vd * kd));
   spot[0] = u;
   spot[1] = v;
   spot[2] = fu;
@@ -249,42 +286,37 @@ function shade(scene: Scene, lighting: Lighting, view: View, id: number): void {
     ny *= l;
     nz *= l;
   }
-  const S = weather.sun;
-  let toSun = nx * S[0] + ny * S[1] + nz * S[2];
+  let toSun = nx * air[0] + ny * air[1] + nz * air[2];
   if (leafy) toSun = 0.35 + 0.65 * toSun;
   let sun = 0;
-  const strength = weather.sunlight;
-  if (toSun > 0 && strength[0] > 0.05) {
+  if (toSun > 0 && air[AIR.sunlight] > 0.05) {
     // Points are lifted off their surface, so that it does not shade itself.
     const lift = leafy ? 0.15 : 0.02;
-    const qx = px + gx * lift, qy = py + gy * lift, qz = pz + gz * lift;
-    let lit = lighting.near.lit(qx, qy, qz, gx, gy, gz, leafy ? 0.25 : 0.03);
-    if (lit < 0) lit = lighting.far.lit(qx, qy, qz, gx, gy, gz, leafy ? 0.4 : 0.08);
-    sun = toSun * (lit < 0 ? 1 : lit);
+    lit[0] = px + gx * lift;
+    lit[1] = py + gy * lift;
+    lit[2] = pz + gz * lift;
+    lit[3] = gx;
+    lit[4] = gy;
+    lit[5] = gz;
+    let share = lighting.near.lit(leafy ? 0.25 : 0.03);
+    if (share < 0) share = lighting.far.lit(leafy ? 0.4 : 0.08);
+    sun = toSun * (share < 0 ? 1 : share);
   }
   // The sky above, the ground below, and what hides the sky close by.
-  const upward = 0.5 + 0.5 * nz,
-    dull = lighting.above.openness(px + nx * 0.15, py + ny * 0.15, pz + nz * 0.1);
-  const zen = weather.zenith, hor = weather.horizon;
-  const bounce = 0.16 * (1 - upward) * (0.5 + 0.5 * strength[0] * S[2]);
-  const r0 = surface[0], g0 = surface[1], b0 = surface[2];
-  const ambient = (0.25 + 0.75 * dull) * (leafy ? 0.8 : 1);
-  const skyR = 0.5 * (zen[0] + hor[0]), skyG = 0.5 * (zen[1] + hor[1]), skyB = 0.5 * (zen[2] + hor[2]);
-  let r = r0 * (sun * strength[0] + ambient * (upward * skyR + bounce));
-  let g = g0 * (sun * strength[1] + ambient * (upward * skyG + bounce));
-  let b = b0 * (sun * strength[2] + ambient * (upward * skyB + bounce * 0.85));
-  const glow = surface[5];
-  if (glow > 0) {
-    r += r0 * glow;
-    g += g0 * glow;
-    b += b0 * glow;
+  const upward = 0.5 + 0.5 * nz;
+  lit[0] = px + nx * 0.15;
+  lit[1] = py + ny * 0.15;
+  lit[2] = pz + nz * 0.1;
+  const dull = lighting.above.openness();
+  const ambient = (0.25 + 0.75 * dull) * (leafy ? 0.8 : 1), bounce = air[AIR.bounce] * (1 - upward);
+  for (let c = 0; c < 3; c++) {
+    const below = c < 2 ? bounce : 0.85 * bounce;
+    colour[c] = surface[c] *
+      (sun * air[AIR.sunlight + c] + ambient * (upward * air[AIR.sky + c] + below) + surface[5]);
   }
-  colour[0] = r;
-  colour[1] = g;
-  colour[2] = b;
   if (surface[3] > 0) addMirrored(weather, dx / length, dy / length, dz / length, nx, ny, nz, sun);
-  const clear = Math.exp(-z * length / weather.haze);
-  for (let c = 0; c < 3; c++) colour[c] = colour[c] * clear + 0.92 * hor[c] * (1 - clear);
+  const clear = Math.exp(-z * length * air[AIR.haze]);
+  for (let c = 0; c < 3; c++) colour[c] = colour[c] * clear + air[AIR.veil + c] * (1 - clear);
 }
 
 /**
@@ -312,7 +344,12 @@ function addMirrored(
   const rx = ex + 2 * cos * nx, ry = ey + 2 * cos * ny, rz = ez + 2 * cos * nz;
   // Houses and trees opposite stand before the lower sky.
   const open = (rz - 0.2 - 0.22 * valueNoise(rx * 6, ry * 6)) * 9;
-  if (open > 0) skyRadiance(weather, rx, ry, rz, sky);
+  if (open > 0) {
+    sky[0] = rx;
+    sky[1] = ry;
+    sky[2] = rz;
+    skyRadiance(weather, sky);
+  }
   const k = open > 1 ? 1 : open > 0 ? open : 0;
   for (let c = 0; c < 3; c++) colour[c] += (0.17 + (sky[c] - 0.17) * k - colour[c]) * share;
   const h = rx * S[0] + ry * S[1] + rz * S[2];

@@ -3,16 +3,19 @@
  *
  * @module
  */
-import { valueNoise } from "./noise.ts";
+import { layers } from "./noise.ts";
 import type { Weather } from "./scene.ts";
+
+/** Layers of noise that make clouds; see {@linkcode layers}. */
+const CLOUDS = Float64Array.of(0.5, 1, 0, 0, 0.3, 2.1, 9, 0, 0.15, 4.3, 0, 5, 0.08, 9, 0, 0);
 
 /**
  * Radiance of the sky in a direction.
  *
- * @param x Unit direction in the world; z up.
- * @param out Receives red, green and blue at 0..2.
+ * @param sky Holds the direction, a unit vector in the world, z up; receives red, green and blue at 0..2.
  */
-export function skyRadiance(weather: Weather, x: number, y: number, z: number, out: Float64Array): void {
+export function skyRadiance(weather: Weather, sky: Float64Array): void {
+  const x = sky[0], y = sky[1], z = sky[2];
   const { zenith, horizon, sun, clouds, seed } = weather;
   const up = z > 0 ? z : 0;
   const k = Math.sqrt(up);
@@ -30,9 +33,7 @@ export function skyRadiance(weather: Weather, x: number, y: number, z: number, o
   if (up > 0.01 && clouds > 0.02) {
     // A flat layer of clouds, seen in perspective and dissolving towards the horizon.
     const px = x / (up + 0.12) * 1.4 + seed % 97, py = y / (up + 0.12) * 1.4 + seed % 89;
-    const n = 0.5 * valueNoise(px, py) + 0.3 * valueNoise(px * 2.1 + 9, py * 2.1) +
-      0.15 * valueNoise(px * 4.3, py * 4.3 + 5) +
-      0.08 * valueNoise(px * 9, py * 9);
+    const n = layers(px, py, CLOUDS);
     let c = (n + clouds * 1.5 - 0.62) * 2.2;
     c = c < 0 ? 0 : c > 1 ? 1 : c;
     c *= up < 0.15 ? up / 0.15 : 1;
@@ -41,7 +42,7 @@ export function skyRadiance(weather: Weather, x: number, y: number, z: number, o
     g += (shade * 1.0 - g) * c * 0.9;
     b += (shade * 1.02 - b) * c * 0.9;
   }
-  out[0] = r;
-  out[1] = g;
-  out[2] = b;
+  sky[0] = r;
+  sky[1] = g;
+  sky[2] = b;
 }

@@ -82,6 +82,9 @@ export async function frameExists(out: string, frame: Frame): Promise<boolean> {
   return true;
 }
 
+/** Noise does not compress: level 2 makes files as small as level 6, in two thirds of the time. */
+const PNG = { compressionLevel: 2 };
+
 /** Writes the five files of a frame. */
 export async function writeFrame(
   out: string,
@@ -92,10 +95,10 @@ export async function writeFrame(
   const { width, height } = plan, { left, right, points } = content;
   await Promise.all([
     writeWhole(join(out, velodynePath(frame)), encodeVelodyne(points)),
-    writeDepthPng(join(out, depthPath(frame, 2)), { width, height, data: left.depth }),
-    writeDepthPng(join(out, depthPath(frame, 3)), { width, height, data: right.depth }),
-    writeRgb(join(out, framePath(frame, 3)), { width, height, data: right.rgb }),
-    writeRgb(join(out, framePath(frame, 2)), { width, height, data: left.rgb }),
+    writeDepthPng(join(out, depthPath(frame, 2)), { width, height, data: left.depth }, PNG),
+    writeDepthPng(join(out, depthPath(frame, 3)), { width, height, data: right.depth }, PNG),
+    writeRgb(join(out, framePath(frame, 3)), { width, height, data: right.rgb }, PNG),
+    writeRgb(join(out, framePath(frame, 2)), { width, height, data: left.rgb }, PNG),
   ]);
 }
 
