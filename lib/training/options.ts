@@ -209,7 +209,7 @@ const LARGE: TrainingInput = {
 /** What each preset sets; everything else keeps its default. */
 export const PRESETS: Readonly<Record<PresetName, TrainingInput>> = {
   /** Two CPU cores, minutes: too few updates to learn that colours change, so they do not. */
-  quick: { steps: 1900, replicas: 2, coarse: 0.55, photometricViews: "both", colourProbability: 0 },
+  quick: { steps: 1900, replicas: 2, coarse: 0.3, photometricViews: "both", colourProbability: 0 },
   /** monodepth's VGG-like network at its own size and schedule. */
   vgg: { ...LARGE, architecture: "vgg" },
   /** The same with ResNet-50. */
