@@ -96,6 +96,7 @@ export type { Ending } from "./training/recorder.ts";
 export * from "./training/watch.ts";
 export * from "./training/weights.ts";
 export * from "./training/trainer.ts";
+export * from "./training/replicas.ts";
 export * from "./training/schedule.ts";
 export * from "./training/adam.ts";
 

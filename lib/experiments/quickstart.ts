@@ -29,7 +29,7 @@ export const quickstartOptions = {
   out: text({ default: "runs/quickstart", value: "DIR", help: "Folder of the run." }),
   data: text({ default: "data/street", value: "DIR", help: "Street data; made where they are missing." }),
   pairs: integer({ default: 480, min: 30, help: "Stereo pairs to make." }),
-  steps: integer({ default: 1500, min: 1, help: "Training steps." }),
+  steps: integer({ default: 1300, min: 1, help: "Training steps." }),
   seed: integer({ default: 1, min: 0, help: "Seed of the weights and of the data order." }),
   kitti: text({
     value: "DIR",
@@ -157,7 +157,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     data: options.data,
     steps: options.steps,
     seed: options.seed,
-    validateEvery: 500,
+    validateEvery: 325,
     tensorboard: false,
     validationPairs: 32,
     checkpointEvery: 0,

@@ -132,6 +132,10 @@ const SETTINGS = [
 ] as const;
 type Setting = typeof SETTINGS[number];
 
+function isRural(setting: Setting): boolean {
+  return setting === "country" || setting === "open" || setting === "wood" || setting === "cutting";
+}
+
 /** What may line each side there. */
 const FRONTAGES: Readonly<Record<Setting, readonly Frontage[]>> = {
   lane: ["town", "town", "town", "shops", "wall", "retaining"],
@@ -184,7 +188,7 @@ export function buildScene(seed: number, drive: number, frames: number): Scene {
   const styles = new Styles();
   const layout = random.fork("layout");
   const setting = layout.pick(SETTINGS);
-  const rural = setting === "country" || setting === "open" || setting === "wood" || setting === "cutting";
+  const rural = isRural(setting);
   const speed = rural ? layout.uniform(8, 14) : layout.uniform(4, 11);
   const travel = frames * FRAME_SECONDS * speed;
   const end = travel + 230;
@@ -354,7 +358,7 @@ function plantsOf(random: Random): Season {
 
 function side(setting: Setting, sign: 1 | -1, random: Random): Side {
   const frontage = random.pick(FRONTAGES[setting]);
-  const rural = setting === "country" || setting === "open" || setting === "wood" || setting === "cutting";
+  const rural = isRural(setting);
   const lane = setting === "lane", broad = setting === "boulevard";
   const pavement = rural
     ? 0

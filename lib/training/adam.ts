@@ -30,8 +30,11 @@ export interface AdamState {
   readonly moments: ReadonlyMap<string, Moments>;
 }
 
-interface Moments {
+/** What the optimiser remembers of one variable, row-major as the variable is laid out. */
+export interface Moments {
+  /** Running mean of the gradient. */
   readonly first: Float32Array;
+  /** Running mean of its square. */
   readonly second: Float32Array;
 }
 
