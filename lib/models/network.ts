@@ -21,8 +21,11 @@ export interface NetworkOptions {
   readonly architecture: Architecture;
   /** Channels of the input. @default 3 */
   readonly inputChannels?: number;
-  /** Seed of the initial weights; each scope draws its own numbers from it. */
-  readonly seed: number;
+  /**
+   * Seed of the initial weights; each scope draws its own numbers from it. Without one they are 0, for a network
+   * whose weights are about to be loaded.
+   */
+  readonly seed?: number;
   /** Initial bias of the disparity heads' logits; −2.4 starts the disparity near 0.025. @default 0 */
   readonly headBias?: number;
   /** Scale of the heads' initial weights against He's. @default 1 */
@@ -58,12 +61,12 @@ export interface Prediction {
   readonly features: Tensor4D;
 }
 
-/** Creates a network with He-normal weights. */
+/** Creates a network, with a seed with He-normal weights. */
 export function createNetwork(options: NetworkOptions): Network {
   const { scope, architecture, inputChannels = 3, seed, headBias = 0, headScale = 1, precision = "fp32" } =
     options;
   const plan = planNetwork(architecture, inputChannels);
-  const random = new Random(seed).fork(scope);
+  const random = seed === undefined ? undefined : new Random(seed).fork(scope);
   const variables = new Map<string, Variable>();
   for (const { name, kernel, inputs, outputs } of plan.convolutions) {
     const head = name.startsWith("head/");
@@ -73,7 +76,7 @@ export function createNetwork(options: NetworkOptions): Network {
     const deviation = scale * Math.sqrt(2 / (kernel * kernel * inputs));
     const shape = [kernel, kernel, inputs, outputs];
     const values = new Float32Array(kernel * kernel * inputs * outputs);
-    for (let i = 0; i < values.length; i++) values[i] = random.normal(0, deviation);
+    if (random) { for (let i = 0; i < values.length; i++) values[i] = random.normal(0, deviation); }
     const add = (part: string, initial: Tensor) => {
       variables.set(`${scope}/${name}/${part}`, tf.variable(initial, true));
       initial.dispose();

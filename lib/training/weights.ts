@@ -126,7 +126,7 @@ export async function loadModel(folder: string): Promise<LoadedModel> {
   const restore = (scope: NetworkName): Network | undefined => {
     if (!hasNetwork(checkpoint.model, scope)) return undefined;
     const inputChannels = scope === "refine" ? refineChannels(architecture, teacherInputs(options)) : 3;
-    const network = createNetwork({ scope, architecture, inputChannels, seed: 0 });
+    const network = createNetwork({ scope, architecture, inputChannels });
     try {
       restoreWeights(network, checkpoint.model, folder);
       return network;
