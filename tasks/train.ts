@@ -32,6 +32,8 @@ await runTask({
     "deno task train --stage all --out runs/whole",
     "deno task train --config runs/first/options.json --seed 2 --out runs/second",
     "deno task train --preset resnet50 --data /data/kitti --split eigen --out runs/kitti",
+    "deno task train --data /data/cityscapes --split cityscapes --out runs/city",
+    "deno task train --data /data/kitti --split eigen --from runs/city --out runs/tuned",
     "deno task train --resume --out runs/first",
   ],
 }, async (options, _, given) => {
