@@ -6,7 +6,7 @@
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import type { FloatMap } from "../charts/colormap.ts";
 import type { RgbImage } from "../data/image.ts";
-import { opposite, warp } from "../geometry/warp.ts";
+import { warp } from "../geometry/warp.ts";
 import { CLOSED_GATES, imagePyramid, runChain, type Synthesis } from "../models/chain.ts";
 import { refineWiring } from "../training/options.ts";
 import type { Pair } from "./matching.ts";

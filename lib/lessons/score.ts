@@ -9,6 +9,7 @@ import { measure } from "../evaluation/measure.ts";
 import { evaluate, type Metrics, type Protocol } from "../evaluation/protocol.ts";
 import { refineWiring } from "../training/options.ts";
 import { spreadPairs } from "../training/validation.ts";
+import type { ImageSize } from "../geometry/camera.ts";
 import type { LessonData } from "./data.ts";
 import type { LessonModel } from "./training.ts";
 
@@ -34,12 +35,20 @@ export async function lessonScore(
 }
 
 /**
- * Evaluates the train-set mean on the frames of {@linkcode lessonScore}.
+ * Evaluates the train-set mean, made of the best truth there is, on the frames of {@linkcode lessonScore}.
  *
+ * @param data What it is the mean of.
+ * @param dataset What it is evaluated on.
  * @param size Of the map, px: the network's, for a fair comparison.
  */
-export async function meanScore({ train, test }: LessonData, size: LessonModel["size"]): Promise<Metrics> {
-  const disparities = await trainSetMean({ root: train.root, pairs: spreadPairs(train, 200).pairs, size });
-  const { root, pairs } = spreadPairs(test, MOST);
+export async function meanScore(
+  data: Pick<LessonData, "train" | "truth">,
+  dataset: StereoDataset,
+  size: ImageSize,
+): Promise<Metrics> {
+  const { train, truth } = data;
+  const seen = spreadPairs(train, 200).pairs;
+  const disparities = await trainSetMean({ root: train.root, pairs: seen, size, truth });
+  const { root, pairs } = spreadPairs(dataset, MOST);
   return await evaluate({ root, pairs, disparities, ...LESSON_PROTOCOL });
 }

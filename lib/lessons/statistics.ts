@@ -4,6 +4,19 @@
  * @module
  */
 
+import type { FloatMap } from "../charts/colormap.ts";
+import type { RgbImage } from "../data/image.ts";
+
+/** How much an image changes along x: mean |I(x + 1) − I(x)| over colours, in [0,1]; 0 in the last column. */
+export function edgeStrength({ width, height, data }: RgbImage): FloatMap {
+  const edges = Float32Array.from({ length: width * height }, (_, i) => {
+    if (i % width === width - 1) return 0;
+    const step = (c: number) => Math.abs(data[3 * i + 3 + c] - data[3 * i + c]) / 255;
+    return (step(0) + step(1) + step(2)) / 3;
+  });
+  return { width, height, data: edges };
+}
+
 /** Positions of the values in their order, 0 to n − 1; equal values share the mean of their places. */
 function ranks(values: ArrayLike<number>): Float64Array {
   const order = Array.from(values, (_, i) => i).sort((a, b) => values[a] - values[b]);

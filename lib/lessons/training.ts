@@ -6,6 +6,7 @@
 import { basename, join } from "@std/path";
 import { tf } from "../backend/tf.ts";
 import { exists } from "../base/files.ts";
+import { parseSize } from "../base/options.ts";
 import { Progress } from "../base/progress.ts";
 import { lossCurves } from "../charts/curves.ts";
 import type { Chart } from "../charts/chart.ts";
@@ -13,14 +14,16 @@ import { LiveDisplay, show } from "../charts/live.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import { identityDifferences } from "../data/identity.ts";
 import { type CheckpointEntry, findCheckpoint, scanCheckpoints } from "../training/checkpoint.ts";
-import { train, type TrainRecord } from "../training/loop.ts";
+import { openPart, train, type TrainRecord } from "../training/loop.ts";
 import { type MetricsRecord, readMetrics } from "../training/metrics_log.ts";
 import { resolveTraining, type TrainingInput, type TrainingOptions } from "../training/options.ts";
 import { openRun, readRunOptions } from "../training/run_folder.ts";
 import { startWeights } from "../training/start.ts";
 import { Trainer } from "../training/trainer.ts";
 import { type LoadedModel, loadModel } from "../training/weights.ts";
+import { spreadPairs } from "../training/validation.ts";
 import { kittiRoot, openLessonData, PROJECT } from "./data.ts";
+import { meanScore } from "./score.ts";
 
 /** Where notebooks keep their runs; those on real data apart. */
 export const LESSON_RUNS: string = join(PROJECT, kittiRoot() ? "runs/notebooks/kitti" : "runs/notebooks");
@@ -255,6 +258,9 @@ async function lastCheckpoint(
   return other ? undefined : last;
 }
 
+/** Pairs of a validation. */
+const VALIDATION_PAIRS = 12;
+
 async function inputOf(name: LessonName): Promise<Omit<LessonTrainingInput, "from">> {
   const plan: LessonPlan = LESSON_PLANS[name];
   const { train: dataset, split } = await openLessonData();
@@ -264,7 +270,7 @@ async function inputOf(name: LessonName): Promise<Omit<LessonTrainingInput, "fro
     data: dataset.root,
     split,
     validateEvery: 40,
-    validationPairs: 12,
+    validationPairs: VALIDATION_PAIRS,
     checkpointEvery: 40,
     keep: 1,
     tensorboard: false,
@@ -275,15 +281,23 @@ async function inputOf(name: LessonName): Promise<Omit<LessonTrainingInput, "fro
 /**
  * Opens one of the notebooks' trainings. What it starts from is trained first where it is missing.
  *
- * @param references Lines to hold the validation's abs rel against, by name.
+ * @param options.baseline Hold the validation's abs rel against the train-set mean's on the same frames.
  */
 export async function openLessonTraining(
   name: LessonName,
-  references: Readonly<Record<string, number>> = {},
+  options: { readonly baseline?: boolean } = {},
 ): Promise<LessonTraining> {
   const { from }: LessonPlan = LESSON_PLANS[name];
   const before = from ? [await lessonCheckpoint(from)] : [];
-  return await LessonTraining.open({ ...await inputOf(name), from: before, references });
+  const input = await inputOf(name);
+  const references: Record<string, number> = {};
+  if (options.baseline) {
+    const validation = spreadPairs(await openPart(input.options, "val"), VALIDATION_PAIRS);
+    const [height, width] = parseSize(input.options.size);
+    const { absRel } = await meanScore(await openLessonData(), validation, { height, width });
+    references["train-set mean"] = absRel;
+  }
+  return await LessonTraining.open({ ...input, from: before, references });
 }
 
 /**
