@@ -61,9 +61,9 @@ export const LESSON_PLANS = {
   /** Notebook 06: the same without the inconsistency. */
   "teacher-blind": { given: { ...TEACHER, blindTeacher: true }, from: "cycle" },
   /** Notebook 07. */
-  distilled: { given: { ...SHORT, stage: "distill" }, from: "teacher" },
+  distilled: { given: { ...SHORT, stage: "distill", learningRate: 1e-3 }, from: "teacher" },
   /** Notebook 07: the same student without a teacher. */
-  continued: { given: { ...SHORT, stage: "half-cycle" }, from: "teacher" },
+  continued: { given: { ...SHORT, stage: "half-cycle", learningRate: 1e-3 }, from: "teacher" },
 } as const satisfies Readonly<Record<string, { readonly given: object; readonly from?: string }>>;
 
 /** A training of {@linkcode LESSON_PLANS}. */
@@ -155,6 +155,8 @@ export class LessonTraining {
       title: `Step ${this.#step} of ${this.steps}${rate}`,
       references: this.#input.references,
       log: false,
+      width: 760,
+      points: 80,
     });
   }
 
@@ -269,7 +271,8 @@ async function inputOf(name: LessonName): Promise<Omit<LessonTrainingInput, "fro
     seed: 1,
     data: dataset.root,
     split,
-    validateEvery: 40,
+    // The later stages are too short to see anything there.
+    validateEvery: name === "student" ? 40 : 0,
     validationPairs: VALIDATION_PAIRS,
     checkpointEvery: 40,
     keep: 1,
