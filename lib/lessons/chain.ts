@@ -7,6 +7,7 @@ import { type Tensor4D, tf } from "../backend/tf.ts";
 import type { FloatMap } from "../charts/colormap.ts";
 import type { RgbImage } from "../data/image.ts";
 import { warp } from "../geometry/warp.ts";
+import { photometricMap } from "../losses/photometric.ts";
 import { CLOSED_GATES, imagePyramid, runChain, type Synthesis } from "../models/chain.ts";
 import { refineWiring } from "../training/options.ts";
 import type { Pair } from "./matching.ts";
@@ -38,7 +39,7 @@ export interface ChainWalk {
   };
   /** The refined disparity of the input, where there is a refine network. */
   readonly refined?: FloatMap;
-  /** Where the refined disparity synthesises the opposite view better than the student's: 1, else 0. */
+  /** Where, in the opposite view, the refined disparity has the lower photometric error: 1, else 0. */
   readonly better?: FloatMap;
 }
 
@@ -49,7 +50,7 @@ export interface ChainWalk {
  */
 export function walkChain(model: LessonModel, pair: Pair): ChainWalk {
   const { options, networks } = model;
-  const { view, border } = options;
+  const { view, border, ssimWeight } = options;
   const [input, other] = view === "left" ? [pair.left, pair.right] : [pair.right, pair.left];
   let walk: ChainWalk | undefined;
   tf.tidy(() => {
@@ -63,13 +64,12 @@ export function walkChain(model: LessonModel, pair: Pair): ChainWalk {
     });
     const own = ({ aligned }: Synthesis) => tensorMap(aligned[0].source);
     const { student, backward, refined } = chain;
-    const synthesisError = difference(target, student.synthesised[0]);
     walk = {
       input,
       opposite: other,
       disparity: own(student),
       generated: tensorImage(student.synthesised[0]),
-      synthesisError: tensorMap(synthesisError),
+      synthesisError: tensorMap(difference(target, student.synthesised[0])),
       privileged: tensorMap(difference(source, warp(target, student.aligned[0].source, view, { border }))),
       cycle: backward && {
         disparity: own(backward),
@@ -77,10 +77,7 @@ export function walkChain(model: LessonModel, pair: Pair): ChainWalk {
         inconsistency: tensorMap(difference(source, backward.synthesised[0])),
       },
       refined: refined && own(refined),
-      better: refined &&
-        tensorMap(
-          tf.cast(tf.less(difference(target, refined.synthesised[0]), synthesisError), "float32") as Tensor4D,
-        ),
+      better: refined && tensorMap(lower(refined, student, target, ssimWeight)),
     };
   });
   return walk!;
@@ -89,4 +86,10 @@ export function walkChain(model: LessonModel, pair: Pair): ChainWalk {
 /** Mean |a − b| over channels, [B,H,W,1]. */
 function difference(a: Tensor4D, b: Tensor4D): Tensor4D {
   return tf.mean(tf.abs(tf.sub(a, b)), 3, true) as Tensor4D;
+}
+
+/** 1 where a synthesis has a lower photometric error than another one, [B,H,W,1]. */
+function lower(one: Synthesis, other: Synthesis, target: Tensor4D, ssimWeight: number): Tensor4D {
+  const [a, b] = [one, other].map(({ synthesised }) => photometricMap(synthesised[0], target, ssimWeight));
+  return tf.cast(tf.less(a, b), "float32") as Tensor4D;
 }

@@ -45,9 +45,10 @@ const SHORT = {
   coarse: 0,
   steps: 80,
   warmup: 10,
-  learningRate: 1e-3,
   smoothnessWeight: 0.2,
 } as const;
+/** Rate of a student that has learned already: a high one would first undo some of it. */
+const GOING_ON = 5e-4;
 const TEACHER = { ...SHORT, stage: "teacher", freeze: "student,backward" } as const;
 
 /** What the notebooks train. Students that are held against each other get as many updates. */
@@ -61,9 +62,9 @@ export const LESSON_PLANS = {
   /** Notebook 06: the same without the inconsistency. */
   "teacher-blind": { given: { ...TEACHER, blindTeacher: true }, from: "cycle" },
   /** Notebook 07. */
-  distilled: { given: { ...SHORT, stage: "distill", learningRate: 1e-3 }, from: "teacher" },
+  distilled: { given: { ...SHORT, stage: "distill", learningRate: GOING_ON }, from: "teacher" },
   /** Notebook 07: the same student without a teacher. */
-  continued: { given: { ...SHORT, stage: "half-cycle", learningRate: 1e-3 }, from: "teacher" },
+  continued: { given: { ...SHORT, stage: "half-cycle", learningRate: GOING_ON }, from: "teacher" },
 } as const satisfies Readonly<Record<string, { readonly given: object; readonly from?: string }>>;
 
 /** A training of {@linkcode LESSON_PLANS}. */
