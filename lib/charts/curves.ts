@@ -406,7 +406,7 @@ export function ablationBars(bars: readonly AblationBar[], options: AblationOpti
     field: "value",
     type: "quantitative",
     title: label,
-    scale: { domain: [0, longest * 1.02], nice: false },
+    scale: { domain: [0, (longest || 1) * 1.02], nice: false },
     axis: { tickCount: 6, format: ".2~f" },
   };
   // Colours stand in the data, so that the legend's shapes do not merge with a second legend of colours.
