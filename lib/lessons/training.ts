@@ -39,10 +39,13 @@ export interface LessonPlan {
   readonly from?: LessonName;
 }
 
-/** Small images, so that a minute is enough: most of what is learned first can be seen in them. */
+/**
+ * Small images, so that a minute is enough: most of what is learned first can be seen in them. Replicas would take
+ * longer to start than they save.
+ */
+const SMALL = { size: "32x96", coarse: 0, replicas: 1 } as const;
 const SHORT = {
-  size: "32x96",
-  coarse: 0,
+  ...SMALL,
   steps: 80,
   warmup: 10,
   smoothnessWeight: 0.2,
@@ -54,7 +57,7 @@ const TEACHER = { ...SHORT, stage: "teacher", freeze: "student,backward" } as co
 /** What the notebooks train. Students that are held against each other get as many updates. */
 export const LESSON_PLANS = {
   /** Notebook 04. */
-  student: { given: { size: "32x96", coarse: 0, steps: 280, smoothnessWeight: 0.2 } },
+  student: { given: { ...SMALL, steps: 360, smoothnessWeight: 0.2 } },
   /** Notebook 05: the backward network, on a student that stays as it is. */
   cycle: { given: { ...SHORT, stage: "cycle", freeze: "student" }, from: "student" },
   /** Notebook 06. */
@@ -340,7 +343,7 @@ export async function firstTerms(
   dataset: StereoDataset,
   from: readonly string[],
 ): Promise<Readonly<Record<string, number>>> {
-  const options = resolveTraining({ coarse: 0, ...given, steps: 1, data: dataset.root });
+  const options = resolveTraining({ coarse: 0, replicas: 1, ...given, steps: 1, data: dataset.root });
   for await (const record of train({ options, dataset, validation: null, from })) {
     if (record.kind === "step") return record.terms;
   }
