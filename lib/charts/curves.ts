@@ -29,6 +29,8 @@ export interface LossCurvesOptions {
   readonly width?: number;
   /** Height of the plots, px. @default 220 */
   readonly height?: number;
+  /** At most so many points a line; fewer make a smaller notebook. @default 160 */
+  readonly points?: number;
 }
 
 /** A value at a step. */
@@ -36,9 +38,6 @@ interface Point {
   readonly x: number;
   readonly y: number;
 }
-
-/** At most so many points a line: more are not seen and make notebooks large. */
-const MOST_POINTS = 160;
 
 function round(value: number): number {
   return Number(value.toPrecision(4));
@@ -61,7 +60,7 @@ function smooth(points: readonly Point[], smoothing: number): Point[] {
 }
 
 /** Thins out a line: the last point of each of at most `most` equal shares, the very first and last kept. */
-function thin(points: readonly Point[], most = MOST_POINTS): Point[] {
+function thin(points: readonly Point[], most: number): Point[] {
   if (points.length <= most) return [...points];
   return Array.from({ length: most }, (_, i) => points[Math.round(i * (points.length - 1) / (most - 1))]);
 }
@@ -85,7 +84,9 @@ function logTicks(values: readonly number[]): number[] {
  * @param records In order of steps; values that are no finite numbers are left out.
  */
 export function lossCurves(records: readonly CurveRecord[], options: LossCurvesOptions = {}): Chart {
-  const { title = "Loss", smoothing = 0.9, log = true, width = 820, height = 220 } = options;
+  // More points than 160 are not seen and make notebooks large.
+  const { title = "Loss", smoothing = 0.9, log = true, width = 820, height = 220, points: most = 160 } =
+    options;
   const names = options.terms ??
     [...new Set(records.flatMap((record) => Object.keys(groupOf(record, "terms"))))];
   const lineOf = (value: (record: CurveRecord) => unknown): Point[] =>
@@ -99,15 +100,15 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
   const add = (name: string, points: readonly Point[]) => {
     for (const { x, y } of points) rows.push({ step: x, name, value: round(y) });
   };
-  if (total.length) add("total", thin(smooth(total, smoothing)));
+  if (total.length) add("total", thin(smooth(total, smoothing), most));
   const drawn = total.length ? ["total"] : [];
   for (const name of names) {
     const points = lineOf((record) => groupOf(record, "terms")[name]);
     if (points.length === 0) continue;
-    add(name, thin(smooth(points, smoothing)));
+    add(name, thin(smooth(points, smoothing), most));
     drawn.push(name);
   }
-  const raw = thin(total).map(({ x, y }) => ({ step: x, value: round(y) }));
+  const raw = thin(total, most).map(({ x, y }) => ({ step: x, value: round(y) }));
   const validation = lineOf((record) => record.absRel ?? groupOf(record, "validation").absRel);
 
   const x = {
@@ -186,7 +187,7 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
     title: { text: "validation abs rel", fontSize: 12, fontWeight: "normal", offset: 6 },
     layer: [
       {
-        data: { values: thin(validation).map((p) => ({ step: p.x, value: round(p.y) })) },
+        data: { values: thin(validation, most).map((p) => ({ step: p.x, value: round(p.y) })) },
         mark: {
           type: "line",
           color: PALETTE[1],
@@ -405,7 +406,7 @@ export function ablationBars(bars: readonly AblationBar[], options: AblationOpti
     field: "value",
     type: "quantitative",
     title: label,
-    scale: { domain: [0, longest * 1.02], nice: false },
+    scale: { domain: [0, (longest || 1) * 1.02], nice: false },
     axis: { tickCount: 6, format: ".2~f" },
   };
   // Colours stand in the data, so that the legend's shapes do not merge with a second legend of colours.

@@ -138,7 +138,8 @@ export function ablationTable(means: SettingMeans, capM: number, published?: Pub
   const at = means.rows.filter((row) => row.capM === capM);
   const rows = FLIPS.flatMap(([flip, group]) => {
     const measured = new Map(at.filter((row) => row.flip === flip).map((row) => [row.row, row]));
-    if (measured.size === 0) return [];
+    // Where nothing was measured at all, the table says so once.
+    if (measured.size === 0 && (flip || at.length > 0)) return [];
     return rowNames(means).map((name) => measuredRow(name, group, measured.get(name)));
   });
   const joins = published !== undefined && comparable(means.setting, capM, published);
@@ -222,7 +223,7 @@ export function publishedTable(published: PublishedTables): Table {
  */
 export function ablationChart(means: SettingMeans, capM: number, published?: PublishedTables): Chart {
   const at = means.rows.filter((row) => row.capM === capM);
-  const flip = !at.some((row) => !row.flip);
+  const flip = at.length > 0 && !at.some((row) => !row.flip);
   const measured = new Map(at.filter((row) => row.flip === flip).map((row) => [row.row, row.metrics.absRel]));
   const paper = new Map(published?.refineAndDistill.map(({ name, values }) => [name, values.absRel]));
   const bars = rowNames(means).map((name): AblationBar => ({

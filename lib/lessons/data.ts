@@ -31,6 +31,8 @@ export interface LessonData {
   readonly test: StereoDataset;
   /** The better of the true depths there are: of every pixel for streets, laser points for KITTI. */
   readonly truth: TruthKind;
+  /** How it is split, as `openDataset` takes it. */
+  readonly split: string;
 }
 
 /** Folder of KITTI raw: KITTI_DIR, where it is set. */
@@ -54,7 +56,7 @@ export async function openLessonData(): Promise<LessonData> {
       await openDataset({ data: root, split, part: "train" }),
       await openDataset({ data: root, split, part: "test" }),
     ];
-    return { kind: "kitti", train, test, truth: "lidar" };
+    return { kind: "kitti", train, test, truth: "lidar", split };
   }
   const out = join(PROJECT, "data/street-notebooks");
   let progress: Progress | undefined;
@@ -69,7 +71,7 @@ export async function openLessonData(): Promise<LessonData> {
     await openDataset({ data: out, part: "train" }),
     await openDataset({ data: out, part: "test" }),
   ];
-  return { kind: "street", train, test, truth: "dense" };
+  return { kind: "street", train, test, truth: "dense", split: "street" };
 }
 
 /** A stereo pair with all that is known about it, at one size. */

@@ -137,9 +137,15 @@ function lostOutputs(path: string, committed: Notebook, ran: Notebook): Fault[] 
   });
 }
 
-/** Kinds of a cell's outputs, as a phrase; streams, whose parts come as they come, once. */
+/**
+ * Kinds of a cell's outputs, as a phrase; streams, whose parts come as they come, once. Lines that are displayed, not
+ * printed, are progress: of data that are made, or networks that are trained, only where they are missing.
+ */
 function outputKinds({ outputs = [] }: Notebook["cells"][number]): string {
-  const kinds = outputs.map((output) =>
+  const lasting = outputs.filter(({ output_type, data }) =>
+    output_type !== "display_data" || Object.keys(data ?? {}).join() !== "text/plain"
+  );
+  const kinds = lasting.map((output) =>
     output.output_type === "stream" ? `${output.name}` : Object.keys(output.data ?? {}).sort().join("+")
       .replace("image/jpeg", "image/png") // which of both depends on the picture's content
   );
