@@ -41,7 +41,7 @@ export function kittiRoot(): string | undefined {
 }
 
 /**
- * Opens the data; the street scenes (120 pairs, about 110 MB in `data/street-notebooks`) are made at the first use, and
+ * Opens the data; the street scenes (180 pairs, about 160 MB in `data/street-notebooks`) are made at the first use, and
  * anew when the streets have changed. Of
  * KITTI it takes the pairs that KITTI_DIR/split.txt lists, or else the Eigen split.
  *
@@ -60,7 +60,7 @@ export async function openLessonData(): Promise<LessonData> {
   }
   const out = join(PROJECT, "data/street-notebooks");
   let progress: Progress | undefined;
-  const { rendered } = await generateStreet({ out, drives: 20, frames: 6, seed: 5, overwrite: true }, {
+  const { rendered } = await generateStreet({ out, drives: 90, frames: 2, seed: 5, overwrite: true }, {
     onProgress: (done, total) => {
       progress ??= new Progress({ label: "street", total, unit: "pairs" });
       progress.update(done);
