@@ -1,6 +1,6 @@
 /**
  * What TensorFlow.js 4.22 gets wrong, leaves out or does wastefully, put right by registration. Each entry names the
- * fault upstream; `tests/backend/kernels_test.ts` holds all of them against finite differences.
+ * fault upstream; `tests/backend/gradients_*_test.ts` hold all of them against finite differences.
  *
  * @module
  */
@@ -32,12 +32,7 @@ export function correctKernels(backend: string): void {
   }
   if (corrected.has(backend)) return;
   corrected.add(backend);
-  const kernels = backend === "tensorflow"
-    ? nativeKernels
-    : backend === "webgpu"
-    ? { ...portableKernels, ...webgpuKernels }
-    : portableKernels;
-  for (const [kernelName, kernelFunc] of Object.entries(kernels)) {
+  for (const [kernelName, kernelFunc] of Object.entries(KERNELS[backend])) {
     if (tf.getKernel(kernelName, backend)) tf.unregisterKernel(kernelName, backend);
     tf.registerKernel({ kernelName, backendName: backend, kernelFunc });
   }
@@ -269,12 +264,20 @@ const portableKernels: Record<string, KernelFunction> = {
 };
 
 const webgpuKernels: Readonly<Record<string, KernelFunction>> = {
+  ...portableKernels,
   /**
    * tfjs-backend-webgpu binds all addends in one shader; with 8 or more they pass the number of storage buffers that
    * devices allow by default, and the whole batch of commands is dropped without an error.
    */
   AddN: ({ inputs }) =>
     tf.tidy(() => (inputs as unknown as Tensor[]).reduce((sum, addend) => tf.add(sum, addend)).clone()),
+};
+
+/** By backend. */
+const KERNELS: Readonly<Record<string, Readonly<Record<string, KernelFunction>>>> = {
+  tensorflow: nativeKernels,
+  webgpu: webgpuKernels,
+  cpu: portableKernels,
 };
 
 /** Where along an axis of `from` px each of `to` px is sampled. */

@@ -21,3 +21,26 @@ export class UsageError extends CyclopsError {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** An error on its way between threads, where it would lose its class. */
+export interface SentError {
+  /** Its message. */
+  readonly message: string;
+  /** Whether it is a {@linkcode CyclopsError}, which a user is meant to read. */
+  readonly expected: boolean;
+  /** Where it was thrown. */
+  readonly stack?: string;
+}
+
+/** Makes whatever was thrown ready to be posted; {@linkcode receiveError} is the other end. */
+export function sendError(error: unknown): SentError {
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { message: messageOf(error), expected: error instanceof CyclopsError, stack };
+}
+
+/** The error that was posted. */
+export function receiveError({ message, expected, stack }: SentError): Error {
+  const error = expected ? new CyclopsError(message) : new Error(message);
+  error.stack = stack;
+  return error;
+}

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { CyclopsError } from "../base/errors.ts";
+import { CyclopsError, receiveError } from "../base/errors.ts";
 import { hash32 } from "../base/random.ts";
 import { integer, type OptionsOf, resolveOptions } from "../base/options.ts";
 import type { ImageSize } from "../geometry/camera.ts";
@@ -111,11 +111,7 @@ class PrefetchWorker implements Making {
     const owed = this.#owed.get(reply.step);
     this.#owed.delete(reply.step);
     if ("batch" in reply) return owed?.resolve(reply.batch);
-    const { message, expected, stack } = reply.error;
-    // Errors lose their class on the way between threads.
-    const error = expected ? new CyclopsError(message) : new Error(message);
-    error.stack = stack;
-    owed?.reject(error);
+    owed?.reject(receiveError(reply.error));
   }
 
   #fail(error: CyclopsError): void {

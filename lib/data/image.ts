@@ -29,6 +29,12 @@ export interface PngOptions {
   readonly palette?: boolean;
 }
 
+/** An image of 8 bits a channel from values in [0,1], row-major; what lies outside is cut off. */
+export function imageFromUnit({ width, height }: ImageSize, values: ArrayLike<number>): RgbImage {
+  const data = Uint8Array.from(values, (v) => Math.round(255 * Math.min(1, Math.max(0, v))));
+  return { width, height, data };
+}
+
 let loading: Promise<typeof Sharp> | undefined;
 
 /** sharp, loaded once: one thread a call (callers run several images at once) and no cache of decoded files. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { CyclopsError, messageOf } from "../base/errors.ts";
+import { sendError, type SentError } from "../base/errors.ts";
 import { BatchMaker, type BatchPlan, type StereoBatch } from "./batch_maker.ts";
 
 /** What the worker is sent. */
@@ -13,10 +13,7 @@ export type PrefetchRequest = { readonly plan: BatchPlan } | { readonly step: nu
 /** What the worker answers. */
 export type PrefetchReply =
   | { readonly step: number; readonly batch: StereoBatch }
-  | {
-    readonly step: number;
-    readonly error: { readonly message: string; readonly expected: boolean; readonly stack?: string };
-  };
+  | { readonly step: number; readonly error: SentError };
 
 interface WorkerScope {
   onmessage: ((event: MessageEvent<PrefetchRequest>) => void) | null;
@@ -33,9 +30,7 @@ async function answer(step: number): Promise<void> {
     const batch = await maker.make(step);
     scope.postMessage({ step, batch }, [batch.left.buffer, batch.right.buffer]);
   } catch (error) {
-    const stack = error instanceof Error ? error.stack : undefined;
-    const expected = error instanceof CyclopsError;
-    scope.postMessage({ step, error: { message: messageOf(error), expected, stack } });
+    scope.postMessage({ step, error: sendError(error) });
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { tf } from "../backend/tf.ts";
+import { median } from "../base/statistics.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import type { Networks } from "../models/chain.ts";
 import { predictDataset, predictDisparity, type PredictOptions } from "./predict.ts";
@@ -80,5 +81,5 @@ export async function timePrediction(
     if (i >= 2) times.push(performance.now() - started);
   }
   image.dispose();
-  return times.sort((a, b) => a - b)[times.length >> 1];
+  return median(times);
 }

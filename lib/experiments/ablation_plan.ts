@@ -56,15 +56,7 @@ const student = (name: string, row: string, from: string, options: TrainingInput
  * student.
  */
 export const ABLATION_JOBS: readonly AblationJob[] = [
-  {
-    name: "half-cycle",
-    row: "HC",
-    stage: "half-cycle",
-    from: [],
-    share: 1,
-    options: {},
-    of: "student",
-  },
+  { name: "half-cycle", row: "HC", stage: "half-cycle", from: [], share: 1, options: {}, of: "student" },
   {
     name: "half-cycle-continued",
     row: "HC-continued",
@@ -123,6 +115,6 @@ const WAY_TO_S = ["cycle", "teacher", "student"];
 export function shareOf(job: AblationJob, milliseconds: Readonly<Record<StageName, number>>): number {
   if (job.share !== "cost") return job.share;
   const way = ABLATION_JOBS.filter(({ name }) => WAY_TO_S.includes(name));
-  const cost = way.reduce((sum, other) => sum + Number(other.share) * milliseconds[other.stage], 0);
+  const cost = way.reduce((sum, other) => sum + shareOf(other, milliseconds) * milliseconds[other.stage], 0);
   return cost / milliseconds[job.stage];
 }

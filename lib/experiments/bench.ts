@@ -10,7 +10,6 @@ import { type BackendInfo, selectBackend } from "../backend/select.ts";
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { choice, integer, type OptionsOf, parseSize, text } from "../base/options.ts";
-import { Random } from "../base/random.ts";
 import { Table, type TableRow } from "../charts/table.ts";
 import type { StereoBatch } from "../data/batches.ts";
 import { float32Tensor, type StoredTensor } from "../data/safetensors.ts";
@@ -19,6 +18,7 @@ import { createNetwork, disposeNetwork, type Network, runNetwork } from "../mode
 import { resolveTraining, type TrainingOptions } from "../training/options.ts";
 import { Trainer } from "../training/trainer.ts";
 import { type PeerInfo, TorchPeer } from "./bench_peer.ts";
+import { noiseBatch } from "./noise.ts";
 
 /** The comparisons' names. */
 export const COMPARISON_NAMES = ["forward", "quick", "vgg"] as const;
@@ -260,7 +260,7 @@ interface Plan {
 
 async function measure(comparison: Comparison, peer: TorchPeer | string, plan: Plan): Promise<Measured> {
   const { own, peers, architecture } = comparison;
-  const batch = noise(comparison);
+  const batch = noiseBatch(comparison);
   const ready: { readonly way: OwnWay | PeerWay; readonly contender: Contender | string }[] = [];
   try {
     let first: OwnContender | undefined;
@@ -335,18 +335,6 @@ function checkValue(value: number, wanted: number, { name, precision }: OwnWay |
     `Cannot compare: "${name}" computes ${value} from the same weights and images, wanted ${wanted}; ` +
       "the code of the two has gone apart",
   );
-}
-
-/**
- * Pairs of noise, the right view the left one some pixels on, which tells left from right. How long they take does not
- * depend on what is seen.
- */
-function noise({ size, batch }: Comparison): StereoBatch {
-  const [height, width] = parseSize(size);
-  const random = new Random(1).fork("bench");
-  const left = Float32Array.from({ length: batch * height * width * 3 }, () => random.next());
-  const right = left.map((_, i) => left[(i + 3 * Math.round(width / 40)) % left.length]);
-  return { left, right, batch, height, width, step: 0, ids: [] };
 }
 
 /** The preset's update at a rate that neither rises nor falls. */

@@ -8,8 +8,7 @@ import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists, readJson, writeWhole } from "../base/files.ts";
 import { choice, flag, integer, type OptionsOf, SIZE_PATTERN, text } from "../base/options.ts";
 import { Progress, shortDuration } from "../base/progress.ts";
-import { Random } from "../base/random.ts";
-import type { StereoBatch } from "../data/batches.ts";
+import { median } from "../base/statistics.ts";
 import { openDataset, type StereoDataset } from "../data/dataset.ts";
 import { type AblationReport, ablationReport, writeAblation } from "../evaluation/ablation.ts";
 import { trainSetMean } from "../evaluation/baseline.ts";
@@ -33,6 +32,7 @@ import { STAGE_NAMES, type StageName, STAGES } from "../training/stages.ts";
 import { Trainer } from "../training/trainer.ts";
 import { type LoadedModel, loadModel } from "../training/weights.ts";
 import { ABLATION_JOBS, type AblationJob, shareOf } from "./ablation_plan.ts";
+import { noiseBatch } from "./noise.ts";
 
 /** The options of {@linkcode reproduce}. */
 export const reproduceOptions = {
@@ -85,19 +85,7 @@ async function timeStages(preset: string, size: string): Promise<Record<StageNam
   const times: [StageName, number][] = [];
   for (const stage of STAGE_NAMES) {
     const trainer = new Trainer(resolveTraining({ preset, stage, size, steps: 100, coarse: 0 }), 100);
-    const { height, width } = trainer.size;
-    const { batch: count } = trainer.options;
-    const random = new Random(1);
-    const noise = () => Float32Array.from({ length: count * height * width * 3 }, () => random.next());
-    const batch: StereoBatch = {
-      left: noise(),
-      right: noise(),
-      batch: count,
-      height,
-      width,
-      step: 0,
-      ids: [],
-    };
+    const batch = noiseBatch(trainer.options);
     const all: number[] = [];
     for (let i = 0; i < 20; i++) {
       const started = performance.now();
@@ -106,7 +94,7 @@ async function timeStages(preset: string, size: string): Promise<Record<StageNam
       if (i >= 10) all.push(performance.now() - started);
     }
     trainer.dispose();
-    times.push([stage, all.sort((a, b) => a - b)[all.length >> 1]]);
+    times.push([stage, median(all)]);
   }
   return Object.fromEntries(times) as Record<StageName, number>;
 }

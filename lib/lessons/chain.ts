@@ -7,7 +7,7 @@ import { type Tensor4D, tf } from "../backend/tf.ts";
 import type { FloatMap } from "../charts/colormap.ts";
 import type { RgbImage } from "../data/image.ts";
 import { warp } from "../geometry/warp.ts";
-import { photometricMap } from "../losses/photometric.ts";
+import { betterPixels } from "../losses/photometric.ts";
 import { CLOSED_GATES, imagePyramid, runChain, type Synthesis } from "../models/chain.ts";
 import { refineWiring } from "../training/options.ts";
 import type { Pair } from "./matching.ts";
@@ -77,7 +77,8 @@ export function walkChain(model: LessonModel, pair: Pair): ChainWalk {
         inconsistency: tensorMap(difference(source, backward.synthesised[0])),
       },
       refined: refined && own(refined),
-      better: refined && tensorMap(lower(refined, student, target, ssimWeight)),
+      better: refined &&
+        tensorMap(betterPixels(refined.synthesised[0], student.synthesised[0], target, ssimWeight)),
     };
   });
   return walk!;
@@ -86,10 +87,4 @@ export function walkChain(model: LessonModel, pair: Pair): ChainWalk {
 /** Mean |a − b| over channels, [B,H,W,1]. */
 function difference(a: Tensor4D, b: Tensor4D): Tensor4D {
   return tf.mean(tf.abs(tf.sub(a, b)), 3, true) as Tensor4D;
-}
-
-/** 1 where a synthesis has a lower photometric error than another one, [B,H,W,1]. */
-function lower(one: Synthesis, other: Synthesis, target: Tensor4D, ssimWeight: number): Tensor4D {
-  const [a, b] = [one, other].map(({ synthesised }) => photometricMap(synthesised[0], target, ssimWeight));
-  return tf.cast(tf.less(a, b), "float32") as Tensor4D;
 }

@@ -5,7 +5,7 @@
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import type { FloatMap } from "../charts/colormap.ts";
-import type { RgbImage } from "../data/image.ts";
+import { imageFromUnit, type RgbImage } from "../data/image.ts";
 
 /** An image as float32 in [0,1], [1,H,W,3]. */
 export function imageTensor({ width, height, data }: RgbImage): Tensor4D {
@@ -23,12 +23,7 @@ export function tensorImage(tensor: Tensor4D): RgbImage {
   if (channels !== 3) {
     throw new RangeError(`Cannot show a tensor of shape [${tensor.shape}] as an image: wanted 3 channels`);
   }
-  const values = tensor.dataSync().subarray(0, width * height * 3);
-  return {
-    width,
-    height,
-    data: Uint8Array.from(values, (value) => Math.round(255 * Math.min(1, Math.max(0, value)))),
-  };
+  return imageFromUnit({ width, height }, tensor.dataSync().subarray(0, width * height * 3));
 }
 
 /** The first map of a tensor [B,H,W,1]. */

@@ -8,6 +8,7 @@ import { tf } from "../backend/tf.ts";
 import { exists } from "../base/files.ts";
 import { parseSize } from "../base/options.ts";
 import { Progress } from "../base/progress.ts";
+import { median } from "../base/statistics.ts";
 import { lossCurves } from "../charts/curves.ts";
 import type { Chart } from "../charts/chart.ts";
 import { LiveDisplay, show } from "../charts/live.ts";
@@ -71,7 +72,7 @@ export const LESSON_PLANS = {
 } as const satisfies Readonly<Record<string, { readonly given: object; readonly from?: string }>>;
 
 /** A training of {@linkcode LESSON_PLANS}. */
-export type LessonName = "student" | "cycle" | "teacher" | "teacher-blind" | "distilled" | "continued";
+export type LessonName = keyof typeof LESSON_PLANS;
 
 /** What a {@linkcode LessonTraining} is made of. */
 export interface LessonTrainingInput {
@@ -247,10 +248,6 @@ export class LessonTraining {
 
 /** Networks, ready to predict. */
 export type LessonModel = Pick<LoadedModel, "networks" | "options" | "size" | "dispose">;
-
-function median(values: readonly number[]): number {
-  return values.length ? values.toSorted((a, b) => a - b)[values.length >> 1] : NaN;
-}
 
 /** The last checkpoint of a run that was started with these options and data. */
 async function lastCheckpoint(

@@ -187,3 +187,19 @@ export function photometricMap(
     return tf.add(tf.mul(dissimilarity, ssimWeight), tf.mul(l1, 1 - ssimWeight)) as Tensor4D;
   });
 }
+
+/**
+ * Where one synthesis of a view is better than another: 1 where its {@linkcode photometricMap} is the lower one, 0
+ * elsewhere, [B,H,W,1].
+ */
+export function betterPixels(
+  one: Tensor4D,
+  other: Tensor4D,
+  target: Tensor4D,
+  ssimWeight: number = SSIM_WEIGHT,
+): Tensor4D {
+  return tf.tidy(() => {
+    const [a, b] = [one, other].map((image) => photometricMap(image, target, ssimWeight));
+    return tf.cast(tf.less(a, b), "float32") as Tensor4D;
+  });
+}

@@ -552,6 +552,12 @@ function addSide(world: World, side: Side, random: Random): void {
   const leaf = () => tinted(random.chance(0.6) ? season.leaf : season.other, random, 0.35);
   const start = -24;
   /** Sets the local frame for a front from s on, `width` long on the road's middle; returns how long it is at t. */
+  /** A bush or a tree on the bank, some metres beyond the fronts. */
+  const plant = (s: number, beyond: number, bushes: number) => {
+    along(world, side, s, where.front + beyond, base + bankAt(side, beyond) - 0.3);
+    const shape = random.chance(bushes) ? "bush" : random.pick(season.shapes);
+    addTree(mesh, shape, leaf(), random, s > world.fine);
+  };
   const front = (s: number, width: number, t: number, up = base) => {
     const a = road.point(s, side.sign * t, up), b = road.point(s + width, side.sign * t, up);
     // Local x runs to the right of who looks at the front: against the road on its right side.
@@ -764,14 +770,7 @@ function addSide(world: World, side: Side, random: Random): void {
       const dense = random.uniform(1.5, 8);
       for (let s = start; s < close; s += dense * random.uniform(0.6, 1.4)) {
         const beyond = random.uniform(0.3, side.run + 8);
-        along(world, side, s, where.front + beyond, base + bankAt(side, beyond) - 0.3);
-        addTree(
-          mesh,
-          random.chance(0.6) ? "bush" : random.pick(season.shapes),
-          leaf(),
-          random,
-          s > world.fine,
-        );
+        plant(s, beyond, 0.6);
       }
       break;
     }
@@ -784,14 +783,7 @@ function addSide(world: World, side: Side, random: Random): void {
       }
       for (let s = start; s < close; s += random.uniform(2, 9)) {
         const beyond = random.uniform(1.5, 9);
-        along(world, side, s, where.front + beyond, base + bankAt(side, beyond) - 0.3);
-        addTree(
-          mesh,
-          random.chance(0.4) ? "bush" : random.pick(season.shapes),
-          leaf(),
-          random,
-          s > world.fine,
-        );
+        plant(s, beyond, 0.4);
       }
       break;
     }

@@ -4,6 +4,7 @@
  * @module
  */
 import { Progress } from "../base/progress.ts";
+import { median } from "../base/statistics.ts";
 import type { TrainRecord } from "./loop.ts";
 import type { TermName } from "./objective.ts";
 import type { ValidationResult } from "./validation.ts";
@@ -120,8 +121,7 @@ export async function followTraining(
         progress?.log(`${label}  step ${record.step}: warning: ${record.message}`);
         break;
       case "end": {
-        times.sort((a, b) => a - b);
-        const millisecondsPerStep = times[times.length >> 1] ?? NaN;
+        const millisecondsPerStep = median(times);
         const rate = times.length ? `, ${millisecondsPerStep.toFixed(0)} ms a step` : "";
         progress?.finish(`${label}: ${record.reason} at step ${record.step}${rate}`);
         return {

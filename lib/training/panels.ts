@@ -8,7 +8,7 @@ import { disparityToRgb, type FloatMap, mapToRgb } from "../charts/colormap.ts";
 import { grid, type GridCell } from "../charts/grid.ts";
 import type { Picture } from "../charts/picture.ts";
 import type { StereoBatch } from "../data/batch_maker.ts";
-import type { RgbImage } from "../data/image.ts";
+import { imageFromUnit, type RgbImage } from "../data/image.ts";
 import { opposite } from "../geometry/warp.ts";
 import { CLOSED_GATES, halfCycle, imagePyramid, type Networks, runChain } from "../models/chain.ts";
 import type { ValidationWiring } from "./validation.ts";
@@ -18,12 +18,7 @@ const STRONG_DIFFERENCE = 0.3;
 
 async function rgb(image: Tensor4D): Promise<RgbImage> {
   const [, height, width] = image.shape;
-  const values = await image.data();
-  return {
-    width,
-    height,
-    data: Uint8Array.from(values, (v) => Math.round(255 * Math.min(1, Math.max(0, v)))),
-  };
+  return imageFromUnit({ width, height }, await image.data());
 }
 
 async function disparityRgb(values: Tensor4D): Promise<RgbImage> {

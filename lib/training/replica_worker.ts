@@ -7,7 +7,7 @@
 import { viewValues } from "../backend/native.ts";
 import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
-import { CyclopsError, messageOf } from "../base/errors.ts";
+import { sendError, type SentError } from "../base/errors.ts";
 import type { StereoBatch } from "../data/batches.ts";
 import type { TrainingOptions } from "./options.ts";
 import { scatter } from "./replicas.ts";
@@ -47,12 +47,7 @@ export type ReplicaReply =
     /** Whether a gradient reached each learning variable. */
     readonly reached: readonly boolean[];
   }
-  | {
-    readonly kind: "failed";
-    readonly message: string;
-    readonly expected: boolean;
-    readonly stack?: string;
-  };
+  | { readonly kind: "failed"; readonly error: SentError };
 
 type Start = Extract<ReplicaRequest, { kind: "start" }>;
 
@@ -87,7 +82,6 @@ self.onmessage = async ({ data }: MessageEvent<ReplicaRequest>) => {
   try {
     tell(data.kind === "start" ? await start(data) : await compute(data.step, data.batch));
   } catch (error) {
-    const stack = error instanceof Error ? error.stack : undefined;
-    tell({ kind: "failed", message: messageOf(error), expected: error instanceof CyclopsError, stack });
+    tell({ kind: "failed", error: sendError(error) });
   }
 };

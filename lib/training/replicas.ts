@@ -8,7 +8,7 @@
 import { currentBinding } from "../backend/select.ts";
 import { viewValues } from "../backend/native.ts";
 import { type NamedTensorMap, tf, type Variable } from "../backend/tf.ts";
-import { CyclopsError } from "../base/errors.ts";
+import { CyclopsError, receiveError } from "../base/errors.ts";
 import type { StereoBatch } from "../data/batches.ts";
 import type { TrainingOptions } from "./options.ts";
 import type { ReplicaReply, ReplicaRequest } from "./replica_worker.ts";
@@ -164,11 +164,8 @@ class Replica {
     this.gradients = gradients;
     this.#worker = new Worker(new URL("./replica_worker.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<ReplicaReply>) => {
-      if (data.kind === "done") return this.#asked?.resolve(data);
-      // Errors lose their class on the way between threads.
-      const error = data.expected ? new CyclopsError(data.message) : new Error(data.message);
-      error.stack = data.stack;
-      this.#asked?.reject(error);
+      if (data.kind === "done") this.#asked?.resolve(data);
+      else this.#asked?.reject(receiveError(data.error));
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();

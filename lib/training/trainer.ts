@@ -17,7 +17,7 @@ import { CyclopsError } from "../base/errors.ts";
 import { parseSize } from "../base/options.ts";
 import type { StereoBatch } from "../data/batches.ts";
 import { warp } from "../geometry/warp.ts";
-import { photometricMap } from "../losses/photometric.ts";
+import { betterPixels } from "../losses/photometric.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";
 import { type Chain, type ChainOptions, type Networks, refineChannels, runChain } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
@@ -100,8 +100,7 @@ export class Trainer {
   readonly moving: readonly NetworkName[];
   /** Weights of the loss terms. */
   readonly weights: TermWeights;
-  /** Moves the networks that learn. */
-  readonly optimizer: Adam;
+  #optimizer: Adam | undefined;
   /** Updates in the whole run, for the schedule. */
   readonly steps: number;
   /** Updates done. */
@@ -159,12 +158,12 @@ export class Trainer {
       constant.push("backward");
     }
     this.#constant = constant;
-    this.optimizer = new Adam({
-      variables: this.movingVariables,
-      learningRate: options.learningRate,
-      beta1: options.beta1,
-      beta2: options.beta2,
-    });
+  }
+
+  /** Moves the networks that learn. Made at its first use: a replica's trainer never updates. */
+  get optimizer(): Adam {
+    const { learningRate, beta1, beta2 } = this.options;
+    return this.#optimizer ??= new Adam({ variables: this.movingVariables, learningRate, beta1, beta2 });
   }
 
   #network(name: NetworkName): Network | undefined {
@@ -209,10 +208,8 @@ export class Trainer {
       const refined = chain.refined!;
       const { disparities, features } = refined.prediction;
       if (!this.options.distillMask) return { disparities, features };
-      const [better, other] = [refined.synthesised[0], chain.student.synthesised[0]].map((image) =>
-        photometricMap(image, scene.target[0], this.options.ssimWeight)
-      );
-      const mask = tf.cast(tf.less(better, other), "float32") as Tensor4D;
+      const [taught, own] = [refined.synthesised[0], chain.student.synthesised[0]];
+      const mask = betterPixels(taught, own, scene.target[0], this.options.ssimWeight);
       const aligned = warp(mask, refined.aligned[0].source, this.options.view, {
         border: this.options.border,
       });
@@ -343,7 +340,7 @@ export class Trainer {
   dispose(): void {
     this.#replicas?.close();
     for (const network of this.networks.values()) disposeNetwork(network);
-    this.optimizer.dispose();
+    this.#optimizer?.dispose();
   }
 }
 

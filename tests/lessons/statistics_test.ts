@@ -3,9 +3,10 @@ import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { ablationChart, ablationReport, ablationTable } from "../../lib/evaluation/ablation.ts";
 import { publishedTables } from "../../lib/evaluation/published.ts";
-import { ABLATION_ROWS, type Result, writeResults } from "../../lib/evaluation/results.ts";
+import { ABLATION_ROWS, writeResults } from "../../lib/evaluation/results.ts";
 import { edgeStrength, meanByShare, rankCorrelation, readLessonResults } from "../../lib/lessons/mod.ts";
 import { withFolder } from "../_folder.ts";
+import { result } from "../evaluation/_results.ts";
 
 Deno.test("rank correlation looks at the order alone", () => {
   assertAlmostEquals(rankCorrelation([1, 2, 3, 4], [1, 10, 100, 1000]), 1);
@@ -41,23 +42,9 @@ Deno.test("without results the ablation's table names every row and measures non
 });
 
 Deno.test("results are read where there are any, and refused where they are damaged", async () => {
-  const result: Result = {
-    row: "HC",
-    seed: 1,
-    flip: false,
-    dataset: "street",
-    split: "street",
-    part: "test",
-    truth: "lidar",
-    crop: "garg",
-    architecture: "quick",
-    size: "64x192",
-    capM: 80,
-    metrics: { absRel: 0.2, sqRel: 1, rmse: 5, rmseLog: 0.3, a1: 0.7, a2: 0.8, a3: 0.9 },
-  };
   await withFolder(async (folder) => {
     const path = join(folder, "results.json");
-    await writeResults(path, { about: { machine: "a small one" }, results: [result] });
+    await writeResults(path, { about: { machine: "a small one" }, results: [result({ absRel: 0.2 })] });
     const { settings, about, measured } = await readLessonResults(path);
     assertEquals([measured, settings.length, settings[0].rows[0].metrics.absRel.mean], [true, 1, 0.2]);
     assertEquals(about, [path, "machine: a small one"]);

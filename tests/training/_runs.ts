@@ -1,11 +1,14 @@
 /** Tiny trainings for tests. */
 import { join } from "@std/path";
+import type { StereoBatch } from "../../lib/data/batches.ts";
 import type { TensorMap } from "../../lib/data/safetensors.ts";
 import { generateStreet } from "../../lib/street/mod.ts";
 import { loadCheckpoint } from "../../lib/training/checkpoint.ts";
 import { train, type TrainInput, type TrainRecord } from "../../lib/training/loop.ts";
 import { resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
 import { openRun, type Run } from "../../lib/training/run_folder.ts";
+import type { Trainer } from "../../lib/training/trainer.ts";
+import { uniform } from "../_tensors.ts";
 
 /** The smallest training: batches of 2 pairs of 32×64 px, nothing validated, nothing saved before the end. */
 export const TINY: TrainingInput = {
@@ -22,6 +25,27 @@ export const TINY: TrainingInput = {
   checkpointMinutes: 0,
   tensorboard: false,
 };
+
+/** A batch of noise. */
+export async function noiseBatch(seed: number, batch = 2, height = 32, width = 64): Promise<StereoBatch> {
+  const values = async (s: number) => {
+    const noise = uniform([batch, height, width, 3], s);
+    const data = (await noise.data()).slice() as Float32Array<ArrayBuffer>;
+    noise.dispose();
+    return data;
+  };
+  const ids = Array.from({ length: batch }, (_, i) => `pair ${i}`);
+  return { left: await values(seed), right: await values(seed + 1), batch, height, width, step: 0, ids };
+}
+
+/** Every variable's values by name. */
+export function snapshot(trainer: Trainer): Map<string, Float32Array> {
+  const all = new Map<string, Float32Array>();
+  for (const network of trainer.networks.values()) {
+    for (const [name, v] of network.variables) all.set(name, v.dataSync().slice() as Float32Array);
+  }
+  return all;
+}
 
 /** Street scenes with truth: 2 pairs each to train on, to validate with and to test on. */
 export async function tinyStreet(out: string): Promise<void> {

@@ -3,33 +3,15 @@ import { CyclopsError } from "../../lib/base/errors.ts";
 import { currentBinding, selectBackend } from "../../lib/backend/select.ts";
 import { nativeTensorCount } from "../../lib/backend/native.ts";
 import { tf } from "../../lib/backend/tf.ts";
-import type { StereoBatch } from "../../lib/data/batches.ts";
 import { resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
 import { replicaCount } from "../../lib/training/replicas.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
-import { uniform } from "../_tensors.ts";
+import { noiseBatch, snapshot } from "./_runs.ts";
 
 await selectBackend();
 const ignore = !currentBinding() || currentBinding()!.isUsingGpuDevice();
 
 const SMALL: TrainingInput = { size: "32x64", coarse: 0, batch: 4, steps: 10, warmup: 0, seed: 3 };
-
-function batchOf(seed: number, batch = 4): StereoBatch {
-  const values = (s: number) => {
-    const t = uniform([batch, 32, 64, 3], s);
-    const data = t.dataSync().slice() as Float32Array<ArrayBuffer>;
-    t.dispose();
-    return data;
-  };
-  const ids = Array.from({ length: batch }, (_, i) => `pair ${i}`);
-  return { left: values(seed), right: values(seed + 1), batch, height: 32, width: 64, step: 0, ids };
-}
-
-function weightsOf(trainer: Trainer): Float32Array[] {
-  return [...trainer.networks.values()].flatMap(({ variables }) =>
-    [...variables.values()].map((v) => v.dataSync().slice() as Float32Array)
-  );
-}
 
 for (const stage of ["half-cycle", "teacher", "distill"] as const) {
   Deno.test({
@@ -42,8 +24,8 @@ for (const stage of ["half-cycle", "teacher", "distill"] as const) {
         const trainer = new Trainer(resolveTraining({ ...given, replicas }), 10);
         try {
           const results = [];
-          for (const seed of [1, 5, 9]) results.push(await trainer.update(batchOf(seed)));
-          return { results, weights: weightsOf(trainer) };
+          for (const seed of [1, 5, 9]) results.push(await trainer.update(await noiseBatch(seed, 4)));
+          return { results, weights: [...snapshot(trainer).values()] };
         } finally {
           trainer.dispose();
         }
@@ -76,11 +58,11 @@ Deno.test({
     const run = async () => {
       const before = [tf.memory().numTensors, nativeTensorCount()];
       const trainer = new Trainer(resolveTraining({ ...SMALL, replicas: 2 }), 10);
-      await trainer.update(batchOf(1));
+      await trainer.update(await noiseBatch(1, 4));
       const [tensors, handles] = [tf.memory().numTensors, nativeTensorCount()];
-      const { loss } = await trainer.update(batchOf(5));
+      const { loss } = await trainer.update(await noiseBatch(5, 4));
       assertEquals([tf.memory().numTensors, nativeTensorCount()], [tensors, handles]);
-      const weights = weightsOf(trainer);
+      const weights = [...snapshot(trainer).values()];
       trainer.dispose();
       assertEquals([tf.memory().numTensors, nativeTensorCount()], before);
       return { loss, weights };
@@ -95,14 +77,14 @@ Deno.test({
   async fn() {
     const trainer = new Trainer(resolveTraining({ ...SMALL, replicas: 2 }), 10);
     try {
-      const bad = batchOf(1);
+      const bad = await noiseBatch(1, 4);
       bad.right[bad.right.length - 5] = NaN;
       const error = await assertRejects(() => trainer.update(bad), CyclopsError);
       assert(error.message.includes("photometric") && error.message.includes("pair 0"), error.message);
       // Images of a size that the network cannot halve five times.
-      const odd = { ...batchOf(1), height: 16, width: 128 };
+      const odd = { ...await noiseBatch(1, 4), height: 16, width: 128 };
       await assertRejects(() => trainer.update(odd));
-      const { loss } = await trainer.update(batchOf(1));
+      const { loss } = await trainer.update(await noiseBatch(1, 4));
       assert(Number.isFinite(loss), "it goes on with the next batch");
     } finally {
       trainer.dispose();

@@ -10,7 +10,6 @@ import {
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { nativeTensorCount } from "../../lib/backend/native.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
-import type { StereoBatch } from "../../lib/data/batches.ts";
 import { CLOSED_GATES, imagePyramid, type Networks, runChain, synthesise } from "../../lib/models/chain.ts";
 import { mirror, opposite, type View } from "../../lib/geometry/warp.ts";
 import {
@@ -24,37 +23,11 @@ import { resolveTraining } from "../../lib/training/options.ts";
 import { STAGE_NAMES, STAGES } from "../../lib/training/stages.ts";
 import { termWeights, Trainer } from "../../lib/training/trainer.ts";
 import { uniform } from "../_tensors.ts";
+import { noiseBatch, snapshot } from "./_runs.ts";
 
 await selectBackend();
 
 const SMALL = { size: "32x64", coarse: 0, batch: 2, replicas: 1, steps: 10, seed: 3 } as const;
-
-function batchOf(seed: number, batch = 2): StereoBatch {
-  const values = (s: number) => {
-    const t = uniform([batch, 32, 64, 3], s);
-    const data = t.dataSync().slice() as Float32Array<ArrayBuffer>;
-    t.dispose();
-    return data;
-  };
-  return {
-    left: values(seed),
-    right: values(seed + 1),
-    batch,
-    height: 32,
-    width: 64,
-    step: 0,
-    ids: ["a", "b"],
-  };
-}
-
-/** Every variable's values by name. */
-function snapshot(trainer: Trainer): Map<string, Float32Array> {
-  const all = new Map<string, Float32Array>();
-  for (const network of trainer.networks.values()) {
-    for (const [name, v] of network.variables) all.set(name, v.dataSync().slice() as Float32Array);
-  }
-  return all;
-}
 
 /** Networks with a changed weight. */
 function moved(before: Map<string, Float32Array>, after: Map<string, Float32Array>): string[] {
@@ -93,7 +66,7 @@ for (const [term, stage, expected] of MOVES) {
       10,
     );
     const before = snapshot(trainer);
-    const result = await trainer.update(batchOf(1));
+    const result = await trainer.update(await noiseBatch(1));
     assertEquals(Object.keys(result.terms), [term]);
     assertAlmostEquals(result.loss, result.terms[term]!, 1e-5 * Math.abs(result.loss) + 1e-7);
     assertEquals(moved(before, snapshot(trainer)), expected);
@@ -112,7 +85,7 @@ Deno.test("with open gates the cycle reaches the student, the refined terms reac
     const options = { ...SMALL, stage, freeze: "", refineHeadScale: 1, ...gates, ...only(term) };
     const trainer = new Trainer(resolveTraining(options), 10);
     const before = snapshot(trainer);
-    await trainer.update(batchOf(1));
+    await trainer.update(await noiseBatch(1));
     assertEquals(moved(before, snapshot(trainer)), [...expected]);
     trainer.dispose();
   }
@@ -122,14 +95,14 @@ Deno.test("each stage moves the networks its table names, frozen ones stay bitwi
   for (const stage of STAGE_NAMES) {
     const trainer = new Trainer(resolveTraining({ ...SMALL, stage }), 10);
     const before = snapshot(trainer);
-    await trainer.update(batchOf(5));
-    await trainer.update(batchOf(7));
+    await trainer.update(await noiseBatch(5));
+    await trainer.update(await noiseBatch(7));
     assertEquals(moved(before, snapshot(trainer)), [...STAGES[stage].moves].sort());
     trainer.dispose();
   }
   const frozen = new Trainer(resolveTraining({ ...SMALL, stage: "cycle", freeze: "student" }), 10);
   const before = snapshot(frozen);
-  await frozen.update(batchOf(5));
+  await frozen.update(await noiseBatch(5));
   assertEquals(moved(before, snapshot(frozen)), ["backward"]);
   frozen.dispose();
   assertThrows(
@@ -142,7 +115,7 @@ Deno.test("each stage moves the networks its table names, frozen ones stay bitwi
 Deno.test("the loss is the weighted sum of its terms", async () => {
   const options = resolveTraining({ ...SMALL, stage: "teacher", freeze: "", photometricWeight: 0.7 });
   const trainer = new Trainer(options, 10);
-  const { loss, terms } = await trainer.update(batchOf(1));
+  const { loss, terms } = await trainer.update(await noiseBatch(1));
   const weights = termWeights(options);
   const sum = Object.entries(terms).reduce((n, [name, value]) => n + weights[name as TermName] * value, 0);
   assertAlmostEquals(loss, sum, 1e-4);
@@ -152,7 +125,7 @@ Deno.test("the loss is the weighted sum of its terms", async () => {
 Deno.test("a batch in parts gives the same update as the whole", async () => {
   const run = async (accumulate: number) => {
     const trainer = new Trainer(resolveTraining({ ...SMALL, batch: 4, accumulate }), 10);
-    const { loss, terms } = await trainer.update(batchOf(1, 4));
+    const { loss, terms } = await trainer.update(await noiseBatch(1, 4));
     const weights = snapshot(trainer);
     trainer.dispose();
     return { loss, terms, weights };
@@ -276,7 +249,7 @@ Deno.test("the teacher needs one image: the chain runs without the opposite view
 
 Deno.test("200 updates leave tensor and handle counts flat", async () => {
   const trainer = new Trainer(resolveTraining({ ...SMALL, size: "32x32", batch: 1, steps: 200 }), 200);
-  const batch = batchOf(1, 1);
+  const batch = await noiseBatch(1, 1);
   const small = {
     ...batch,
     width: 32,
@@ -293,7 +266,7 @@ Deno.test("200 updates leave tensor and handle counts flat", async () => {
 
 Deno.test("a loss that is not a number stops training, naming term and batch", async () => {
   const trainer = new Trainer(resolveTraining(SMALL), 10);
-  const batch = batchOf(1);
+  const batch = await noiseBatch(1);
   batch.right[5] = NaN;
   const error = await assertRejects(() => trainer.update(batch), CyclopsError);
   assert(error.message.includes("photometric") && error.message.includes("batch 0"));

@@ -5,7 +5,7 @@ import { predictImage } from "../../lib/evaluation/predict.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { collectMoments, collectWeights } from "../../lib/training/weights.ts";
-import { uniform } from "../_tensors.ts";
+import { noiseBatch } from "./_runs.ts";
 
 const adapter = await navigator.gpu?.requestAdapter();
 
@@ -19,16 +19,7 @@ Deno.test({
     await selectBackend({ backend: "webgpu" });
     const size = { height: 32, width: 32 };
     const options = resolveTraining({ size: "32x32", coarse: 0, batch: 1, replicas: 1, seed: 2, warmup: 0 });
-    const noise = async (seed: number) =>
-      await uniform([1, 32, 32, 3], seed).data() as Float32Array<ArrayBuffer>;
-    const batch = {
-      ...size,
-      left: await noise(1),
-      right: await noise(2),
-      batch: 1,
-      step: 0,
-      ids: ["a"],
-    };
+    const batch = await noiseBatch(1, 1, 32, 32);
     const losses: number[] = [];
     const trainer = new Trainer(options, 10);
     const before = await collectWeights(trainer.networks.values());

@@ -1,0 +1,12 @@
+import { assertEquals, assertInstanceOf } from "@std/assert";
+import { CyclopsError, receiveError, sendError } from "../../lib/base/errors.ts";
+
+Deno.test("an error that was sent to another thread is of its kind there, with message and stack", () => {
+  const wrong = new CyclopsError("no such file");
+  const received = receiveError(structuredClone(sendError(wrong)));
+  assertInstanceOf(received, CyclopsError);
+  assertEquals([received.message, received.stack], [wrong.message, wrong.stack]);
+  const bug = receiveError(structuredClone(sendError(new TypeError("not a function"))));
+  assertEquals([bug instanceof CyclopsError, bug.message], [false, "not a function"]);
+  assertEquals(receiveError(sendError("thrown text")).message, "thrown text");
+});
