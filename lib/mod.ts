@@ -33,7 +33,6 @@ export * from "./base/statistics.ts";
 // What computes: libtensorflow without an addon, WebGPU, or JavaScript; `tf` is TensorFlow.js over it.
 export * from "./backend/mod.ts";
 export type { Precision } from "./backend/convolution.ts";
-export * from "./backend/doctor.ts";
 
 // Cameras, and the warp: the only home of the sign.
 export * from "./geometry/camera.ts";
@@ -117,10 +116,7 @@ export * from "./evaluation/ablation.ts";
 export * from "./charts/mod.ts";
 export type { FontWeight } from "./charts/font.ts";
 
-// Whole experiments, as the tasks run them.
-export * from "./experiments/quickstart.ts";
-export * from "./experiments/reproduce.ts";
-export * from "./experiments/watch.ts";
-export * from "./experiments/run_predictions.ts";
-export * from "./experiments/photographs.ts";
-export * from "./experiments/frames.ts";
+// A run, a photograph or a frame, predicted.
+export * from "./evaluation/run_predictions.ts";
+export * from "./evaluation/photograph.ts";
+export * from "./charts/frames.ts";

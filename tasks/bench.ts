@@ -6,7 +6,7 @@
 import { prepareBackend } from "../lib/backend/mod.ts";
 import { flag } from "../lib/base/options.ts";
 import { Progress } from "../lib/base/progress.ts";
-import { bench, benchOptions, benchTable, COMPARISON_NAMES, COMPARISONS } from "../lib/experiments/bench.ts";
+import { bench, benchOptions, benchTable, COMPARISON_NAMES, COMPARISONS } from "./bench/bench.ts";
 import { runTask } from "./_task.ts";
 
 await runTask({

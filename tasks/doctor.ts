@@ -4,7 +4,7 @@
  * @module
  */
 import { bold, green, red, yellow } from "@std/fmt/colors";
-import { examine, type Finding } from "../lib/backend/doctor.ts";
+import { examine, type Finding } from "./setup/doctor.ts";
 import { backendOptions } from "../lib/backend/options.ts";
 import { flag } from "../lib/base/options.ts";
 import { runTask } from "./_task.ts";

@@ -127,7 +127,7 @@ async function stored(
 /** Loads TensorFlow, which files of predictions do without. */
 async function predicted(run: string, options: EvalOptions): Promise<Subject> {
   const { prepareBackend } = await import("../lib/backend/mod.ts");
-  const { predictRun, writeDisparities } = await import("../lib/experiments/run_predictions.ts");
+  const { predictRun, writeDisparities } = await import("../lib/evaluation/run_predictions.ts");
   await prepareBackend(options);
   let progress: Progress | undefined;
   const { dataset, plain, flipped, name } = await predictRun(run, {

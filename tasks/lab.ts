@@ -5,8 +5,8 @@
  */
 import { dirname } from "@std/path";
 import { flag, integer } from "../lib/base/options.ts";
-import { ensureLab } from "../lib/notebooks/mod.ts";
-import { startServer } from "../lib/notebooks/server.ts";
+import { ensureLab } from "./notebooks/mod.ts";
+import { startServer } from "./notebooks/server.ts";
 import { runTask } from "./_task.ts";
 
 await runTask({

@@ -5,9 +5,9 @@
  */
 import { basename, dirname, join } from "@std/path";
 import { number, text } from "../lib/base/options.ts";
-import { findChromium } from "../lib/notebooks/browser.ts";
-import { checkInBrowser } from "../lib/notebooks/lab_check.ts";
-import { ensureLab, findNotebooks } from "../lib/notebooks/mod.ts";
+import { findChromium } from "./notebooks/browser.ts";
+import { checkInBrowser } from "./notebooks/lab_check.ts";
+import { ensureLab, findNotebooks } from "./notebooks/mod.ts";
 import { runTask } from "./_task.ts";
 
 const root = dirname(import.meta.dirname!);

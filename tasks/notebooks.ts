@@ -6,7 +6,7 @@
 import { basename, join } from "@std/path";
 import { flag, number } from "../lib/base/options.ts";
 import { Progress, shortDuration } from "../lib/base/progress.ts";
-import { checkNotebooks, findNotebooks, formatFault } from "../lib/notebooks/mod.ts";
+import { checkNotebooks, findNotebooks, formatFault } from "./notebooks/mod.ts";
 import { runTask } from "./_task.ts";
 
 const root = join(import.meta.dirname!, "..");

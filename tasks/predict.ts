@@ -7,7 +7,7 @@ import { basename, extname } from "@std/path";
 import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
 import { UsageError } from "../lib/base/errors.ts";
 import { choice, flag, text } from "../lib/base/options.ts";
-import { writePhotograph } from "../lib/experiments/photographs.ts";
+import { writePhotograph } from "../lib/evaluation/photograph.ts";
 import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { loadModel } from "../lib/training/weights.ts";
 import { userPath } from "./_paths.ts";

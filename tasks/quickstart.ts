@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { quickstart, quickstartOptions } from "../lib/experiments/quickstart.ts";
+import { quickstart, quickstartOptions } from "./quickstart/quickstart.ts";
 import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
 import { runTask } from "./_task.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
-import { reproduce, reproduceOptions } from "../lib/experiments/reproduce.ts";
-import { describeProgram } from "../lib/experiments/provenance.ts";
+import { reproduce, reproduceOptions } from "./reproduce/reproduce.ts";
+import { describeProgram } from "./reproduce/provenance.ts";
 import { runTask, stopSignal } from "./_task.ts";
 
 await runTask({

@@ -4,7 +4,7 @@
  * @module
  */
 import { UsageError } from "../lib/base/errors.ts";
-import { terminalScreen, watch, watchOptions } from "../lib/experiments/watch.ts";
+import { terminalScreen, watch, watchOptions } from "./watch/watch.ts";
 import { userPath } from "./_paths.ts";
 import { runTask } from "./_task.ts";
 

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
-import { runLines, sparkline, watch, watchOptions } from "../../lib/experiments/watch.ts";
+import { runLines, sparkline, watch, watchOptions } from "../../tasks/watch/watch.ts";
 import { resolveOptions } from "../../lib/base/options.ts";
 import { openRun } from "../../lib/training/run_folder.ts";
 import { runState, viewRun } from "../../lib/training/watch.ts";

@@ -1,0 +1,264 @@
+/**
+ * A run on the terminal and in a file, drawn again while it goes on.
+ *
+ * @module
+ */
+import { bold, cyan, dim, red, yellow } from "@std/fmt/colors";
+import { writeWhole } from "../../lib/base/files.ts";
+import { flag, number, type OptionsOf, text } from "../../lib/base/options.ts";
+import { shortDuration } from "../../lib/base/progress.ts";
+import { lossCurves } from "../../lib/charts/curves.ts";
+import { reportHtml } from "../../lib/charts/report.ts";
+import { type RunView, type StepValue, viewRun } from "../../lib/training/watch.ts";
+
+/** The options of {@linkcode watch}. */
+export const watchOptions = {
+  every: number({ default: 1, min: 0.1, max: 3600, unit: "s", help: "Time between two looks." }),
+  once: flag({ help: "Show the run as it is now, and end." }),
+  html: text({
+    value: "FILE",
+    help: "Write the curves as a page that reloads itself while the run goes on.",
+  }),
+  png: text({ value: "FILE", help: "Write the curves as a picture." }),
+  svg: text({ value: "FILE", help: "Write the curves as a drawing." }),
+} as const;
+
+/** Resolved {@linkcode watchOptions}. */
+export type WatchOptions = OptionsOf<typeof watchOptions>;
+
+const BARS = "▁▂▃▄▅▆▇█";
+
+/**
+ * Values as a row of bars.
+ *
+ * @param width Most letters; more values are averaged.
+ * @returns Empty where there are fewer than two values.
+ *
+ * @example
+ * ```ts
+ * import { sparkline } from "./watch.ts";
+ *
+ * sparkline([4, 3, 2, 1], 10); // "█▆▃▁"
+ * ```
+ */
+export function sparkline(values: readonly number[], width: number): string {
+  const finite = values.filter(Number.isFinite);
+  if (finite.length < 2 || width < 1) return "";
+  const count = Math.min(width, finite.length);
+  const means = Array.from({ length: count }, (_, i) => {
+    const part = finite.slice(
+      Math.floor(i * finite.length / count),
+      Math.floor((i + 1) * finite.length / count),
+    );
+    return part.reduce((a, b) => a + b, 0) / part.length;
+  });
+  const low = Math.min(...means), range = Math.max(...means) - low;
+  return means.map((mean) => BARS[range > 0 ? Math.round((mean - low) / range * (BARS.length - 1)) : 0]).join(
+    "",
+  );
+}
+
+/** "cycleConsistency" → "cycle consistency". */
+function words(name: string): string {
+  return name === "absRel"
+    ? "abs rel"
+    : name === "rmse"
+    ? "RMSE, m"
+    : name.replace(/[A-Z]/g, (c) => ` ${c.toLowerCase()}`);
+}
+
+function figures(value: number): string {
+  return Math.abs(value) >= 1e-3 || value === 0
+    ? String(Number(value.toPrecision(4)))
+    : value.toExponential(2);
+}
+
+/** A piece of a line and how it is coloured. */
+type Piece = readonly [text: string, colour?: (text: string) => string];
+
+/** Most warnings that are shown; the file has all of them. */
+const WARNINGS = 3;
+/** Columns of the names and of the numbers. */
+const NAME = 24, FIGURES = 10;
+/** Milliseconds after which a run's silence is worth a word. */
+const SILENCE = 30_000;
+
+/**
+ * A run as lines of text.
+ *
+ * @param columns Most letters a line.
+ */
+export function runLines(view: RunView, columns: number): string[] {
+  const { state, folder, phase } = view;
+  const lines: Piece[][] = [];
+  const curve = (name: string, values: readonly StepValue[], note = "") => {
+    const head = `  ${words(name).padEnd(NAME - 2)}${figures(values.at(-1)!.value).padEnd(FIGURES)}${note}`;
+    const bars = sparkline(values.map(({ value }) => value), Math.min(48, columns - head.length - 2));
+    lines.push([[head], [bars && `  ${bars}`, cyan]]);
+  };
+
+  const { step, steps, rate } = state;
+  lines.push([[state.stage ?? "run", bold], [`  ${folder}`, dim]]);
+  const facts = [steps === undefined ? `${step} steps` : `${step}/${steps} steps`];
+  if (steps) facts.push(`${Math.floor(100 * step / steps)} %`);
+  if (rate) facts.push(rate >= 1 ? `${rate.toFixed(1)}/s` : `${(1 / rate).toFixed(1)} s each`);
+  if (phase === "ended") facts.push(state.ending!);
+  else if (phase === "killed") facts.push("killed: go on with --resume");
+  else if (steps && rate && step < steps) facts.push(`${shortDuration((steps - step) / rate * 1000)} left`);
+  if (phase === "running" && view.silentFor > SILENCE) {
+    facts.push(`no news for ${shortDuration(view.silentFor)}`);
+  }
+  const filled = steps ? Math.round(24 * Math.min(1, step / steps)) : 0;
+  const bar = steps ? `${"█".repeat(filled)}${"░".repeat(24 - filled)}  ` : "";
+  lines.push([[bar, cyan], [facts.join("  ")]]);
+
+  if (state.loss.length) {
+    lines.push([], [["training", dim]]);
+    curve("loss", state.loss);
+    // A single term is the loss.
+    if (state.terms.size > 1) { for (const [name, values] of state.terms) curve(name, values); }
+  }
+  if (state.validation.size) {
+    lines.push([], [["validation", dim]]);
+    const order = [...state.validation].sort(([a], [b]) => Number(b === "absRel") - Number(a === "absRel"));
+    for (const [name, values] of order) {
+      const best = values.reduce((a, b) => b.value < a.value ? b : a);
+      curve(name, values, `best ${figures(best.value)} at ${best.step}`);
+    }
+  }
+  const { learningRate, disparityMean, disparityDeviation, residual } = state.numbers;
+  const rest: string[] = [];
+  if (learningRate !== undefined) rest.push(`learning rate ${figures(learningRate)}`);
+  if (disparityMean !== undefined) {
+    rest.push(`disparity ${figures(disparityMean)} ± ${figures(disparityDeviation ?? 0)}`);
+  }
+  if (residual !== undefined) rest.push(`|residual| ${figures(residual)}`);
+  if (rest.length) lines.push([], [[`  ${rest.join("   ")}`, dim]]);
+
+  const shown = state.warnings.slice(-WARNINGS);
+  if (shown.length) lines.push([]);
+  if (state.warnings.length > shown.length) {
+    lines.push([[`  ${state.warnings.length - shown.length} earlier warnings`, dim]]);
+  }
+  for (const { step, message } of shown) lines.push([[`  step ${step}: ${message}`, yellow]]);
+  if (state.error) lines.push([], [[`  ${state.error}`, red]]);
+  return lines.map((pieces) => paint(pieces, columns));
+}
+
+/** Cuts a line to its width, then colours it. */
+function paint(pieces: readonly Piece[], columns: number): string {
+  let left = columns, line = "";
+  for (const [text, colour = (t: string) => t] of pieces) {
+    const kept = text.length > left ? `${text.slice(0, Math.max(0, left - 1))}…`.slice(0, left) : text;
+    if (kept) line += colour(kept);
+    left -= kept.length;
+  }
+  return line;
+}
+
+/** One line for a log. */
+function logLine({ state }: RunView): string {
+  const absRel = state.validation.get("absRel")?.at(-1);
+  return [
+    `${state.stage ?? "run"}  ${state.step}${state.steps ? `/${state.steps}` : ""} steps`,
+    state.loss.length ? `loss ${figures(state.loss.at(-1)!.value)}` : "",
+    absRel ? `abs rel ${absRel.value.toFixed(4)} at ${absRel.step}` : "",
+  ].filter(Boolean).join("  ");
+}
+
+/** Seconds after which a page loads itself again, and between two writings of files. */
+const RELOAD = 10;
+
+/** Writes the files that were asked for. */
+async function writeFiles(view: RunView, { html, png, svg }: Partial<WatchOptions>): Promise<void> {
+  if (!html && !png && !svg) return;
+  const { state, folder, records, phase } = view;
+  const title = `${state.stage ?? "training"}: ${folder}`;
+  const chart = lossCurves(records, { title });
+  if (svg) await chart.writeSvg(svg);
+  if (png) await chart.writePng(png);
+  if (!html) return;
+  const page = await reportHtml({
+    title,
+    kicker: folder,
+    sections: [
+      { heading: "Curves", blocks: [chart] },
+      { heading: "Now", blocks: [{ code: plainLines(view).join("\n") }] },
+    ],
+  });
+  const reload = `<meta http-equiv="refresh" content="${RELOAD}">`;
+  await writeWhole(html, phase === "running" ? page.replace("<head>", `<head>\n${reload}`) : page);
+}
+
+function plainLines(view: RunView): string[] {
+  // deno-lint-ignore no-control-regex
+  return runLines(view, 110).map((line) => line.replace(/\x1b\[[0-9;]*m/g, ""));
+}
+
+/** Where {@linkcode watch} shows a run. */
+export interface Screen {
+  /** Takes text. */
+  write(text: string): void;
+  /** Whether lines can be drawn over. */
+  readonly terminal: boolean;
+  /** Letters a line and lines that there is room for. */
+  size(): { readonly columns: number; readonly rows: number };
+}
+
+/** How long to wait for the next run in a folder of several, ms. */
+const NEXT_RUN = 30_000;
+
+/**
+ * Shows a run until it has ended: on a terminal drawn again and again at the same place, else as a line now and then.
+ *
+ * @param folder A run's folder, or one that holds several.
+ * @returns The last view.
+ * @throws {CyclopsError} When there is no run, or a file cannot be written.
+ */
+export async function watch(
+  folder: string,
+  options: WatchOptions,
+  screen: Screen,
+): Promise<RunView> {
+  let drawn = 0, written = -Infinity, said = "", saidAt = -Infinity;
+  while (true) {
+    const view = await viewRun(folder);
+    const one = view.folder === folder;
+    // Of several runs in a row the next one may be about to begin.
+    const over = options.once || view.phase !== "running" &&
+        (one || view.state.ending !== "finished" || view.silentFor > NEXT_RUN);
+    const now = performance.now();
+    if (screen.terminal) {
+      const { columns, rows } = screen.size();
+      const lines = runLines(view, columns - 1).slice(0, Math.max(2, rows - 1));
+      screen.write(`${drawn ? `\x1b[${drawn}A` : ""}\x1b[0J${lines.join("\n")}\n`);
+      drawn = lines.length;
+    } else if (over) screen.write(`${plainLines(view).join("\n")}\n`);
+    else if (logLine(view) !== said && now - saidAt > RELOAD * 1000) {
+      [said, saidAt] = [logLine(view), now];
+      screen.write(`${said}\n`);
+    }
+    if (over || now - written > RELOAD * 1000) {
+      written = now;
+      await writeFiles(view, options);
+    }
+    if (over) return view;
+    await new Promise((resolve) => setTimeout(resolve, options.every * 1000));
+  }
+}
+
+/** Standard output. */
+export function terminalScreen(): Screen {
+  const encoder = new TextEncoder();
+  return {
+    write: (text) => void Deno.stdout.writeSync(encoder.encode(text)),
+    terminal: Deno.stdout.isTerminal(),
+    size: () => {
+      try {
+        return Deno.consoleSize();
+      } catch {
+        return { columns: 80, rows: 24 };
+      }
+    },
+  };
+}

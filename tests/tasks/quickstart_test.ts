@@ -1,0 +1,98 @@
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { resolveOptions } from "../../lib/base/options.ts";
+import { selectBackend } from "../../lib/backend/mod.ts";
+import { imageSize, readGray16 } from "../../lib/data/image.ts";
+import { ABLATION_JOBS, shareOf } from "../../tasks/reproduce/plan.ts";
+import { writePhotograph } from "../../lib/evaluation/photograph.ts";
+import { quickstart, quickstartOptions } from "../../tasks/quickstart/quickstart.ts";
+import { parseTime, reproduce, reproduceOptions } from "../../tasks/reproduce/reproduce.ts";
+import { readResults } from "../../lib/evaluation/results.ts";
+import { findCheckpoint } from "../../lib/training/checkpoint.ts";
+import { loadModel } from "../../lib/training/weights.ts";
+
+await selectBackend();
+
+/** Time of an update by stage. */
+const MILLISECONDS = { "half-cycle": 100, cycle: 150, teacher: 200, distill: 180 };
+
+Deno.test("quickstart and reproduction, in miniature, leave everything they promise", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "cyclops-test-" });
+  try {
+    const data = join(folder, "street");
+    const out = join(folder, "run");
+    const given = { out, data, pairs: 30, steps: 4, kitti: join(folder, "none") };
+    const result = await quickstart(resolveOptions("quickstart", quickstartOptions, given));
+    assertStringIncludes(result.sentence, "no depth label");
+    const text = result.table.text();
+    for (const row of ["train-set mean", "student", "student, flip-averaged"]) {
+      assertStringIncludes(text, row);
+    }
+    assert(result.absRel.mean > 0.1 && Number.isFinite(result.absRel.student));
+    for (const path of Object.values(result.files)) await Deno.stat(path);
+    const html = await Deno.readTextFile(join(out, "report.html"));
+    assert(html.includes("<svg") && html.includes("data:image/png"));
+    assert(!/(src|href)="https?:/.test(html));
+
+    const model = await loadModel((await findCheckpoint(out, "best")).folder);
+    const [image] = [...Deno.readDirSync(join(data, "2030_01_01"))].filter((e) => e.isDirectory).map((e) =>
+      join(data, "2030_01_01", e.name, "image_02", "data", "0000000000.png")
+    );
+    const files = await writePhotograph(model, image, join(folder, "predictions"), { flip: true });
+    model.dispose();
+    await imageSize(files.coloured);
+    const raw = await readGray16(files.raw);
+    assertEquals([raw.width, raw.height], [416, 128]);
+    assert(raw.data.every((v) => v > 0 && v < 0.3 * 416 * 256));
+
+    // The ablation with a plan of two updates, as a call that was taken up again finds it.
+    const options = resolveOptions("reproduce", reproduceOptions, {
+      out: join(folder, "ablation"),
+      results: join(folder, "results"),
+      data,
+      pairs: 30,
+      seeds: 1,
+      size: "32x64",
+    });
+    const { budget, seeds, preset, size } = options;
+    await Deno.mkdir(options.out);
+    await Deno.writeTextFile(
+      join(options.out, "plan.json"),
+      JSON.stringify({ updates: 2, milliseconds: MILLISECONDS, budget, seeds, preset, size, data }),
+    );
+    const report = await reproduce(options, { command: "test", machine: "test" });
+    assert(report !== undefined);
+    const { results } = await readResults([join(options.results, "results.json")]);
+    const rows = new Set(results.map((r) => r.row));
+    assertEquals([...rows].sort(), ["train-set mean", ...ABLATION_JOBS.flatMap((j) => j.row ?? [])].sort());
+    // Two truths, two caps, with and without flipping.
+    assertEquals(results.filter((r) => r.row === "T").length, 8);
+    for (const name of ["tables.md", "tables.tex", "tables.csv"]) {
+      await Deno.stat(join(options.results, name));
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("every training of the ablation starts from earlier ones, rows held against each other are equally long", () => {
+  const seen = new Set<string>();
+  for (const job of ABLATION_JOBS) {
+    for (const name of job.from) assert(seen.has(name), `${job.name} starts from ${name}`);
+    seen.add(job.name);
+  }
+  const share = (row: string) => shareOf(ABLATION_JOBS.find((j) => j.row === row)!, MILLISECONDS);
+  for (const row of ["C", "S", "P"]) assertEquals(share(row), share("HC-continued"));
+  for (const row of ["T feat", "T disp", "T without inconsistency"]) assertEquals(share(row), share("T"));
+  // 0.4 of cycle and of teacher, 0.5 of distill.
+  assertAlmostEquals(share("HC equal cost"), (0.4 * 150 + 0.4 * 200 + 0.5 * 180) / 100);
+  // The same refine network, but for what it sees.
+  assertEquals(
+    ABLATION_JOBS.filter((j) => j.name.startsWith("teacher")).map((j) => j.options.freeze),
+    Array(5).fill("student,backward"),
+  );
+});
+
+Deno.test("times are read with their unit", () => {
+  assertEquals(["90s", "60m", "1.5h"].map(parseTime), [90_000, 3_600_000, 5_400_000]);
+});
