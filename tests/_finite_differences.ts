@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { AssertionError } from "@std/assert";
+import { AssertionError } from "./_assert.ts";
 import { Random } from "../lib/base/random.ts";
 import { type Tensor, tf } from "../lib/backend/tf.ts";
 

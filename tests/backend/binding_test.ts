@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { ATTRIBUTE, createBinding, DTYPE, encodeConfig } from "../../lib/backend/binding.ts";
 import { openLibrary } from "../../lib/backend/library.ts";

@@ -1,4 +1,4 @@
-import { assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertGreater, assertLess, assertStringIncludes } from "../_assert.ts";
 import { checkPrecision, convolution2d, type Precision } from "../../lib/backend/convolution.ts";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
 import { isNative, nativeTensorCount } from "../../lib/backend/native.ts";

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "../_assert.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor4D, tf } from "../../lib/backend/tf.ts";
 import { checkGradients, seededTensor } from "../_finite_differences.ts";

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "../_assert.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, tf } from "../../lib/backend/tf.ts";
 import {

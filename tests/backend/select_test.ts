@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "../_assert.ts";
 import { fromFileUrl } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
 import { type BackendInfo, prepareBackend, selectBackend } from "../../lib/backend/select.ts";

@@ -1,4 +1,4 @@
-import { assertEquals, assertInstanceOf } from "@std/assert";
+import { assertEquals, assertInstanceOf } from "../_assert.ts";
 import { CyclopsError, receiveError, sendError } from "../../lib/base/errors.ts";
 
 Deno.test("an error that was sent to another thread is of its kind there, with message and stack", () => {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "../_assert.ts";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import {
   allowedValues,

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "../_assert.ts";
 import { Progress, setProgressSink } from "../../lib/base/progress.ts";
 
 const detail =

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "../_assert.ts";
 import { hash32, Random } from "../../lib/base/random.ts";
 
 const draw = (random: Random, count: number) => Array.from({ length: count }, () => random.next());

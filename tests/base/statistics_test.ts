@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "../_assert.ts";
 import { median } from "../../lib/base/statistics.ts";
 
 Deno.test("the median is the middle of the sorted values, which stay as they were", () => {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertNotMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertNotMatch, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { Chart } from "../../lib/charts/chart.ts";
 import { JUPYTER_DISPLAY } from "../../lib/charts/display.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertNotMatch, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotMatch, assertThrows } from "../_assert.ts";
 import { JUPYTER_DISPLAY } from "../../lib/charts/display.ts";
 import { PointCloud, pointCloud } from "../../lib/charts/cloud.ts";
 import { DepthProbe } from "../../lib/charts/probe.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "../_assert.ts";
 import { ablationBars, histogram, lossCurves } from "../../lib/charts/curves.ts";
 
 /** All objects in a specification that have the given key. */

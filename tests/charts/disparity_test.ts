@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import { colorAt, disparityScale, ERROR_SCALE, type FloatMap } from "../../lib/charts/colormap.ts";
 import {
   disparityBar,

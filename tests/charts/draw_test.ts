@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals } from "../_assert.ts";
 import { Canvas, type Color, INK, resizeRgb } from "../../lib/charts/draw.ts";
 import type { RgbImage } from "../../lib/data/image.ts";
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLessOrEqual } from "../_assert.ts";
 import { fitText, textStrokes, textWidth, wrapText } from "../../lib/charts/font.ts";
 
 /** Strokes of a letter that is not in the font: a box. */

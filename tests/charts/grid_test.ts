@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "../_assert.ts";
 import { grid, niceTicks, strip } from "../../lib/charts/grid.ts";
 import type { RgbImage } from "../../lib/data/image.ts";
 

@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "../_assert.ts";
 import { lineChart } from "../../lib/charts/lines.ts";
 
 Deno.test("a line chart draws each series in its colour, leaves out what is no number, and marks places", async () => {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "../_assert.ts";
 import { Progress, setProgressSink } from "../../lib/base/progress.ts";
 import { inNotebook, jupyter, type JupyterApi } from "../../lib/charts/display.ts";
 import { LiveDisplay, notebookProgress, show } from "../../lib/charts/live.ts";

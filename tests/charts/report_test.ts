@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { lossCurves } from "../../lib/charts/curves.ts";
 import { Picture } from "../../lib/charts/picture.ts";

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertNotMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertNotMatch, assertStringIncludes } from "../_assert.ts";
 import { setColorEnabled } from "@std/fmt/colors";
 import { JUPYTER_DISPLAY } from "../../lib/charts/display.ts";
 import { formatNumber, METRIC_COLUMNS, metricsCaption, Table } from "../../lib/charts/table.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows } from "../_assert.ts";
 import { UsageError } from "../../lib/base/errors.ts";
 import { Random } from "../../lib/base/random.ts";
 import {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { resolveAugmentation } from "../../lib/data/augment.ts";

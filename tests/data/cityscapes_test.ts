@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertRejects } from "../_assert.ts";
 import { dirname, join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { openBatches, openPairCache, readStereo, sequentialBatches } from "../../lib/data/batches.ts";

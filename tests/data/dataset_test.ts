@@ -1,4 +1,4 @@
-import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { openDataset } from "../../lib/data/dataset.ts";

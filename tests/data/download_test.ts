@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { writeWhole } from "../../lib/base/files.ts";
 import { checkDownload } from "../../lib/data/download.ts";

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertExists } from "@std/assert";
+import { assert, assertEquals, assertExists } from "../_assert.ts";
 import { join } from "@std/path";
 import { ablationReport, ablationTable, gainTable, writeAblation } from "../../lib/evaluation/ablation.ts";
 import { publishedTables } from "../../lib/evaluation/published.ts";

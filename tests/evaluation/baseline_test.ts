@@ -1,4 +1,4 @@
-import { assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { assertAlmostEquals, assertEquals, assertRejects } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { trainSetMean } from "../../lib/evaluation/baseline.ts";
 import { evaluate } from "../../lib/evaluation/protocol.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import { METRIC_COLUMNS } from "../../lib/charts/table.ts";
 import { DepthErrors, depthMetrics, meanMetrics, metricNames } from "../../lib/evaluation/metrics.ts";
 

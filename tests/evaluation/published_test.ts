@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { parsePublished, publishedTables } from "../../lib/evaluation/published.ts";
 import facts from "../../data/paper_tables.json" with { type: "json" };

@@ -1,4 +1,4 @@
-import { assertAlmostEquals, assertEquals } from "@std/assert";
+import { assertAlmostEquals, assertEquals } from "../_assert.ts";
 import {
   depthFromDisparity,
   disparityFromDepth,

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertLess, assertThrows } from "../_assert.ts";
 import { forceImplementation } from "../../lib/backend/own_kernels.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
 import { mirror, warp } from "../../lib/geometry/warp.ts";

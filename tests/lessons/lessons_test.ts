@@ -1,4 +1,4 @@
-import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { tf } from "../../lib/backend/tf.ts";
 import { Random } from "../../lib/base/random.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "../_assert.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { tf } from "../../lib/backend/tf.ts";
 import { Random } from "../../lib/base/random.ts";

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects } from "../_assert.ts";
 import { join } from "@std/path";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { tf } from "../../lib/backend/tf.ts";

@@ -1,4 +1,4 @@
-import { assertAlmostEquals, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assertAlmostEquals, assertEquals, assertGreater, assertLess } from "../_assert.ts";
 import { forceImplementation } from "../../lib/backend/own_kernels.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
 import { consistencyLoss } from "../../lib/losses/consistency.ts";

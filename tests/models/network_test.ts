@@ -5,7 +5,7 @@ import {
   assertGreater,
   assertLess,
   assertThrows,
-} from "@std/assert";
+} from "../_assert.ts";
 import { UsageError } from "../../lib/base/errors.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
 import {

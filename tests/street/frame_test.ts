@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "../_assert.ts";
 import { Drive, type StreetFrame } from "../../lib/street/frame.ts";
 import { AZIMUTH_STEP, BEAMS, scan } from "../../lib/street/lidar.ts";
 import { BASELINE, cameraView, intrinsics, scannerPose } from "../../lib/street/rig.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "../_assert.ts";
 import { cellValue, cover, coverPeriodic, detail, MASK, MASKS, valueNoise } from "../../lib/street/noise.ts";
 
 /** The mean of a 0/1 pattern over a pixel, by many samples. */

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "../_assert.ts";
 import { MATERIAL, Mesh, type Paint } from "../../lib/street/mesh.ts";
 import { MASK } from "../../lib/street/noise.ts";
 import { Buffer, LightMap, lit, rasterise, type View } from "../../lib/street/raster.ts";

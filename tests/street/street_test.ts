@@ -5,7 +5,7 @@ import {
   assertRejects,
   assertStringIncludes,
   assertThrows,
-} from "@std/assert";
+} from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { readBytes, readJson, readText } from "../../lib/base/files.ts";

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { writeNpy } from "../../lib/data/npy.ts";
 import { formatSplit } from "../../lib/data/split.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { cpuFeatures, selectBackend, tf } from "../../lib/backend/mod.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { ARCHITECTURES, countParameters, planNetwork } from "../../lib/models/architecture.ts";

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals } from "../_assert.ts";
 import { fromFileUrl } from "@std/path";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
 import { type Diagnosis, examine } from "../../tasks/setup/doctor.ts";

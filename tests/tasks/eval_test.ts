@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { writeNpy } from "../../lib/data/npy.ts";
 import { formatSplit } from "../../lib/data/split.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { resolveOptions } from "../../lib/base/options.ts";
 import { selectBackend } from "../../lib/backend/mod.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { readRgb } from "../../lib/data/image.ts";
 import { withFolder } from "../_folder.ts";

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "../_assert.ts";
 import { task } from "./_run.ts";
 
 Deno.test("schema finds the shipped file up to date, with the permissions it has", async () => {

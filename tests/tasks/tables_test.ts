@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { writeResults } from "../../lib/evaluation/results.ts";
 import { withFolder } from "../_folder.ts";

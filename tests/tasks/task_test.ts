@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "../_assert.ts";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "../_assert.ts";
 import { Random } from "../../lib/base/random.ts";
 import { type NamedTensorMap, type Tensor, tf, type Variable } from "../../lib/backend/tf.ts";
 import { Adam } from "../../lib/training/adam.ts";

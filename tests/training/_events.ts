@@ -1,5 +1,5 @@
 /** TensorBoard's event files, read without TensorFlow. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
 
 /** CRC-32C (Castagnoli), as TFRecord files use it. */

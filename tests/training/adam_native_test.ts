@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "../_assert.ts";
 import { nativeTensorCount, selectBackend } from "../../lib/backend/mod.ts";
 import { tf } from "../../lib/backend/tf.ts";
 import { Adam } from "../../lib/training/adam.ts";

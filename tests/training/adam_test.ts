@@ -1,4 +1,4 @@
-import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { nativeTensorCount } from "../../lib/backend/native.ts";
 import { selectBackend, tf, type Variable } from "../../lib/backend/mod.ts";

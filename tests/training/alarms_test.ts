@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "../_assert.ts";
 import { Alarms, type AlarmState } from "../../lib/training/alarms.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { type StepResult, termWeights } from "../../lib/training/trainer.ts";

@@ -6,7 +6,7 @@ import {
   assertRejects,
   assertStringIncludes,
   assertThrows,
-} from "@std/assert";
+} from "../_assert.ts";
 import { basename, fromFileUrl, join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { float32Tensor } from "../../lib/data/safetensors.ts";

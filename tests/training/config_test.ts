@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "../_assert.ts";
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
 import { readTraining, TRAIN_SCHEMA, trainSchema } from "../../lib/training/config.ts";

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { setProgressSink } from "../../lib/base/progress.ts";
 import { lossCurves } from "../../lib/charts/curves.ts";
 import { followTraining } from "../../lib/training/follow.ts";

@@ -5,7 +5,7 @@ import {
   assertLess,
   assertRejects,
   assertStringIncludes,
-} from "@std/assert";
+} from "../_assert.ts";
 import { join } from "@std/path";
 import { nativeTensorCount, selectBackend, tf } from "../../lib/backend/mod.ts";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";

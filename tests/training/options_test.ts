@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";

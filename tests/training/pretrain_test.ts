@@ -1,4 +1,4 @@
-import { assertEquals, assertNotEquals } from "@std/assert";
+import { assertEquals, assertNotEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { exportCityscapes } from "../../lib/data/cityscapes.ts";

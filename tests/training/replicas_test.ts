@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertLess, assertRejects } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { currentBinding, selectBackend } from "../../lib/backend/select.ts";
 import { nativeTensorCount } from "../../lib/backend/native.ts";

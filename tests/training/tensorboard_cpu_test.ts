@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { openSummary } from "../../lib/training/tensorboard.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
 import { nativeTensorCount, selectBackend, tf } from "../../lib/backend/mod.ts";
 import { decodeRgb } from "../../lib/data/image.ts";

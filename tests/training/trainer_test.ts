@@ -6,7 +6,7 @@ import {
   assertLess,
   assertRejects,
   assertThrows,
-} from "@std/assert";
+} from "../_assert.ts";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { nativeTensorCount } from "../../lib/backend/native.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";

@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { selectBackend, tf } from "../../lib/backend/mod.ts";
 import { openDataset } from "../../lib/data/dataset.ts";

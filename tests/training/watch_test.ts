@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { CyclopsError } from "../../lib/base/errors.ts";

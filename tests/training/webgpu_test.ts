@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "../_assert.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { tf } from "../../lib/backend/tf.ts";
 import { predictImage } from "../../lib/evaluation/predict.ts";

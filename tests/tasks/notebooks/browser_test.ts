@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "../../_assert.ts";
 import { CyclopsError } from "../../../lib/base/errors.ts";
 import { decodeRgb } from "../../../lib/data/image.ts";
 import { Browser, findChromium } from "../../../tasks/notebooks/browser.ts";

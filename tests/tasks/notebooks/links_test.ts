@@ -1,4 +1,4 @@
-import { assert } from "@std/assert";
+import { assert } from "../../_assert.ts";
 import { join } from "@std/path";
 import * as api from "../../../lib/mod.ts";
 import { readNotebook, textOf } from "../../../tasks/notebooks/notebook.ts";

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "../../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../../lib/base/errors.ts";
 import { findNotebooks, formatFault } from "../../../tasks/notebooks/mod.ts";

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "../../_assert.ts";
 import { checkNotebooks, findLab, formatFault, type Lab } from "../../../tasks/notebooks/mod.ts";
 import { runNotebook } from "../../../tasks/notebooks/run.ts";
 import { cleanNotebook, readNotebook } from "../../../tasks/notebooks/notebook.ts";

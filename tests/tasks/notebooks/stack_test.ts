@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals } from "../../_assert.ts";
 import { placeOfError, sourceLine } from "../../../tasks/notebooks/stack.ts";
 import { notebookOf } from "./_notebooks.ts";
 

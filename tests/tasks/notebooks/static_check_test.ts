@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects } from "../../_assert.ts";
 import { join, toFileUrl } from "@std/path";
 import { CyclopsError } from "../../../lib/base/errors.ts";
 import { formatFault } from "../../../tasks/notebooks/fault.ts";
