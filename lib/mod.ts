@@ -44,7 +44,9 @@ export type { Rendered } from "./street/render.ts";
 
 // Files: images, laser scans, arrays and weights that Python reads, too.
 export {
+  type FloatMap,
   type Gray16Image,
+  type ImageOf,
   imageSize,
   type PngOptions,
   readGray16,

@@ -5,7 +5,7 @@
  */
 import { join } from "@std/path";
 import { CyclopsError } from "../lib/base/errors.ts";
-import { exists, readText, writeWhole } from "../lib/base/files.ts";
+import { exists, readText, writeAtomic } from "../lib/base/files.ts";
 import { flag } from "../lib/base/options.ts";
 import { TRAIN_SCHEMA, trainSchema } from "../lib/training/config.ts";
 import { runTask } from "./_task.ts";
@@ -21,6 +21,6 @@ await runTask({
   if (check) {
     throw new CyclopsError(`${TRAIN_SCHEMA} is not what the options give: refresh it by deno task schema`);
   }
-  await writeWhole(path, wanted);
+  await writeAtomic(path, wanted);
   console.log(`wrote ${TRAIN_SCHEMA}`);
 });

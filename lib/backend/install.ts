@@ -8,7 +8,7 @@ import { statfs } from "node:fs/promises";
 import { format as formatBytes } from "@std/fmt/bytes";
 import { dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { exists, fileError, hashFile, writeWhole } from "../base/files.ts";
+import { exists, fileError, hashFile, writeAtomic } from "../base/files.ts";
 import { lockFile } from "../base/lock.ts";
 import { Progress } from "../base/progress.ts";
 import {
@@ -200,7 +200,7 @@ const MANIFEST = "manifest.json";
 async function choose(variant: Variant, root: string): Promise<void> {
   const record = JSON.stringify(variant) + "\n";
   const current = await Deno.readTextFile(chosenFile(root)).catch(() => "");
-  if (current !== record) await writeWhole(chosenFile(root), record);
+  if (current !== record) await writeAtomic(chosenFile(root), record);
 }
 
 function checkPlatform({ os, arch }: { readonly os: string; readonly arch: string }): void {
@@ -288,7 +288,7 @@ async function fetchVariant(
     for (const requirement of companions) await fetchWheel(requirement, pickCuda);
   }
   const manifest: Manifest = { variant, files };
-  await writeWhole(join(whole, MANIFEST), JSON.stringify(manifest, null, 2) + "\n");
+  await writeAtomic(join(whole, MANIFEST), JSON.stringify(manifest, null, 2) + "\n");
 }
 
 function pickLibrary(variant: Variant) {

@@ -36,7 +36,7 @@ export function fileError(action: string, path: string, error: unknown): Cyclops
  * @param content Text, bytes, or pieces of bytes that follow each other.
  * @throws {CyclopsError} When the folder cannot be written; nothing is left behind.
  */
-export async function writeWhole(
+export async function writeAtomic(
   path: string,
   content: Uint8Array | string | readonly Uint8Array[],
 ): Promise<void> {

@@ -4,7 +4,7 @@
  * @module
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { writeWhole } from "../base/files.ts";
+import { writeAtomic } from "../base/files.ts";
 import { rasteriseSvg } from "../data/image.ts";
 import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { fitText, textStrokes, textWidth } from "./font.ts";
@@ -149,12 +149,12 @@ export class Chart implements Displayable {
 
   /** Writes an SVG file. @throws {CyclopsError} When it cannot be written. */
   async writeSvg(path: string, options: SvgOptions = {}): Promise<void> {
-    await writeWhole(path, await this.svg(options));
+    await writeAtomic(path, await this.svg(options));
   }
 
   /** Writes a PNG file; see {@linkcode Chart.png}. @throws {CyclopsError} When it cannot be written. */
   async writePng(path: string, scale = 2): Promise<void> {
-    await writeWhole(path, await this.png(scale));
+    await writeAtomic(path, await this.png(scale));
   }
 
   /** The live chart, its picture for viewers that know no Vega, and plain text. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { writeWhole } from "../base/files.ts";
+import { writeAtomic } from "../base/files.ts";
 import { hash32 } from "../base/random.ts";
 import type { RgbImage } from "../data/image.ts";
 import type { StereoCamera } from "../geometry/camera.ts";
@@ -152,7 +152,7 @@ export class PointCloud implements Displayable {
 
   /** Writes a PLY file; see {@linkcode PointCloud.ply}. @throws {CyclopsError} When it cannot be written. */
   async writePly(path: string): Promise<void> {
-    await writeWhole(path, this.ply());
+    await writeAtomic(path, this.ply());
   }
 
   /** A view to turn with the pointer: HTML with its data and script inside; loads nothing. */

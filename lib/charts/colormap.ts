@@ -3,15 +3,11 @@
  *
  * @module
  */
-import type { RgbImage } from "../data/image.ts";
+import type { FloatMap, RgbImage } from "../data/image.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { type Color, INK } from "./draw.ts";
 
-/** One number a pixel. */
-export interface FloatMap extends ImageSize {
-  /** [height, width], row by row. NaN (and, where a function says so, 0) means "no value here". */
-  readonly data: Float32Array;
-}
+export type { FloatMap };
 
 /**
  * Colour scales as evenly spaced control points, linearly interpolated; with 33 points no channel is more than 2 of 255

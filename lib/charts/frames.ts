@@ -8,7 +8,7 @@ import { metricsCaption, type PanelSample } from "./mod.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import { readRgb } from "../data/image.ts";
 import { cropBox, type Protocol, scoreFrame } from "../evaluation/protocol.ts";
-import { type DisparityMap } from "../evaluation/disparities.ts";
+import type { FloatMap } from "../data/image.ts";
 import { predictImage, type PredictOptions } from "../evaluation/predict.ts";
 import { readTruth, type Truth, type TruthKind } from "../evaluation/truth.ts";
 import type { Networks } from "../models/chain.ts";
@@ -36,7 +36,7 @@ export async function panelSample(
   dataset: StereoDataset,
   index: number,
   options: PredictOptions & { readonly truth: TruthKind; readonly protocol: Protocol },
-): Promise<PanelSample & { readonly prediction: DisparityMap }> {
+): Promise<PanelSample & { readonly prediction: FloatMap }> {
   const pair = dataset.pairs[index];
   const path = join(dataset.root, pair[options.view ?? "left"]);
   const input = await readRgb(path);

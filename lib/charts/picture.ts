@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { writeWhole } from "../base/files.ts";
+import { writeAtomic } from "../base/files.ts";
 import { encodeRgbJpeg, encodeRgbPng, type RgbImage } from "../data/image.ts";
 import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle, pngDataUri } from "./display.ts";
 
@@ -51,7 +51,7 @@ export class Picture implements Displayable {
 
   /** Writes a PNG file. @throws {CyclopsError} When it cannot be written. */
   async writePng(path: string, encoding: PictureEncoding = {}): Promise<void> {
-    await writeWhole(path, await this.png(encoding));
+    await writeAtomic(path, await this.png(encoding));
   }
 
   /** An `<img>` element that carries the picture in itself and shrinks with the page. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { writeWhole } from "../base/files.ts";
+import { writeAtomic } from "../base/files.ts";
 import { Chart } from "./chart.ts";
 import { escapeHtml } from "./display.ts";
 import { Picture } from "./picture.ts";
@@ -132,7 +132,7 @@ ${optional("footer", "", report.footer)}</main>
  * ```
  */
 export async function writeReport(path: string, report: Report): Promise<void> {
-  await writeWhole(path, await reportHtml(report));
+  await writeAtomic(path, await reportHtml(report));
 }
 
 async function blockHtml(block: ReportBlock): Promise<string> {

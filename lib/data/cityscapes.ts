@@ -13,7 +13,7 @@
  */
 import { basename, dirname, extname, join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
-import { exists, fileError, readBytes, readJson, writeWhole } from "../base/files.ts";
+import { exists, fileError, readBytes, readJson, writeAtomic } from "../base/files.ts";
 import type { StereoCamera } from "../geometry/camera.ts";
 import { imageSize, readRgb, rowsLeft, writeRgb } from "./image.ts";
 import { parseFrame, readCalibration } from "./kitti.ts";
@@ -177,12 +177,12 @@ export async function exportCityscapes(
     const copy = { left, right: sibling(left, SUFFIX.right, ".png") };
     for (const side of ["left", "right"] as const) {
       const from = join(root, pair[side]), to = join(out, copy[side]);
-      if (extname(from).toLowerCase() === ".png") await writeWhole(to, await readBytes(from));
+      if (extname(from).toLowerCase() === ".png") await writeAtomic(to, await readBytes(from));
       else await writeRgb(to, await readRgb(from));
     }
     const camera = cameras.get(date) ?? await cameraJson(root, date);
     cameras.set(date, camera);
-    await writeWhole(join(out, cityscapesCameraPath(left)), camera);
+    await writeAtomic(join(out, cityscapesCameraPath(left)), camera);
     copied.push(copy);
   }
   return copied;

@@ -6,20 +6,26 @@
  */
 import type { default as Sharp } from "sharp";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { fileError, fillFrom, readBytes, writeWhole } from "../base/files.ts";
+import { fileError, fillFrom, readBytes, writeAtomic } from "../base/files.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 
-/** An 8-bit colour image. */
-export interface RgbImage extends ImageSize {
-  /** [height, width, 3] interleaved red, green, blue, 0–255. */
-  readonly data: Uint8Array;
+/** Numbers on a grid of pixels: images, disparity maps, depth maps. */
+export interface ImageOf<T extends ArrayLike<number>> extends ImageSize {
+  /** Row-major [height, width] or, with interleaved channels, [height, width, channels]. */
+  readonly data: T;
 }
 
-/** A 16-bit grey image. */
-export interface Gray16Image extends ImageSize {
-  /** [height, width], 0–65535. */
-  readonly data: Uint16Array;
-}
+/** An 8-bit color image, [height, width, 3]: red, green, blue, 0–255. */
+export type RgbImage = ImageOf<Uint8Array>;
+
+/** A 16-bit gray image, [height, width], 0–65535. */
+export type Gray16Image = ImageOf<Uint16Array>;
+
+/**
+ * One float per pixel, [height, width]: a disparity map (fractions of the image width, or px where a function says so;
+ * 0 is infinitely far) or a depth map (m). Sparse truth marks unknown pixels with 0, drawing also with NaN.
+ */
+export type FloatMap = ImageOf<Float32Array>;
 
 /** How hard PNG encoding tries. */
 export interface PngOptions {
@@ -174,7 +180,7 @@ export async function rasteriseSvg(svg: string, scale = 1): Promise<Uint8Array> 
 
 /** Writes an RGB image as PNG. @throws {CyclopsError} When it cannot be written. */
 export async function writeRgb(path: string, image: RgbImage, options: PngOptions = {}): Promise<void> {
-  await writeWhole(path, await encodeRgbPng(image, options));
+  await writeAtomic(path, await encodeRgbPng(image, options));
 }
 
 /**
@@ -222,7 +228,7 @@ export async function writeGray16(
   image: Gray16Image,
   options: PngOptions = {},
 ): Promise<void> {
-  await writeWhole(path, await encodeGray16Png(image, options));
+  await writeAtomic(path, await encodeGray16Png(image, options));
 }
 
 /**

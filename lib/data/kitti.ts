@@ -13,8 +13,8 @@
 import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
 import { exists, readText } from "../base/files.ts";
-import { type ImageSize, multiply, rigid, type StereoCamera } from "../geometry/camera.ts";
-import { type PngOptions, readGray16, writeGray16 } from "./image.ts";
+import { multiply, rigid, type StereoCamera } from "../geometry/camera.ts";
+import { type FloatMap, type PngOptions, readGray16, writeGray16 } from "./image.ts";
 import { readSplit, type StereoPair } from "./split.ts";
 import eigen from "../../data/splits/eigen.json" with { type: "json" };
 
@@ -191,17 +191,11 @@ export function formatCalibration(
   };
 }
 
-/** A depth map. */
-export interface DepthMap extends ImageSize {
-  /** [height, width], metres; 0 where nothing is known. */
-  readonly data: Float32Array;
-}
-
 /** KITTI's depth PNG: value / 256 = metres, 0 = unknown. */
 const DEPTH_STEPS = 256;
 
-/** Reads a depth PNG (16-bit grey, value / 256 m). @throws {CyclopsError} When it is missing or no such PNG. */
-export async function readDepthPng(path: string): Promise<DepthMap> {
+/** Reads a depth PNG (16-bit gray) as depths in m, 0 = unknown. @throws {CyclopsError} When it is missing or no such PNG. */
+export async function readDepthPng(path: string): Promise<FloatMap> {
   const { width, height, data } = await readGray16(path);
   return { width, height, data: Float32Array.from(data, (v) => v / DEPTH_STEPS) };
 }
@@ -211,7 +205,7 @@ export async function readDepthPng(path: string): Promise<DepthMap> {
  *
  * @throws {CyclopsError} When it cannot be written.
  */
-export async function writeDepthPng(path: string, depth: DepthMap, options: PngOptions = {}): Promise<void> {
+export async function writeDepthPng(path: string, depth: FloatMap, options: PngOptions = {}): Promise<void> {
   const { width, height } = depth;
   // A loop: Uint16Array.from walks an iterator and takes ten times as long.
   const data = new Uint16Array(depth.data.length);

@@ -7,7 +7,7 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
-import { fileError, fillFrom, writeWhole } from "../base/files.ts";
+import { fileError, fillFrom, writeAtomic } from "../base/files.ts";
 
 /** An array of floats. */
 export interface NpyArray {
@@ -151,5 +151,5 @@ export async function writeNpy(
   path: string,
   array: { readonly shape: readonly number[]; readonly data: Float32Array },
 ): Promise<void> {
-  await writeWhole(path, encodeNpy(array));
+  await writeAtomic(path, encodeNpy(array));
 }

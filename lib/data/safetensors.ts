@@ -11,7 +11,7 @@
  * @module
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { fileError, fillFrom, writeWhole } from "../base/files.ts";
+import { fileError, fillFrom, writeAtomic } from "../base/files.ts";
 
 /** The element types this codec knows, as the format names them. */
 export type TensorType =
@@ -328,7 +328,7 @@ export async function writeSafetensors(
   tensors: TensorMap,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  await writeWhole(path, encodeSafetensors(tensors, metadata));
+  await writeAtomic(path, encodeSafetensors(tensors, metadata));
 }
 
 /** A tensor of 32-bit numbers. */

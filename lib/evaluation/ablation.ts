@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { writeWhole } from "../base/files.ts";
+import { writeAtomic } from "../base/files.ts";
 import { type AblationBar, ablationBars } from "../charts/curves.ts";
 import type { Chart } from "../charts/chart.ts";
 import { escapeMarkdown } from "../charts/display.ts";
@@ -339,9 +339,9 @@ export async function writeAblation(
     paths.push(join(folder, name));
     return paths.at(-1)!;
   };
-  await writeWhole(at("tables.md"), ablationMarkdown(report, about));
-  await writeWhole(at("tables.tex"), report.tables.map((table) => table.latex()).join("\n"));
-  await writeWhole(at("tables.csv"), report.flat.csv());
+  await writeAtomic(at("tables.md"), ablationMarkdown(report, about));
+  await writeAtomic(at("tables.tex"), report.tables.map((table) => table.latex()).join("\n"));
+  await writeAtomic(at("tables.csv"), report.flat.csv());
   for (const { setting, chart } of report.charts) {
     const { dataset, part, truth, crop, architecture, size } = setting;
     const slug = [dataset, part, truth, crop, architecture, size].join("-").replace(/[^\w-]+/g, "_");

@@ -7,7 +7,7 @@
 import { CyclopsError } from "../base/errors.ts";
 import type { StereoPair } from "../data/split.ts";
 import type { ImageSize } from "../geometry/camera.ts";
-import type { DisparityMap } from "./disparities.ts";
+import type { FloatMap } from "../data/image.ts";
 import { MIN_DEPTH_M } from "./protocol.ts";
 import { type TruthKind, type TruthReader, truthReader } from "./truth.ts";
 
@@ -44,7 +44,7 @@ export interface TrainSetMeanInput {
  * const baseline = await evaluate({ root, pairs: test, disparities: mean, crop: "garg", capM: 80 });
  * ```
  */
-export async function trainSetMean(input: TrainSetMeanInput): Promise<DisparityMap> {
+export async function trainSetMean(input: TrainSetMeanInput): Promise<FloatMap> {
   const { root, pairs, size: { width, height }, truth: kind = "lidar", capM = 80 } = input;
   const read = input.reader ?? truthReader(root, kind);
   const sums = new Float64Array(width * height), counts = new Uint32Array(width * height);

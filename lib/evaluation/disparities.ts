@@ -4,14 +4,9 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
+import type { FloatMap } from "../data/image.ts";
 import { readNpy } from "../data/npy.ts";
 import type { ImageSize } from "../geometry/camera.ts";
-
-/** One disparity map. */
-export interface DisparityMap extends ImageSize {
-  /** [height, width], fraction of the image width, in [0, 1]; 0 is infinitely far. */
-  readonly data: Float32Array;
-}
 
 /** The maps of several frames, all of one size. */
 export interface Disparities extends ImageSize {
@@ -22,7 +17,7 @@ export interface Disparities extends ImageSize {
 }
 
 /** The map of frame i, a view into the same memory. */
-export function mapOf(disparities: Disparities, i: number): DisparityMap {
+export function mapOf(disparities: Disparities, i: number): FloatMap {
   const { width, height, data } = disparities;
   return { width, height, data: data.subarray(i * width * height, (i + 1) * width * height) };
 }
@@ -74,7 +69,7 @@ export async function readDisparities(path: string): Promise<Disparities> {
  * @param flipped The prediction of the mirrored image, as the network gave it (still mirrored), of the same size.
  * @returns A new map.
  */
-export function combineFlipped(map: DisparityMap, flipped: DisparityMap): DisparityMap {
+export function combineFlipped(map: FloatMap, flipped: FloatMap): FloatMap {
   const { width, height } = map;
   if (flipped.width !== width || flipped.height !== height) {
     throw new CyclopsError(

@@ -5,8 +5,8 @@
  */
 import { basename, extname, join } from "@std/path";
 import { disparityPicture, type Picture, resizeMap } from "../charts/mod.ts";
-import { readRgb, type RgbImage, writeGray16 } from "../data/image.ts";
-import { combineFlipped, type DisparityMap } from "./disparities.ts";
+import { type FloatMap, readRgb, type RgbImage, writeGray16 } from "../data/image.ts";
+import { combineFlipped } from "./disparities.ts";
 import { predictImage, type PredictOptions } from "./predict.ts";
 import type { LoadedModel } from "../training/weights.ts";
 
@@ -23,9 +23,9 @@ export interface Photograph {
   /** The image at its own size. */
   readonly image: RgbImage;
   /** At the image's size, fraction of the image width. */
-  readonly disparity: DisparityMap;
+  readonly disparity: FloatMap;
   /** At the network's size, fraction of the image width. */
-  readonly prediction: DisparityMap;
+  readonly prediction: FloatMap;
 }
 
 function mirrored({ width, height, data }: RgbImage): RgbImage {
@@ -65,7 +65,7 @@ export async function predictPhotograph(
  *
  * @param disparity Fraction of width, at the size to write.
  */
-export async function writeDisparityPng(path: string, { width, height, data }: DisparityMap): Promise<void> {
+export async function writeDisparityPng(path: string, { width, height, data }: FloatMap): Promise<void> {
   const values = Uint16Array.from(data, (d) => Math.min(65535, Math.max(0, Math.round(d * width * 256))));
   await writeGray16(path, { width, height, data: values });
 }

@@ -7,7 +7,7 @@ import { type Tensor4D, tf } from "../backend/tf.ts";
 import { UsageError } from "../base/errors.ts";
 import { openPairCache, sequentialBatches } from "../data/batches.ts";
 import type { StereoDataset } from "../data/dataset.ts";
-import type { RgbImage } from "../data/image.ts";
+import type { FloatMap, RgbImage } from "../data/image.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { mirror, type View } from "../geometry/warp.ts";
 import {
@@ -19,7 +19,7 @@ import {
   splitAligned,
 } from "../models/chain.ts";
 import { runNetwork } from "../models/network.ts";
-import type { Disparities, DisparityMap } from "./disparities.ts";
+import type { Disparities } from "./disparities.ts";
 
 /** How a prediction is made. */
 export interface PredictOptions {
@@ -132,7 +132,7 @@ export async function predictImage(
   networks: Networks,
   image: RgbImage,
   options: PredictOptions,
-): Promise<DisparityMap> {
+): Promise<FloatMap> {
   const { width, height, data } = image;
   const input = tf.tensor4d(Float32Array.from(data, (v) => v / 255), [1, height, width, 3]);
   const map = predictDisparity(networks, input, options);

@@ -9,7 +9,8 @@
 import { CyclopsError } from "../base/errors.ts";
 import type { StereoPair } from "../data/split.ts";
 import type { ImageSize } from "../geometry/camera.ts";
-import { combineFlipped, type Disparities, type DisparityMap, mapOf } from "./disparities.ts";
+import type { FloatMap } from "../data/image.ts";
+import { combineFlipped, type Disparities, mapOf } from "./disparities.ts";
 import { DepthErrors, type DepthMetrics, meanMetrics, metricNames } from "./metrics.ts";
 import { type Truth, type TruthKind, type TruthReader, truthReader } from "./truth.ts";
 
@@ -90,7 +91,7 @@ export function describeProtocol({ crop, capM }: Protocol, truth: TruthKind, fli
  * @param map The prediction, at any resolution.
  * @returns One sum of errors for each protocol.
  */
-export function scoreFrame(truth: Truth, map: DisparityMap, protocols: readonly Protocol[]): DepthErrors[] {
+export function scoreFrame(truth: Truth, map: FloatMap, protocols: readonly Protocol[]): DepthErrors[] {
   const { camera, xs, ys, depths } = truth;
   const { imageSize, focalPx, baselineM } = camera;
   const { width, height, data } = map;
@@ -127,7 +128,7 @@ export interface EvaluationInput {
   /** The frames, in the order of the predictions. */
   readonly pairs: readonly StereoPair[];
   /** A map for each pair, or one map for all of them (a baseline). Fraction of the image width. */
-  readonly disparities: Disparities | DisparityMap;
+  readonly disparities: Disparities | FloatMap;
   /** Predictions of the mirrored images, as the network gave them, for flip post-processing. */
   readonly flipped?: Disparities;
   /** Where true depths come from. @default "lidar" */

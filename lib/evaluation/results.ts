@@ -7,7 +7,7 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
-import { readJson, writeWhole } from "../base/files.ts";
+import { readJson, writeAtomic } from "../base/files.ts";
 import { type DepthMetrics, metricNames } from "./metrics.ts";
 import type { Crop } from "./protocol.ts";
 import type { TruthKind } from "./truth.ts";
@@ -228,7 +228,7 @@ export async function writeResults(path: string, file: ResultsFile): Promise<voi
   parseResults({ format: FORMAT, version: VERSION, ...file }, path);
   const lines = file.results.map((result) => `    ${JSON.stringify(result)}`);
   const about = JSON.stringify(file.about, undefined, 2).replaceAll("\n", "\n  ");
-  await writeWhole(
+  await writeAtomic(
     path,
     `{\n  "format": "${FORMAT}",\n  "version": ${VERSION},\n  "about": ${about},\n  "results": [\n` +
       `${lines.join(",\n")}\n  ]\n}\n`,

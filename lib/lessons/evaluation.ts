@@ -7,7 +7,8 @@ import { dirname, join } from "@std/path";
 import { exists, readJson } from "../base/files.ts";
 import { parseFrame } from "../data/kitti.ts";
 import { readSplit, type StereoPair } from "../data/split.ts";
-import { type Disparities, type DisparityMap, readDisparities } from "../evaluation/disparities.ts";
+import type { FloatMap } from "../data/image.ts";
+import { type Disparities, readDisparities } from "../evaluation/disparities.ts";
 import type { DepthMetrics } from "../evaluation/metrics.ts";
 import { type Crop, MIN_DEPTH_M } from "../evaluation/protocol.ts";
 import type { Truth } from "../evaluation/truth.ts";
@@ -98,7 +99,7 @@ export function describePair(
  * @param map Fraction of width, of any size.
  * @returns m, in the truth's order, at least 1 mm.
  */
-export function depthsAt({ camera, xs, ys }: Truth, map: DisparityMap): Float32Array {
+export function depthsAt({ camera, xs, ys }: Truth, map: FloatMap): Float32Array {
   const { imageSize, focalPx, baselineM } = camera;
   const { width, height, data } = map;
   const at = (x: number, y: number) => data[Math.min(height - 1, y) * width + Math.min(width - 1, x)];

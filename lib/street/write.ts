@@ -5,7 +5,7 @@
  */
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
-import { exists, fileError, readJson, writeWhole } from "../base/files.ts";
+import { exists, fileError, readJson, writeAtomic } from "../base/files.ts";
 import { Random } from "../base/random.ts";
 import { writeRgb } from "../data/image.ts";
 import {
@@ -94,7 +94,7 @@ export async function writeFrame(
 ): Promise<void> {
   const { width, height } = plan, { left, right, points } = content;
   await Promise.all([
-    writeWhole(join(out, velodynePath(frame)), encodeVelodyne(points)),
+    writeAtomic(join(out, velodynePath(frame)), encodeVelodyne(points)),
     writeDepthPng(join(out, depthPath(frame, 2)), { width, height, data: left.depth }, PNG),
     writeDepthPng(join(out, depthPath(frame, 3)), { width, height, data: right.depth }, PNG),
     writeRgb(join(out, framePath(frame, 3)), { width, height, data: right.rgb }, PNG),
@@ -143,14 +143,14 @@ export async function prepareFolder(
     );
   }
   const calibration = calibrationFiles(plan.width, plan.height), paths = calibrationPaths(STREET_DATE);
-  await writeWhole(path, JSON.stringify(manifest, null, 2) + "\n");
-  await writeWhole(join(out, paths.camToCam), calibration.camToCam);
-  await writeWhole(join(out, paths.veloToCam), calibration.veloToCam);
+  await writeAtomic(path, JSON.stringify(manifest, null, 2) + "\n");
+  await writeAtomic(join(out, paths.camToCam), calibration.camToCam);
+  await writeAtomic(join(out, paths.veloToCam), calibration.veloToCam);
   for (const [name, drives] of Object.entries(manifest.splits) as [string, readonly number[]][]) {
     const pairs = drives.flatMap((drive) =>
       Array.from({ length: plan.frames }, (_, index) => framePair(streetFrame(drive, index)))
     );
-    await writeWhole(join(out, "splits", `${name}.txt`), formatSplit(pairs));
+    await writeAtomic(join(out, "splits", `${name}.txt`), formatSplit(pairs));
   }
   return manifest;
 }

@@ -13,7 +13,7 @@
 import { createHash } from "node:crypto";
 import { basename, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { asideName, exists, fileError, hashFile, readJson, writeWhole } from "../base/files.ts";
+import { asideName, exists, fileError, hashFile, readJson, writeAtomic } from "../base/files.ts";
 import type { DataIdentity } from "../data/identity.ts";
 import { encodeSafetensors, readSafetensors, type TensorMap, toFloat32 } from "../data/safetensors.ts";
 
@@ -164,11 +164,11 @@ export async function saveCheckpoint(folder: string, content: CheckpointContent)
       for (const piece of pieces) hash.update(piece);
       const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
       written[name] = { bytes, sha256: hash.digest("hex") };
-      await writeWhole(join(aside, name), pieces);
+      await writeAtomic(join(aside, name), pieces);
     }
     const metrics = Object.fromEntries(Object.entries(facts.metrics).filter(([, v]) => Number.isFinite(v)));
     const json = { format: CHECKPOINT_FORMAT, ...facts, metrics, files: written };
-    await writeWhole(join(aside, FACTS), `${JSON.stringify(json, undefined, 2)}\n`);
+    await writeAtomic(join(aside, FACTS), `${JSON.stringify(json, undefined, 2)}\n`);
     await Deno.rename(aside, target);
     await syncFolder(folder);
     for (const name of older) await removeFolder(join(folder, name));

@@ -4,7 +4,7 @@
  * @module
  */
 import type { CyclopsError } from "../base/errors.ts";
-import { exists, fileError, readText, writeWhole } from "../base/files.ts";
+import { exists, fileError, readText, writeAtomic } from "../base/files.ts";
 
 /** One line: a step and what was measured there. Numbers that are not finite become null. */
 export type MetricsRecord = Readonly<Record<string, unknown>>;
@@ -59,7 +59,7 @@ export class MetricsLog implements Disposable {
     const before = await exists(path) ? await readText(path) : undefined;
     const kept = parseLines(before ?? "").filter(({ record }) => keep(record)).map(({ line }) => `${line}\n`)
       .join("");
-    if (kept !== before) await writeWhole(path, kept);
+    if (kept !== before) await writeAtomic(path, kept);
     return new MetricsLog(path, new TextEncoder().encode(kept).length);
   }
 

@@ -11,7 +11,7 @@
  */
 import { join, resolve } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
-import { exists, fileError, readJson, writeWhole } from "../base/files.ts";
+import { exists, fileError, readJson, writeAtomic } from "../base/files.ts";
 import { type CheckpointEntry, checkpointName, cleanCheckpoints, scanCheckpoints } from "./checkpoint.ts";
 import { MetricsLog } from "./metrics_log.ts";
 
@@ -141,7 +141,7 @@ async function readFrom(path: string): Promise<readonly string[]> {
 }
 
 async function writeObject(path: string, object: Readonly<Record<string, unknown>>): Promise<void> {
-  await writeWhole(path, `${JSON.stringify(object, undefined, 2)}\n`);
+  await writeAtomic(path, `${JSON.stringify(object, undefined, 2)}\n`);
 }
 
 /** Takes what a run wrote out of its folder. */

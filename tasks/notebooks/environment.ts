@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { join } from "@std/path";
 import { cacheFolder } from "../../lib/backend/paths.ts";
 import { CyclopsError, messageOf } from "../../lib/base/errors.ts";
-import { exists, fileError, readJson, readText, writeWhole } from "../../lib/base/files.ts";
+import { exists, fileError, readJson, readText, writeAtomic } from "../../lib/base/files.ts";
 import { lockFile } from "../../lib/base/lock.ts";
 import { Progress } from "../../lib/base/progress.ts";
 
@@ -145,8 +145,8 @@ async function ensureVenv(folder: string, python: string, options: LabOptions): 
   await install(pip, requirements, write, options);
   // No question about news from the network when JupyterLab is first opened.
   const quiet = { disabledExtensions: { "@jupyterlab/apputils-extension:announcements": true } };
-  await writeWhole(join(folder, "etc/jupyter/labconfig/page_config.json"), JSON.stringify(quiet));
-  await writeWhole(join(folder, MARK), JSON.stringify({ python, requirements }) + "\n");
+  await writeAtomic(join(folder, "etc/jupyter/labconfig/page_config.json"), JSON.stringify(quiet));
+  await writeAtomic(join(folder, MARK), JSON.stringify({ python, requirements }) + "\n");
   return true;
 }
 
@@ -225,7 +225,7 @@ async function ensureKernel(folder: string): Promise<string> {
     throw new CyclopsError(`Cannot install the Deno kernel: deno jupyter --install says: ${said}`);
   }
   const found = await readJson(spec) as { argv: string[] };
-  await writeWhole(spec, JSON.stringify({ ...found, argv: [deno, ...found.argv.slice(1)] }, null, 2) + "\n");
+  await writeAtomic(spec, JSON.stringify({ ...found, argv: [deno, ...found.argv.slice(1)] }, null, 2) + "\n");
   return kernels;
 }
 

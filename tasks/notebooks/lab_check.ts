@@ -5,7 +5,7 @@
  */
 import { basename, dirname, join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { writeWhole } from "../../lib/base/files.ts";
+import { writeAtomic } from "../../lib/base/files.ts";
 import { Browser } from "./browser.ts";
 import type { Lab } from "./environment.ts";
 import { codeCells, formatNotebook, readNotebook } from "./notebook.ts";
@@ -100,7 +100,7 @@ async function useNotebook(
   await browser.evaluate(TO_TOP);
   await new Promise((resolve) => setTimeout(resolve, 1000)); // charts and layout settle
   onStep("look");
-  await writeWhole(screenshot, await browser.screenshot());
+  await writeAtomic(screenshot, await browser.screenshot());
   return { cells, ...await browser.evaluate<Omit<PageReport, "cells">>(LOOK) };
 }
 
@@ -119,7 +119,7 @@ async function copyNotebook(path: string, cleanup: AsyncDisposableStack): Promis
   });
   const notebook = await readNotebook(path);
   const cells = notebook.cells.map((cell) => ({ ...cell, outputs: [], execution_count: null }));
-  await writeWhole(copy, formatNotebook({ ...notebook, cells }));
+  await writeAtomic(copy, formatNotebook({ ...notebook, cells }));
   return copy;
 }
 
@@ -146,7 +146,7 @@ function labFolders(home: string): Record<string, string> {
 /** All cells are to be in the page, not only those in sight. */
 async function writeSettings(home: string): Promise<void> {
   const path = join(home, "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings");
-  await writeWhole(path, JSON.stringify({ windowingMode: "none" }));
+  await writeAtomic(path, JSON.stringify({ windowingMode: "none" }));
 }
 
 /** Waits for the file in which a Jupyter server says where it listens. */

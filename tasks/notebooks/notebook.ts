@@ -5,7 +5,7 @@
  */
 import { format as formatBytes } from "@std/fmt/bytes";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { readJson, writeWhole } from "../../lib/base/files.ts";
+import { readJson, writeAtomic } from "../../lib/base/files.ts";
 import type { Fault } from "./fault.ts";
 
 /** A text, whole or in lines that keep their line ends. */
@@ -151,7 +151,7 @@ export function formatNotebook(notebook: Notebook): string {
 
 /** Writes a notebook, cleaned; see {@linkcode cleanNotebook}. @throws {CyclopsError} When it cannot be written. */
 export async function writeNotebook(path: string, notebook: Notebook): Promise<void> {
-  await writeWhole(path, formatNotebook(cleanNotebook(notebook)));
+  await writeAtomic(path, formatNotebook(cleanNotebook(notebook)));
 }
 
 /** What is wrong with the outputs that a notebook was committed with: none, counted out of order, or an error. */

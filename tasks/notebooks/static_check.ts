@@ -5,7 +5,7 @@
  */
 import { basename, join, resolve, toFileUrl } from "@std/path";
 import { CyclopsError, messageOf } from "../../lib/base/errors.ts";
-import { asideName, writeWhole } from "../../lib/base/files.ts";
+import { asideName, writeAtomic } from "../../lib/base/files.ts";
 import type { Fault } from "./fault.ts";
 import {
   cleanNotebook,
@@ -52,7 +52,7 @@ export async function checkTypes(files: readonly NotebookFile[], config: string)
   });
   if (modules.length === 0) return [];
   try {
-    for (const { file, source } of modules) await writeWhole(file, source);
+    for (const { file, source } of modules) await writeAtomic(file, source);
     const { success, said } = await runDeno([
       "check",
       "--quiet",

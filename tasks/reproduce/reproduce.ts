@@ -5,7 +5,7 @@
  */
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
-import { exists, readJson, writeWhole } from "../../lib/base/files.ts";
+import { exists, readJson, writeAtomic } from "../../lib/base/files.ts";
 import { choice, flag, integer, type OptionsOf, SIZE_PATTERN, text } from "../../lib/base/options.ts";
 import { Progress, shortDuration } from "../../lib/base/progress.ts";
 import { median } from "../../lib/base/statistics.ts";
@@ -131,7 +131,7 @@ async function makePlan(options: ReproduceOptions): Promise<Plan> {
     );
   }
   const plan: Plan = { updates, milliseconds, budget, seeds, preset, size, data };
-  await writeWhole(path, JSON.stringify(plan, null, 2) + "\n");
+  await writeAtomic(path, JSON.stringify(plan, null, 2) + "\n");
   return plan;
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { bold, cyan, dim, red, yellow } from "@std/fmt/colors";
-import { writeWhole } from "../../lib/base/files.ts";
+import { writeAtomic } from "../../lib/base/files.ts";
 import { flag, number, type OptionsOf, text } from "../../lib/base/options.ts";
 import { shortDuration } from "../../lib/base/progress.ts";
 import { lossCurves } from "../../lib/charts/curves.ts";
@@ -187,7 +187,7 @@ async function writeFiles(view: RunView, { html, png, svg }: Partial<WatchOption
     ],
   });
   const reload = `<meta http-equiv="refresh" content="${RELOAD}">`;
-  await writeWhole(html, phase === "running" ? page.replace("<head>", `<head>\n${reload}`) : page);
+  await writeAtomic(html, phase === "running" ? page.replace("<head>", `<head>\n${reload}`) : page);
 }
 
 function plainLines(view: RunView): string[] {

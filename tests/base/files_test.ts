@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { exists, readJson, readText, writeWhole } from "../../lib/base/files.ts";
+import { exists, readJson, readText, writeAtomic } from "../../lib/base/files.ts";
 import { withFolder } from "../_folder.ts";
 
 Deno.test("a file is written whole, in folders that are made, over an older one", async () => {
   await withFolder(async (folder) => {
     const path = join(folder, "a", "b.txt");
-    await writeWhole(path, "one");
-    await writeWhole(path, new TextEncoder().encode("two"));
+    await writeAtomic(path, "one");
+    await writeAtomic(path, new TextEncoder().encode("two"));
     assertEquals(await readText(path), "two");
     assertEquals([...Deno.readDirSync(join(folder, "a"))].map((e) => e.name), ["b.txt"]);
   });
@@ -18,7 +18,7 @@ Deno.test("what cannot be written is named, and leaves nothing behind", async ()
   await withFolder(async (folder) => {
     await Deno.writeTextFile(join(folder, "file"), "");
     const path = join(folder, "file", "below.txt");
-    const error = await assertRejects(() => writeWhole(path, "x"), CyclopsError);
+    const error = await assertRejects(() => writeAtomic(path, "x"), CyclopsError);
     assertStringIncludes(error.message, path);
     assertEquals([...Deno.readDirSync(folder)].length, 1);
   });

@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { writeWhole } from "../../lib/base/files.ts";
+import { writeAtomic } from "../../lib/base/files.ts";
 import { writeRgb } from "../../lib/data/image.ts";
 import {
   calibrationPaths,
@@ -51,8 +51,8 @@ export async function withRoot(
   await withFolder(async (root) => {
     const { width, height } = rig.imageSize;
     const date = "2026_01_02", files = formatCalibration(rig), paths = calibrationPaths(date);
-    await writeWhole(join(root, paths.camToCam), files.camToCam);
-    await writeWhole(join(root, paths.veloToCam), files.veloToCam);
+    await writeAtomic(join(root, paths.camToCam), files.camToCam);
+    await writeAtomic(join(root, paths.veloToCam), files.veloToCam);
     const pairs: StereoPair[] = [];
     const image = { width, height, data: new Uint8Array(width * height * 3).fill(90) };
     for (const [index, { scan, depth }] of frames.entries()) {
@@ -61,7 +61,7 @@ export async function withRoot(
       pairs.push(pair);
       await writeRgb(join(root, pair.left), image);
       await writeRgb(join(root, pair.right), image);
-      await writeWhole(join(root, velodynePath(frame)), encodeVelodyne(Float32Array.from(scan)));
+      await writeAtomic(join(root, velodynePath(frame)), encodeVelodyne(Float32Array.from(scan)));
       if (depth) await writeDepthPng(join(root, depthPath(frame, 2)), { width, height, data: depth });
     }
     await use(root, pairs);

@@ -1,6 +1,6 @@
 import { assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
-import { writeWhole } from "../../lib/base/files.ts";
+import { writeAtomic } from "../../lib/base/files.ts";
 import { checkDownload } from "../../lib/data/download.ts";
 import { withFolder } from "../_folder.ts";
 
@@ -15,7 +15,7 @@ Deno.test("a download is counted against the Eigen split", async () => {
         `${drive}/velodyne_points/data/0000000069.bin`,
         "2011_09_26/calib_cam_to_cam.txt",
       ]
-    ) await writeWhole(join(root, path), "");
+    ) await writeAtomic(join(root, path), "");
     const report = await checkDownload(root);
     assertEquals(report.parts[0], { part: "test", pairs: 697, left: 1, right: 1, scans: 1 });
     assertEquals(report.parts[1], { part: "train", pairs: 22600, left: 0, right: 0, scans: 0 });

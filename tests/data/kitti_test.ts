@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { writeWhole } from "../../lib/base/files.ts";
+import { writeAtomic } from "../../lib/base/files.ts";
 import { readGray16, writeGray16 } from "../../lib/data/image.ts";
 import {
   calibrationPaths,
@@ -86,8 +86,8 @@ Deno.test("numbers that decimals cannot hold survive the calibration files exact
   const odd = { ...rig, focalPx: 721.5377 / 3, centerPx: { x: Math.PI, y: Math.SQRT2 }, baselineM: 0.54 };
   await withFolder(async (root) => {
     const paths = calibrationPaths("2026_01_02"), files = formatCalibration(odd);
-    await writeWhole(join(root, paths.camToCam), files.camToCam);
-    await writeWhole(join(root, paths.veloToCam), files.veloToCam);
+    await writeAtomic(join(root, paths.camToCam), files.camToCam);
+    await writeAtomic(join(root, paths.veloToCam), files.veloToCam);
     const { focalPx, centerPx, baselineM } = await readCalibration(root, "2026_01_02");
     assertEquals([focalPx, centerPx], [odd.focalPx, odd.centerPx]);
     assertAlmostEquals(baselineM, 0.54, 1e-14);
@@ -152,7 +152,7 @@ Deno.test("a split is found by name, under the data's root, or as a file", async
   await withFolder(async (root) => {
     assertEquals((await findSplit(root, "eigen-val")).length, 888);
     const pair = framePair(frame);
-    await writeWhole(join(root, "splits/test.txt"), formatSplit([pair]));
+    await writeAtomic(join(root, "splits/test.txt"), formatSplit([pair]));
     assertEquals(await findSplit(root, "test"), [pair]);
     assertEquals(await findSplit("nowhere", join(root, "splits/test.txt")), [pair]);
     await assertRejects(() => findSplit(root, "tset"), CyclopsError, 'Cannot find the split "tset"');

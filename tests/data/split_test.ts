@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { writeWhole } from "../../lib/base/files.ts";
+import { writeAtomic } from "../../lib/base/files.ts";
 import { checkPairs, formatSplit, listFiles, parseSplit, readSplit } from "../../lib/data/split.ts";
 import { withFolder } from "../_folder.ts";
 
@@ -34,7 +34,7 @@ Deno.test("a split without a pair, or without a file, is refused", async () => {
 
 Deno.test("every absent image is listed, not the first alone", async () => {
   await withFolder(async (root) => {
-    await writeWhole(join(root, "a/l0.png"), "");
+    await writeAtomic(join(root, "a/l0.png"), "");
     const error = await assertRejects(
       () => checkPairs(root, pairs),
       CyclopsError,
@@ -49,8 +49,8 @@ Deno.test("every absent image is listed, not the first alone", async () => {
 
 Deno.test("only the images that are needed must be there", async () => {
   await withFolder(async (root) => {
-    await writeWhole(join(root, "a/l0.png"), "");
-    await writeWhole(join(root, "b/l1.png"), "");
+    await writeAtomic(join(root, "a/l0.png"), "");
+    await writeAtomic(join(root, "b/l1.png"), "");
     assertEquals(await checkPairs(root, pairs, "left"), pairs);
     await assertRejects(() => checkPairs(root, pairs, "right"), CyclopsError, "2 of 2 images");
   });
@@ -59,7 +59,7 @@ Deno.test("only the images that are needed must be there", async () => {
 Deno.test("a JPEG stands in for the PNG of the split, and the other way round", async () => {
   await withFolder(async (root) => {
     for (const name of ["a/l0.jpg", "a/r0.png", "b/l1.png", "b/r1.jpeg"]) {
-      await writeWhole(join(root, name), "");
+      await writeAtomic(join(root, name), "");
     }
     assertEquals(await checkPairs(root, pairs), [
       { left: "a/l0.jpg", right: "a/r0.png" },

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { writeWhole } from "../../../lib/base/files.ts";
+import { writeAtomic } from "../../../lib/base/files.ts";
 import { formatNotebook, type Notebook, type NotebookFile } from "../../../tasks/notebooks/notebook.ts";
 
 /** The project's deno.json. */
@@ -34,7 +34,7 @@ export async function withNotebooks(
     const files: NotebookFile[] = [];
     for (const [name, notebook] of Object.entries(notebooks)) {
       const path = join(folder, name), text = formatNotebook(notebook);
-      await writeWhole(path, text);
+      await writeAtomic(path, text);
       files.push({ path, notebook, bytes: text.length });
     }
     await use(files, folder);
