@@ -4,7 +4,6 @@
  * @module
  */
 import type { FloatMap, RgbImage } from "../data/image.ts";
-import type { ImageSize } from "../geometry/camera.ts";
 import { type Color, INK } from "./draw.ts";
 
 export type { FloatMap };
