@@ -67,9 +67,7 @@ export * from "./data/dataset.ts";
 export * from "./data/download.ts";
 export * from "./data/identity.ts";
 export * from "./data/augment.ts";
-export * from "./data/batches.ts";
-export type { StereoBatch } from "./data/batch_maker.ts";
-export type { PairCache, PairCacheHandle } from "./data/pair_cache.ts";
+export * from "./data/loader.ts";
 
 // Networks: one encoder–decoder, called three times.
 export * from "./models/architecture.ts";

@@ -1,8 +1,8 @@
 /**
- * Augmentation of stereo pairs: flip-and-swap and one colour change for both views (METHOD.md; the ranges are those
- * of Godard et al., CVPR 2017).
+ * Augmentation of stereo pairs: flip-and-swap and one color change for both views, with the ranges of Godard et al.
+ * (CVPR 2017).
  *
- * Images stay 8-bit until the last moment, so a colour change is one table of 256 values a channel.
+ * Images stay 8-bit until the last moment, so that a color change is one table of 256 values per channel.
  *
  * @module
  */
@@ -13,20 +13,30 @@ import type { Random } from "../base/random.ts";
 /** The augmentation's options. Every range is drawn from uniformly; low = high fixes the value. */
 export const augmentationOptions = {
   augment: flag({ default: true, help: "Augment the training pairs." }),
-  flipProbability: number({ default: 0.5, min: 0, max: 1, help: "Mirror both views and swap their roles." }),
-  colourProbability: number({ default: 0.5, min: 0, max: 1, help: "Change gamma, brightness and colour." }),
-  gammaLow: number({ default: 0.8, min: 0.01, max: 10, help: "Least exponent of the intensities." }),
-  gammaHigh: number({ default: 1.2, min: 0.01, max: 10, help: "Greatest exponent of the intensities." }),
-  brightnessLow: number({ default: 0.5, min: 0, max: 10, help: "Least factor for all channels." }),
-  brightnessHigh: number({ default: 2, min: 0, max: 10, help: "Greatest factor for all channels." }),
-  colourLow: number({ default: 0.8, min: 0, max: 10, help: "Least factor for each channel by itself." }),
-  colourHigh: number({ default: 1.2, min: 0, max: 10, help: "Greatest factor for each channel by itself." }),
+  flipProbability: number({
+    default: 0.5,
+    min: 0,
+    max: 1,
+    help: "Probability of mirroring both views and swapping them.",
+  }),
+  colourProbability: number({
+    default: 0.5,
+    min: 0,
+    max: 1,
+    help: "Probability of changing gamma, brightness and color.",
+  }),
+  gammaLow: number({ default: 0.8, min: 0.01, max: 10, help: "Smallest exponent of the intensities." }),
+  gammaHigh: number({ default: 1.2, min: 0.01, max: 10, help: "Largest exponent of the intensities." }),
+  brightnessLow: number({ default: 0.5, min: 0, max: 10, help: "Smallest factor for all channels." }),
+  brightnessHigh: number({ default: 2, min: 0, max: 10, help: "Largest factor for all channels." }),
+  colourLow: number({ default: 0.8, min: 0, max: 10, help: "Smallest factor for each channel separately." }),
+  colourHigh: number({ default: 1.2, min: 0, max: 10, help: "Largest factor for each channel separately." }),
 } as const;
 
 /** Resolved {@linkcode augmentationOptions}. */
 export type AugmentationOptions = OptionsOf<typeof augmentationOptions>;
 
-/** What is done to one pair. */
+/** What happens to one pair. */
 export interface Augmentation {
   /** Mirror both views and swap them: left' = mirror(right), right' = mirror(left), so that disparities stay ≥ 0. */
   readonly flip: boolean;
@@ -35,7 +45,7 @@ export interface Augmentation {
   /** Factor for all channels, after the exponent. */
   readonly brightness: number;
   /** Factors for red, green and blue. */
-  readonly colour: readonly [red: number, green: number, blue: number];
+  readonly color: readonly [red: number, green: number, blue: number];
 }
 
 /** The augmentation that changes nothing. */
@@ -43,7 +53,7 @@ export const NO_AUGMENTATION: Augmentation = Object.freeze({
   flip: false,
   gamma: 1,
   brightness: 1,
-  colour: [1, 1, 1] as const,
+  color: [1, 1, 1] as const,
 });
 
 /**
@@ -51,14 +61,14 @@ export const NO_AUGMENTATION: Augmentation = Object.freeze({
  *
  * @throws {UsageError} On a value that is not allowed, or a range whose low end lies above its high end.
  */
-export function resolveAugmentation(given: Readonly<Record<string, unknown>> = {}): AugmentationOptions {
-  const options = resolveOptions("augmentation", augmentationOptions, given);
+export function resolveAugmentation(overrides: Readonly<Record<string, unknown>> = {}): AugmentationOptions {
+  const options = resolveOptions("augmentation", augmentationOptions, overrides);
   for (const range of ["gamma", "brightness", "colour"] as const) {
     const low = options[`${range}Low`], high = options[`${range}High`];
     if (low > high) {
       throw new UsageError(
         `Cannot configure augmentation: ${range}Low is ${low} and ${range}High is ${high}, ` +
-          `wanted --${toKebabCase(`${range}Low`)} at most --${toKebabCase(`${range}High`)}`,
+          `expected --${toKebabCase(`${range}Low`)} at most --${toKebabCase(`${range}High`)}`,
       );
     }
   }
@@ -66,62 +76,35 @@ export function resolveAugmentation(given: Readonly<Record<string, unknown>> = {
 }
 
 /**
- * Draws what is done to one pair. Takes the same count of random numbers whatever the options say, so that changing
- * one range leaves the other draws as they were.
+ * Draws the augmentation of one pair. Consumes the same count of random numbers whatever the options say, so that
+ * changing one range leaves the other draws as they were.
  */
 export function drawAugmentation(options: AugmentationOptions, random: Random): Augmentation {
   const flip = random.chance(options.flipProbability);
-  const recolour = random.chance(options.colourProbability);
+  const recolor = random.chance(options.colourProbability);
   const gamma = random.uniform(options.gammaLow, options.gammaHigh);
   const brightness = random.uniform(options.brightnessLow, options.brightnessHigh);
   const draw = () => random.uniform(options.colourLow, options.colourHigh);
-  const colour = [draw(), draw(), draw()] as const;
+  const color = [draw(), draw(), draw()] as const;
   if (!options.augment) return NO_AUGMENTATION;
-  return recolour ? { flip, gamma, brightness, colour } : { ...NO_AUGMENTATION, flip };
+  return recolor ? { flip, gamma, brightness, color } : { ...NO_AUGMENTATION, flip };
 }
 
 /**
- * The colour change as a table.
+ * The color change as a table.
  *
- * @returns [3, 256]: for each channel and 8-bit value v, clip((v/255)^gamma · brightness · colour, 0, 1).
+ * @returns [3, 256]: for each channel and 8-bit value v, clip((v/255)^gamma · brightness · color, 0, 1).
  */
-export function colourTable({ gamma, brightness, colour }: Augmentation): Float32Array {
+export function colorTable({ gamma, brightness, color }: Augmentation): Float32Array {
   const table = new Float32Array(3 * 256);
   for (let v = 0; v < 256; v++) {
     const bright = brightness * (v / 255) ** gamma;
-    for (let c = 0; c < 3; c++) table[c * 256 + v] = Math.min(1, bright * colour[c]);
+    for (let c = 0; c < 3; c++) table[c * 256 + v] = Math.min(1, bright * color[c]);
   }
   return table;
 }
 
-/** Copies one 8-bit view through a colour table, mirrored where asked. Sizes were checked by the caller. */
-function fillView(
-  from: Uint8Array,
-  width: number,
-  table: Float32Array,
-  mirror: boolean,
-  to: Float32Array,
-  at: number,
-): void {
-  if (!mirror) {
-    for (let i = 0; i < from.length; i += 3, at += 3) {
-      to[at] = table[from[i]];
-      to[at + 1] = table[256 + from[i + 1]];
-      to[at + 2] = table[512 + from[i + 2]];
-    }
-    return;
-  }
-  const row = width * 3;
-  for (let start = 0; start < from.length; start += row) {
-    for (let i = start + row - 3; i >= start; i -= 3, at += 3) {
-      to[at] = table[from[i]];
-      to[at + 1] = table[256 + from[i + 1]];
-      to[at + 2] = table[512 + from[i + 2]];
-    }
-  }
-}
-
-/** A stereo pair as decoded. */
+/** A decoded stereo pair. */
 export interface PixelPair {
   /** [height, width, 3] interleaved red, green, blue, 0–255. */
   readonly left: Uint8Array;
@@ -132,12 +115,11 @@ export interface PixelPair {
 /**
  * Writes one augmented pair into a batch.
  *
- * @param pair Both views, [height, width, 3], 0–255; left as it is.
+ * @param pair Both views, [height, width, 3], 0–255; not modified.
  * @param width Width of the views in px.
- * @param augmentation What is done to the pair.
  * @param left The batch's left views, float32 [batch, height, width, 3] in [0, 1]; written.
  * @param right The batch's right views; written.
- * @param index Which pair of the batch is written.
+ * @param index Position in the batch.
  * @throws {RangeError} When the sizes do not fit.
  */
 export function fillPair(
@@ -148,18 +130,28 @@ export function fillPair(
   right: Float32Array,
   index: number,
 ): void {
-  const size = pair.left.length, at = index * size;
+  const size = pair.left.length, row = 3 * width;
   if (
-    pair.right.length !== size || size % (3 * width) !== 0 || left.length !== right.length ||
-    at + size > left.length
+    pair.right.length !== size || size % row !== 0 || left.length !== right.length ||
+    (index + 1) * size > left.length
   ) {
     throw new RangeError(
       `Cannot fill pair ${index} of a batch: views of ${size} and ${pair.right.length} bytes at width ${width} ` +
         `for batches of ${left.length} and ${right.length} values`,
     );
   }
-  const table = colourTable(augmentation);
-  const { flip } = augmentation;
-  fillView(flip ? pair.right : pair.left, width, table, flip, left, at);
-  fillView(flip ? pair.left : pair.right, width, table, flip, right, at);
+  const table = colorTable(augmentation), { flip } = augmentation;
+  const fill = (from: Uint8Array, to: Float32Array) => {
+    let at = index * size;
+    for (let start = 0; start < size; start += row) {
+      for (let x = 0; x < row; x += 3, at += 3) {
+        const i = flip ? start + row - 3 - x : start + x;
+        to[at] = table[from[i]];
+        to[at + 1] = table[256 + from[i + 1]];
+        to[at + 2] = table[512 + from[i + 2]];
+      }
+    }
+  };
+  fill(flip ? pair.right : pair.left, left);
+  fill(flip ? pair.left : pair.right, right);
 }

@@ -5,7 +5,7 @@
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { UsageError } from "../base/errors.ts";
-import { openPairCache, sequentialBatches } from "../data/batches.ts";
+import { openPairCache, sequentialBatches } from "../data/loader.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import type { FloatMap, RgbImage } from "../data/image.ts";
 import type { ImageSize } from "../geometry/camera.ts";

@@ -8,7 +8,7 @@ import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
 import { UsageError } from "../base/errors.ts";
 import { augmentationOptions, resolveAugmentation } from "../data/augment.ts";
-import { type BatchSource, openBatches, readStereo, type StereoBatch } from "../data/batches.ts";
+import { type BatchSource, openBatches, readStereo, type StereoBatch } from "../data/loader.ts";
 import { type DataPart, openDataset, type StereoDataset } from "../data/dataset.ts";
 import type { RgbImage } from "../data/image.ts";
 import type { ImageSize } from "../geometry/camera.ts";

@@ -17,7 +17,7 @@ import {
   text,
 } from "../base/options.ts";
 import { augmentationOptions } from "../data/augment.ts";
-import { loaderOptions } from "../data/batches.ts";
+import { loaderOptions } from "../data/loader.ts";
 import { datasetOptions } from "../data/dataset.ts";
 import { ARCHITECTURES, checkSize } from "../models/architecture.ts";
 import type { RefineWiring, TeacherInput } from "../models/chain.ts";

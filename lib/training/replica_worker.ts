@@ -8,7 +8,7 @@ import { viewValues } from "../backend/native.ts";
 import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
 import { sendError, type SentError } from "../base/errors.ts";
-import type { StereoBatch } from "../data/batches.ts";
+import type { StereoBatch } from "../data/loader.ts";
 import type { TrainingOptions } from "./options.ts";
 import { scatter } from "./replicas.ts";
 import { Trainer } from "./trainer.ts";

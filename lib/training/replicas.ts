@@ -9,7 +9,7 @@ import { currentBinding } from "../backend/select.ts";
 import { viewValues } from "../backend/native.ts";
 import { type NamedTensorMap, tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError, receiveError } from "../base/errors.ts";
-import type { StereoBatch } from "../data/batches.ts";
+import type { StereoBatch } from "../data/loader.ts";
 import type { TrainingOptions } from "./options.ts";
 import type { ReplicaReply, ReplicaRequest } from "./replica_worker.ts";
 

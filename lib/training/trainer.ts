@@ -15,7 +15,7 @@ import {
 } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { parseSize } from "../base/options.ts";
-import type { StereoBatch } from "../data/batches.ts";
+import type { StereoBatch } from "../data/loader.ts";
 import { warp } from "../geometry/warp.ts";
 import { betterPixels } from "../losses/photometric.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";

@@ -5,7 +5,7 @@
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { messageOf } from "../base/errors.ts";
-import { openPairCache, sequentialBatches } from "../data/batches.ts";
+import { openPairCache, sequentialBatches } from "../data/loader.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import type { DepthMetrics } from "../evaluation/metrics.ts";
 import { meanMetrics } from "../evaluation/metrics.ts";

@@ -11,7 +11,7 @@ import { type Tensor4D, tf } from "../../lib/backend/tf.ts";
 import { CyclopsError, messageOf } from "../../lib/base/errors.ts";
 import { choice, integer, type OptionsOf, parseSize, text } from "../../lib/base/options.ts";
 import { Table, type TableRow } from "../../lib/charts/table.ts";
-import type { StereoBatch } from "../../lib/data/batches.ts";
+import type { StereoBatch } from "../../lib/data/loader.ts";
 import { float32Tensor, type StoredTensor } from "../../lib/data/safetensors.ts";
 import { type ArchitectureName, ARCHITECTURES, countGigaflops } from "../../lib/models/architecture.ts";
 import { createNetwork, disposeNetwork, type Network, runNetwork } from "../../lib/models/network.ts";

@@ -5,7 +5,7 @@
  */
 import { parseSize } from "../../lib/base/options.ts";
 import { Random } from "../../lib/base/random.ts";
-import type { StereoBatch } from "../../lib/data/batches.ts";
+import type { StereoBatch } from "../../lib/data/loader.ts";
 
 /**
  * Pairs of noise, the right view the left one some pixels on, which tells left from right. How long they take does not

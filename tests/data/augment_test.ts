@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows
 import { UsageError } from "../../lib/base/errors.ts";
 import { Random } from "../../lib/base/random.ts";
 import {
-  colourTable,
+  colorTable,
   drawAugmentation,
   fillPair,
   NO_AUGMENTATION,
@@ -35,23 +35,23 @@ Deno.test("without augmentation values are v / 255, each pair at its place in th
   assertEquals([...r.subarray(3)], [1, 2, 3].map((v) => Math.fround(v / 255)));
 });
 
-Deno.test("the colour table is gamma, brightness and colour, clipped to [0, 1]", () => {
-  const table = colourTable({ flip: false, gamma: 1.2, brightness: 1.5, colour: [0.8, 1, 1.2] });
+Deno.test("the color table is gamma, brightness and color, clipped to [0, 1]", () => {
+  const table = colorTable({ flip: false, gamma: 1.2, brightness: 1.5, color: [0.8, 1, 1.2] });
   for (const v of [0, 1, 100, 255]) {
     for (const [c, factor] of [0.8, 1, 1.2].entries()) {
-      const wanted = Math.min(1, (v / 255) ** 1.2 * 1.5 * factor);
-      assertAlmostEquals(table[c * 256 + v], wanted, 1e-6);
+      const expected = Math.min(1, (v / 255) ** 1.2 * 1.5 * factor);
+      assertAlmostEquals(table[c * 256 + v], expected, 1e-6);
     }
   }
 });
 
-Deno.test("both views get the same colours", () => {
+Deno.test("both views get the same colors", () => {
   const view = Uint8Array.from({ length: 12 }, (_, i) => 20 * i);
   const l = new Float32Array(12), r = new Float32Array(12);
   fillPair(
     { left: view, right: view },
     4,
-    { flip: false, gamma: 0.9, brightness: 0.7, colour: [0.9, 1, 1.1] },
+    { flip: false, gamma: 0.9, brightness: 0.7, color: [0.9, 1, 1.1] },
     l,
     r,
     0,
@@ -60,20 +60,20 @@ Deno.test("both views get the same colours", () => {
   assertNotEquals(l[5], Math.fround(100 / 255));
 });
 
-Deno.test("draws stay in their ranges and come about as often as asked", () => {
+Deno.test("draws stay in their ranges and occur as often as asked", () => {
   const options = resolveAugmentation({ flipProbability: 0.3, colourProbability: 0.8 });
   const random = new Random(3), count = 4000;
-  let flips = 0, recoloured = 0;
+  let flips = 0, recolored = 0;
   for (let i = 0; i < count; i++) {
-    const { flip, gamma, brightness, colour } = drawAugmentation(options, random);
+    const { flip, gamma, brightness, color } = drawAugmentation(options, random);
     flips += Number(flip);
-    recoloured += Number(gamma !== 1);
+    recolored += Number(gamma !== 1);
     assert(gamma >= 0.8 && gamma <= 1.2);
     assert(brightness >= 0.5 && brightness <= 2);
-    assert(colour.every((c) => c >= 0.8 && c <= 1.2));
+    assert(color.every((c) => c >= 0.8 && c <= 1.2));
   }
   assertAlmostEquals(flips / count, 0.3, 0.03);
-  assertAlmostEquals(recoloured / count, 0.8, 0.03);
+  assertAlmostEquals(recolored / count, 0.8, 0.03);
 });
 
 Deno.test("each augmentation option changes the draw, and --no-augment turns all off", () => {

@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertRejects } from "../_assert.ts";
 import { dirname, join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
-import { openBatches, openPairCache, readStereo, sequentialBatches } from "../../lib/data/batches.ts";
+import { openBatches, openPairCache, readStereo, sequentialBatches } from "../../lib/data/loader.ts";
 import {
   cityscapesCameraPath,
   exportCityscapes,

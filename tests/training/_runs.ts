@@ -1,6 +1,6 @@
 /** Tiny trainings for tests. */
 import { join } from "@std/path";
-import type { StereoBatch } from "../../lib/data/batches.ts";
+import type { StereoBatch } from "../../lib/data/loader.ts";
 import type { TensorMap } from "../../lib/data/safetensors.ts";
 import { generateStreet } from "../../lib/street/mod.ts";
 import { loadCheckpoint } from "../../lib/training/checkpoint.ts";

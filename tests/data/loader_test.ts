@@ -2,18 +2,18 @@ import { assert, assertEquals, assertNotEquals, assertRejects, assertStringInclu
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { resolveAugmentation } from "../../lib/data/augment.ts";
-import { epochOrder } from "../../lib/data/batch_maker.ts";
 import {
   type BatchOptions,
+  epochOrder,
   openBatches,
   openPairCache,
+  PairCache,
   readStereo,
   sequentialBatches,
   type StereoBatch,
-} from "../../lib/data/batches.ts";
+} from "../../lib/data/loader.ts";
 import { openDataset, type StereoDataset } from "../../lib/data/dataset.ts";
 import { readRgb } from "../../lib/data/image.ts";
-import { PairCache } from "../../lib/data/pair_cache.ts";
 import { withFolder, writePairs } from "./_pairs.ts";
 
 const SIZE = { height: 8, width: 16 };

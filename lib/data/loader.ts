@@ -1,0 +1,493 @@
+/**
+ * Stereo batches: an endless augmented sequence for training, made ahead of time by workers, and plain batches in
+ * order for validation and prediction.
+ *
+ * The content of training batch k depends on the data, the options and k alone, so that any worker may make it and a
+ * resumed run sees what an uninterrupted one would have seen.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { CyclopsError, receiveError, type SentError } from "../base/errors.ts";
+import { integer, type OptionsOf, resolveOptions } from "../base/options.ts";
+import { hash32, Random } from "../base/random.ts";
+import type { ImageSize } from "../geometry/camera.ts";
+import {
+  type AugmentationOptions,
+  drawAugmentation,
+  fillPair,
+  NO_AUGMENTATION,
+  type PixelPair,
+  resolveAugmentation,
+} from "./augment.ts";
+import type { StereoDataset } from "./dataset.ts";
+import { readRgb } from "./image.ts";
+import type { PairSide } from "./split.ts";
+
+/** How batches are made ahead of time; none of these changes what is in them. */
+export const loaderOptions = {
+  workers: integer({
+    default: 1,
+    min: 0,
+    max: 64,
+    help: "Workers that read and augment images; each keeps two cores busy while it decodes, 0 uses none.",
+  }),
+  prefetch: integer({
+    default: 4,
+    min: 1,
+    max: 1024,
+    unit: "batches",
+    help: "How far the workers run ahead.",
+  }),
+  cacheMib: integer({
+    default: 1024,
+    min: 0,
+    max: 2 ** 20,
+    unit: "MiB",
+    help: "Memory for decoded images.",
+  }),
+} as const;
+
+/** Resolved {@linkcode loaderOptions}. */
+export type LoaderOptions = OptionsOf<typeof loaderOptions>;
+
+/** A batch of stereo pairs, ready for a network. */
+export interface StereoBatch {
+  /** Left views, [batch, height, width, 3], [0, 1]. */
+  readonly left: Float32Array<ArrayBuffer>;
+  /** Right views, same shape. */
+  readonly right: Float32Array<ArrayBuffer>;
+  /** How many pairs. */
+  readonly batch: number;
+  /** px */
+  readonly height: number;
+  /** px */
+  readonly width: number;
+  /** The batch's number, from 0. */
+  readonly step: number;
+  /** The pairs' left images, relative to the data's root: for messages about a batch. */
+  readonly ids: readonly string[];
+}
+
+/** A {@linkcode PairCache} as it travels to a worker: the memory is shared, not copied. */
+export interface PairCacheHandle {
+  /** Identifies the pairs, their size and their crop. */
+  readonly key: string;
+  /** Bytes of one view. */
+  readonly viewBytes: number;
+  /** One flag per pair: 1 once its pixels are stored. */
+  readonly ready: SharedArrayBuffer;
+  /** Left and right view of each pair, one after the other. */
+  readonly pixels: SharedArrayBuffer;
+}
+
+/**
+ * Decoded pairs in memory that workers share. It keeps the first pairs of a data set, as many as fit: every epoch
+ * visits every pair once, so a fixed subset hits as often as any replacement policy could. Two workers may write the
+ * same pair at once: they write the same bytes.
+ */
+export class PairCache {
+  readonly #ready: Int32Array;
+
+  /** Uses memory that {@linkcode PairCache.create} allocated, on this thread or another. */
+  constructor(readonly handle: PairCacheHandle) {
+    this.#ready = new Int32Array(handle.ready);
+  }
+
+  /**
+   * Allocates a cache; the system hands out the memory only as it is written.
+   *
+   * @param pairs Size of the data set.
+   * @param viewBytes Bytes of one decoded view: height · width · 3.
+   * @param limitMib Upper bound on the memory, MiB; 0 caches nothing.
+   * @param key Identifies the pairs, their size and their crop.
+   */
+  static create(pairs: number, viewBytes: number, limitMib: number, key = ""): PairCache {
+    const kept = Math.min(pairs, Math.floor(limitMib * 2 ** 20 / (2 * viewBytes)));
+    return new PairCache({
+      key,
+      viewBytes,
+      ready: new SharedArrayBuffer(4 * kept),
+      pixels: new SharedArrayBuffer(2 * viewBytes * kept),
+    });
+  }
+
+  /** How many pairs fit. */
+  get capacity(): number {
+    return this.#ready.length;
+  }
+
+  #views(index: number): PixelPair {
+    const { pixels, viewBytes } = this.handle;
+    return {
+      left: new Uint8Array(pixels, 2 * index * viewBytes, viewBytes),
+      right: new Uint8Array(pixels, (2 * index + 1) * viewBytes, viewBytes),
+    };
+  }
+
+  /** A pair's pixels, read-only; `undefined` when they are not cached. */
+  get(index: number): PixelPair | undefined {
+    if (index < this.capacity && Atomics.load(this.#ready, index) === 1) return this.#views(index);
+  }
+
+  /** Stores a copy of a pair if there is room for it. */
+  put(index: number, pair: PixelPair): void {
+    if (index >= this.capacity) return;
+    const views = this.#views(index);
+    views.left.set(pair.left);
+    views.right.set(pair.right);
+    Atomics.store(this.#ready, index, 1);
+  }
+}
+
+/** Where pixels come from. */
+type PairList = Pick<StereoDataset, "root" | "pairs" | "cropBottom">;
+
+/** Identifies all that decides the pixels of a data set. */
+function cacheKey({ root, pairs, cropBottom }: PairList, { height, width }: ImageSize): string {
+  const names = pairs.map(({ left, right }) => `${left} ${right}`).join("\n");
+  return `${root} ${pairs.length} ${hash32(names)} ${cropBottom} ${height}x${width}`;
+}
+
+/**
+ * A cache for {@linkcode sequentialBatches}, for data that are read again and again. It serves this data set at this
+ * size only.
+ */
+export function openPairCache(dataset: StereoDataset, size: ImageSize, limitMib = 256): PairCache {
+  const viewBytes = size.height * size.width * 3;
+  return PairCache.create(dataset.pairs.length, viewBytes, limitMib, cacheKey(dataset, size));
+}
+
+async function readPair(
+  { root, pairs, cropBottom }: PairList,
+  index: number,
+  size: ImageSize,
+  cache?: PairCache,
+): Promise<PixelPair> {
+  const cached = cache?.get(index);
+  if (cached) return cached;
+  const read = async (name: string) => (await readRgb(join(root, name), size, cropBottom)).data;
+  const [left, right] = await Promise.all([read(pairs[index].left), read(pairs[index].right)]);
+  cache?.put(index, { left, right });
+  return { left, right };
+}
+
+/** All that decides what is in a training batch; plain values, so that it can be sent to a worker. */
+export interface BatchPlan {
+  readonly dataset: PairList;
+  readonly size: ImageSize;
+  readonly batch: number;
+  readonly seed: number;
+  readonly augmentation: AugmentationOptions;
+  readonly cache: PairCacheHandle;
+}
+
+/**
+ * The order in which an epoch visits the pairs.
+ *
+ * @returns A permutation of 0 … count − 1 that depends on seed and epoch alone.
+ */
+export function epochOrder(count: number, seed: number, epoch: number): number[] {
+  return new Random(epoch).fork(`order ${seed}`).shuffle(Array.from({ length: count }, (_, i) => i));
+}
+
+/** Makes the batches of a plan by their number. A batch may span two epochs, so that no pair is left out. */
+export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBatch> {
+  const { dataset, size, batch, seed, augmentation } = plan;
+  const cache = new PairCache(plan.cache), count = dataset.pairs.length;
+  let epoch = -1, order: readonly number[] = [];
+  const pairAt = (position: number) => {
+    const wanted = Math.floor(position / count);
+    if (wanted !== epoch) order = epochOrder(count, seed, epoch = wanted);
+    return order[position % count];
+  };
+  return async (step) => {
+    const values = batch * size.height * size.width * 3;
+    const left = new Float32Array(values), right = new Float32Array(values);
+    const ids: string[] = [];
+    for (let i = 0; i < batch; i++) {
+      const position = step * batch + i, index = pairAt(position);
+      // One pair at a time: both views decode in parallel, and more threads would only take cores from the network.
+      const pixels = await readPair(dataset, index, size, cache);
+      const random = new Random(position).fork(`augment ${seed}`);
+      fillPair(pixels, size.width, drawAugmentation(augmentation, random), left, right, i);
+      ids.push(dataset.pairs[index].left);
+    }
+    return { left, right, batch, ...size, step, ids };
+  };
+}
+
+/** What a loader worker is sent. */
+export type LoaderRequest = { readonly plan: BatchPlan } | { readonly step: number };
+
+/** What it answers. */
+export type LoaderReply =
+  | { readonly step: number; readonly batch: StereoBatch }
+  | { readonly step: number; readonly error: SentError };
+
+/** A worker and the batches it still owes. */
+class LoaderWorker {
+  readonly #worker = new Worker(new URL("./loader_worker.ts", import.meta.url), { type: "module" });
+  readonly #pending = new Map<number, PromiseWithResolvers<StereoBatch>>();
+  #failure: CyclopsError | undefined;
+
+  constructor(plan: BatchPlan) {
+    this.#worker.onmessage = ({ data }: MessageEvent<LoaderReply>) => {
+      const pending = this.#pending.get(data.step);
+      this.#pending.delete(data.step);
+      if ("batch" in data) pending?.resolve(data.batch);
+      else pending?.reject(receiveError(data.error));
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#fail(`Cannot read images ahead of time: the worker stopped (${event.message})`);
+    };
+    this.#worker.postMessage({ plan } satisfies LoaderRequest);
+  }
+
+  get load(): number {
+    return this.#pending.size;
+  }
+
+  #fail(message: string): void {
+    this.#failure = new CyclopsError(message);
+    for (const { reject } of this.#pending.values()) reject(this.#failure);
+    this.#pending.clear();
+  }
+
+  make(step: number): Promise<StereoBatch> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    let pending = this.#pending.get(step);
+    if (!pending) {
+      pending = Promise.withResolvers<StereoBatch>();
+      this.#pending.set(step, pending);
+      this.#worker.postMessage({ step } satisfies LoaderRequest);
+    }
+    return pending.promise;
+  }
+
+  close(): void {
+    this.#worker.terminate();
+    this.#fail("Cannot make a batch: the source of batches was closed");
+  }
+}
+
+/** What {@linkcode openBatches} needs to know. */
+export interface BatchOptions extends Partial<LoaderOptions> {
+  /** Size of the views that the network sees. */
+  readonly size: ImageSize;
+  /** Pairs per batch. */
+  readonly batch: number;
+  /** Decides the order of the pairs and their augmentation. */
+  readonly seed: number;
+  /** As {@linkcode resolveAugmentation} returns it. @default Godard et al.'s ranges */
+  readonly augmentation?: AugmentationOptions;
+  /** Number of the first batch, as when a run is resumed. @default 0 */
+  readonly first?: number;
+}
+
+/** An endless sequence of training batches. Close it, or its workers keep the process alive. */
+export class BatchSource implements Disposable {
+  readonly #workers: readonly LoaderWorker[];
+  readonly #make: (step: number) => Promise<StereoBatch>;
+  readonly #ahead: number;
+  readonly #queue = new Map<number, Promise<StereoBatch>>();
+  #step = 0;
+
+  /** See {@linkcode openBatches}. */
+  constructor(
+    plan: BatchPlan,
+    options: { readonly workers: number; readonly prefetch: number; readonly first: number },
+  ) {
+    this.stepsPerEpoch = plan.dataset.pairs.length / plan.batch;
+    this.#workers = Array.from({ length: options.workers }, () => new LoaderWorker(plan));
+    this.#ahead = options.workers > 0 ? options.prefetch : 0;
+    this.#make = options.workers > 0
+      ? (step) => this.#workers.reduce((a, b) => b.load < a.load ? b : a).make(step)
+      : batchMaker(plan);
+    this.seek(options.first);
+  }
+
+  /** Batches per epoch: pairs of the data set / pairs per batch; need not be whole. */
+  readonly stepsPerEpoch: number;
+
+  /** Number of the batch that {@linkcode next} returns next. */
+  get step(): number {
+    return this.#step;
+  }
+
+  #request(step: number): Promise<StereoBatch> {
+    let batch = this.#queue.get(step);
+    if (!batch) {
+      batch = this.#make(step);
+      // Whoever awaits the batch sees the error; until then it is not unhandled.
+      batch.catch(() => {});
+      this.#queue.set(step, batch);
+    }
+    return batch;
+  }
+
+  #prefetch(): void {
+    for (let i = 0; i < this.#ahead; i++) this.#request(this.#step + i);
+  }
+
+  /**
+   * The next batch; it belongs to the caller.
+   *
+   * @throws {CyclopsError} When an image cannot be read, naming it.
+   */
+  next(): Promise<StereoBatch> {
+    const batch = this.#request(this.#step);
+    this.#queue.delete(this.#step++);
+    this.#prefetch();
+    return batch;
+  }
+
+  /** Continues with batch number `step`, as when a run is resumed. */
+  seek(step: number): void {
+    if (!Number.isSafeInteger(step) || step < 0) {
+      throw new RangeError(`Cannot seek to batch ${step}: expected an integer, at least 0`);
+    }
+    this.#step = step;
+    for (const old of [...this.#queue.keys()]) {
+      if (old < step || old >= step + this.#ahead) this.#queue.delete(old);
+    }
+    this.#prefetch();
+  }
+
+  /** Stops the workers. */
+  close(): void {
+    this.#queue.clear();
+    for (const worker of this.#workers) worker.close();
+  }
+
+  /** Same as {@linkcode close}. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Starts making training batches. Batch k has the same bytes for the same data, seed, size, batch size and
+ * augmentation, whatever the number of workers and wherever the sequence was entered.
+ *
+ * @throws {UsageError} When an option is not allowed.
+ *
+ * @example
+ * ```ts ignore
+ * using batches = openBatches(await openDataset({ data: "data/street" }), {
+ *   size: { height: 64, width: 192 },
+ *   batch: 8,
+ *   seed: 1,
+ * });
+ * batches.seek(resumedStep);
+ * const { left, right } = await batches.next(); // float32 [8, 64, 192, 3]
+ * ```
+ */
+export function openBatches(dataset: StereoDataset, options: BatchOptions): BatchSource {
+  const { size, batch, seed, augmentation = resolveAugmentation(), first = 0, ...rest } = options;
+  const { workers, prefetch, cacheMib } = resolveOptions("batches", loaderOptions, { ...rest });
+  const { height, width } = size, { root, pairs, cropBottom } = dataset;
+  for (const [name, value] of Object.entries({ height, width, batch })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new RangeError(`Cannot make batches: ${name} is ${value}, expected an integer above 0`);
+    }
+  }
+  const cache = openPairCache(dataset, size, cacheMib).handle;
+  const plan: BatchPlan = {
+    dataset: { root, pairs, cropBottom },
+    size: { height, width },
+    batch,
+    seed,
+    augmentation,
+    cache,
+  };
+  return new BatchSource(plan, { workers, prefetch, first });
+}
+
+/** How {@linkcode sequentialBatches} iterates over a data set. */
+export interface SequentialOptions {
+  /** Size of the views that the network sees. */
+  readonly size: ImageSize;
+  /** Pairs per batch; the last batch may have fewer. @default 8 */
+  readonly batch?: number;
+  /** Only the first so many pairs. @default all */
+  readonly limit?: number;
+  /** Read only one view; the other's array is empty. @default "both" */
+  readonly side?: PairSide;
+  /** Keeps decoded pairs between passes (for `side: "both"`); see {@linkcode openPairCache}. @default none */
+  readonly cache?: PairCache;
+}
+
+async function readBatch(
+  dataset: StereoDataset,
+  from: number,
+  to: number,
+  { size, side = "both", cache }: SequentialOptions,
+): Promise<StereoBatch> {
+  const { root, cropBottom } = dataset, pairs = dataset.pairs.slice(from, to);
+  const values = pairs.length * size.height * size.width * 3;
+  const left = new Float32Array(side === "right" ? 0 : values);
+  const right = new Float32Array(side === "left" ? 0 : values);
+  await Promise.all(pairs.map(async (pair, i) => {
+    if (side === "both") {
+      const pixels = await readPair(dataset, from + i, size, cache);
+      return fillPair(pixels, size.width, NO_AUGMENTATION, left, right, i);
+    }
+    const { data } = await readRgb(join(root, pair[side]), size, cropBottom);
+    const out = side === "left" ? left : right;
+    for (let at = 0; at < data.length; at++) out[i * data.length + at] = data[at] / 255;
+  }));
+  const { height, width } = size, ids = pairs.map((pair) => pair.left);
+  return { left, right, batch: pairs.length, height, width, step: 0, ids };
+}
+
+/**
+ * Iterates over a data set in its own order, without augmentation; the next batch is read while the caller works on
+ * the current one.
+ *
+ * @throws {CyclopsError} When an image cannot be read, naming it.
+ * @throws {RangeError} When the cache was opened for other data or another size.
+ */
+export async function* sequentialBatches(
+  dataset: StereoDataset,
+  options: SequentialOptions,
+): AsyncGenerator<StereoBatch, void, void> {
+  const { batch = 8, limit = Infinity, size, cache } = options;
+  if (cache && cache.handle.key !== cacheKey(dataset, size)) {
+    throw new RangeError(
+      `Cannot use the cache: it keeps other pairs, another size or another crop than ${dataset.name} at ` +
+        `${size.height}x${size.width}; open one by openPairCache for these`,
+    );
+  }
+  const count = Math.min(dataset.pairs.length, limit);
+  const read = (step: number) => {
+    const reading = readBatch(dataset, step * batch, Math.min(count, (step + 1) * batch), options);
+    reading.catch(() => {});
+    return reading;
+  };
+  let ahead = read(0);
+  for (let step = 0; step * batch < count; step++) {
+    const current = await ahead;
+    if ((step + 1) * batch < count) ahead = read(step + 1);
+    yield { ...current, step };
+  }
+}
+
+/**
+ * Reads one pair as a batch of one, [1, height, width, 3].
+ *
+ * @throws {CyclopsError} When an image cannot be read, naming it.
+ */
+export async function readStereo(
+  dataset: StereoDataset,
+  index: number,
+  size: ImageSize,
+): Promise<StereoBatch> {
+  if (!(index in dataset.pairs)) {
+    throw new RangeError(
+      `Cannot read pair ${index} of ${dataset.name}: it has ${dataset.pairs.length} pairs`,
+    );
+  }
+  return await readBatch(dataset, index, index + 1, { size });
+}

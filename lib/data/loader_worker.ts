@@ -1,0 +1,30 @@
+/**
+ * The worker that makes batches off the main thread; {@linkcode openBatches} starts it. It is sent the plan first, then
+ * batch numbers, and answers each with the batch or with the error that stopped it.
+ *
+ * @module
+ */
+import { sendError } from "../base/errors.ts";
+import { batchMaker, type LoaderReply, type LoaderRequest, type StereoBatch } from "./loader.ts";
+
+const scope = globalThis as unknown as {
+  onmessage: ((event: MessageEvent<LoaderRequest>) => void) | null;
+  postMessage(reply: LoaderReply, transfer?: Transferable[]): void;
+};
+let make: (step: number) => Promise<StereoBatch>;
+// One batch at a time, so that they arrive in the order they were asked for.
+let queue = Promise.resolve();
+
+async function answer(step: number): Promise<void> {
+  try {
+    const batch = await make(step);
+    scope.postMessage({ step, batch }, [batch.left.buffer, batch.right.buffer]);
+  } catch (error) {
+    scope.postMessage({ step, error: sendError(error) });
+  }
+}
+
+scope.onmessage = ({ data }) => {
+  if ("plan" in data) make = batchMaker(data.plan);
+  else queue = queue.then(() => answer(data.step));
+};
