@@ -21,13 +21,13 @@ export function userPath(path: string, from: string = Deno.env.get("INIT_CWD") ?
 }
 
 /**
- * Whether an option names files, which its placeholder in the help says: `DIR`, `FILE`, `RUN`, several of them with
- * `[,`, a file or a name with `|`.
+ * Whether an option names files, which its placeholder in the help says: `DIR`, `FILE`, `RUN`, a file or a name
+ * with `|`.
  */
 function namesFiles(spec: OptionSpec): "one" | "several" | "perhaps" | undefined {
-  const value = spec.kind === "text" ? spec.value ?? "" : "";
+  const value = spec.kind === "text" || spec.kind === "list" ? spec.value ?? "" : "";
   if (!/\b(DIR|FILE|RUN)\b/.test(value)) return undefined;
-  return value.includes("|") ? "perhaps" : value.includes("[,") ? "several" : "one";
+  return value.includes("|") ? "perhaps" : spec.kind === "list" ? "several" : "one";
 }
 
 /** The options with every path that the user gave spelt by {@linkcode userPath}; defaults lie in the project. */
@@ -40,7 +40,7 @@ export async function withUserPaths<S extends OptionSpecs>(
   for (const key of given) {
     const files = namesFiles(specs[key]), typed = String(options[key]);
     if (files === "one") spelt[key] = userPath(typed);
-    if (files === "several") spelt[key] = typed.split(",").map((part) => userPath(part)).join(",");
+    if (files === "several") spelt[key] = (options[key] as readonly string[]).map((part) => userPath(part));
     // A name such as "eigen" stands for itself unless there is such a file.
     if (files === "perhaps" && await exists(userPath(typed))) spelt[key] = userPath(typed);
   }

@@ -8,6 +8,7 @@ import { bold, dim, red, setColorEnabled } from "@std/fmt/colors";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
 import {
   allowedValues,
+  formatValue,
   nearestNames,
   type OptionsOf,
   type OptionSpec,
@@ -63,13 +64,19 @@ function flagName(key: string, spec: OptionSpec): string {
       return `${name} ${spec.integer ? "N" : "X"}`;
     case "text":
       return `${name} ${spec.value ?? "TEXT"}`;
+    case "size":
+      return `${name} HxW`;
+    case "list":
+      return `${name} ${spec.value}[,${spec.value}…]`;
   }
 }
 
 function describe(spec: OptionSpec): string {
   const notes: string[] = [];
   if (spec.kind === "number" && spec.unit) notes.push(spec.unit);
-  const standard = spec.kind === "flag" ? (spec.default ? "yes" : undefined) : spec.default;
+  const standard = spec.kind === "flag"
+    ? (spec.default ? "yes" : undefined)
+    : formatValue(spec, spec.default);
   if (standard !== undefined) notes.push(`default: ${standard}`);
   return notes.length ? `${spec.help} (${notes.join(", ")})` : spec.help;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
-import { flag, text } from "../lib/base/options.ts";
+import { flag, list, text } from "../lib/base/options.ts";
 import { readTraining, trainConfigOptions } from "../lib/training/config.ts";
 import { runAllStages, runStage } from "../lib/training/stage_run.ts";
 import { runTask, stopSignal } from "./_task.ts";
@@ -18,7 +18,7 @@ await runTask({
     out: text({ default: "runs/first", value: "DIR", help: "Folder of the run." }),
     resume: flag({ help: "Go on with the run that the folder holds, with its own options." }),
     overwrite: flag({ help: "Start anew, losing the run that the folder holds." }),
-    from: text({ value: "RUN[,RUN]", help: "Runs or checkpoints whose weights to start from." }),
+    from: list({ value: "RUN", help: "Runs or checkpoints whose weights to start from." }),
     config: text({
       value: "FILE",
       help: "Options from a JSON file (schema: data/train.schema.json), e.g. a run's options.json.",
@@ -44,8 +44,7 @@ await runTask({
   const { stage, ...chosen } = await readTraining(options.config, commandLine);
   await prepareBackend(options);
   const stop = stopSignal();
-  const from = options.from?.split(",") ?? [];
-  const run = { out, resume, overwrite, from, signal: stop.signal };
+  const run = { out, resume, overwrite, from: options.from, signal: stop.signal };
   const summary = stage === "all"
     ? await runAllStages({ ...run, given: chosen })
     : await runStage({ ...run, given: { ...chosen, stage } });

@@ -24,7 +24,38 @@ export interface NumberSpec<D extends number | undefined = number | undefined> {
   readonly help: string;
 }
 
-/** A free-text option (a path, a name, a size such as `128x416`). */
+/** Height and width in px. */
+export interface Size {
+  readonly height: number;
+  readonly width: number;
+}
+
+/** A size in px: `128x416` on the command line and on disk, {@linkcode Size} in the program. */
+export interface SizeSpec<D extends Size | undefined = Size | undefined> {
+  readonly kind: "size";
+  /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
+  readonly default: D;
+  /** One line for the help text. */
+  readonly help: string;
+}
+
+/** Several names: `a,b` on the command line and on disk, an array in the program. */
+export interface ListSpec<
+  V extends string = string,
+  D extends readonly V[] | undefined = readonly V[] | undefined,
+> {
+  readonly kind: "list";
+  /** All names that are allowed; any where absent. */
+  readonly choices?: readonly V[];
+  /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
+  readonly default: D;
+  /** What one entry stands for in the help; as {@linkcode TextSpec.value}. */
+  readonly value: string;
+  /** One line for the help text. */
+  readonly help: string;
+}
+
+/** A free-text option (a path, a name). */
 export interface TextSpec<D extends string | undefined = string | undefined> {
   /** Tells the kinds of options apart. */
   readonly kind: "text";
@@ -32,7 +63,7 @@ export interface TextSpec<D extends string | undefined = string | undefined> {
   readonly default: D;
   /**
    * What the value stands for in the help. `DIR`, `FILE` and `RUN` in it say that it names files, which tasks take
-   * relative to the folder where the user stands: "DIR", "FILE.npy", "FILE[,FILE…]" for several, "FILE|NAME".
+   * relative to the folder where the user stands: "DIR", "FILE.npy", "FILE|NAME".
    */
   readonly value?: string;
   /** What the text must match, and how to say so. */
@@ -64,7 +95,7 @@ export interface FlagSpec {
 }
 
 /** Any option. */
-export type OptionSpec = NumberSpec | TextSpec | ChoiceSpec | FlagSpec;
+export type OptionSpec = NumberSpec | TextSpec | ChoiceSpec | FlagSpec | SizeSpec | ListSpec;
 /** A named group of options; keys are camelCase, the command line shows them in kebab-case. */
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
 
@@ -73,9 +104,15 @@ export type ValueOf<S> = S extends FlagSpec ? boolean
   : S extends ChoiceSpec<infer V, infer D> ? V | Extract<D, undefined>
   : S extends NumberSpec<infer D> ? number | Extract<D, undefined>
   : S extends TextSpec<infer D> ? string | Extract<D, undefined>
+  : S extends SizeSpec<infer D> ? Size | Extract<D, undefined>
+  : S extends ListSpec<infer V, infer D> ? readonly V[] | Extract<D, undefined>
   : never;
 /** The resolved, read-only value of a group of specs. */
 export type OptionsOf<S extends OptionSpecs> = { readonly [K in keyof S]: ValueOf<S[K]> };
+/** What {@linkcode resolveOptions} accepts: sizes and lists as text, too. */
+export type InputOf<S extends OptionSpecs> = {
+  readonly [K in keyof S]?: ValueOf<S[K]> | (S[K] extends SizeSpec | ListSpec ? string : never);
+};
 
 /** Describes a number. Leave `default` out for a value that may stay undefined. */
 export function number<const D extends number | undefined = undefined>(
@@ -106,6 +143,21 @@ export function choice<const V extends string, const D extends V | undefined = u
   return { kind: "choice", choices, help: spec.help, default: spec.default as D };
 }
 
+/** Describes a size in px; see {@linkcode number}. */
+export function size<const D extends string | undefined = undefined>(
+  spec: { readonly default?: D; readonly help: string },
+): SizeSpec<D extends string ? Size : undefined> {
+  const standard = spec.default === undefined ? undefined : parseSize(spec.default);
+  return { kind: "size", ...spec, default: standard as D extends string ? Size : undefined };
+}
+
+/** Describes a list of names; see {@linkcode number}. */
+export function list<const V extends string = string, const D extends readonly V[] | undefined = undefined>(
+  spec: Omit<ListSpec<V, D>, "kind" | "default"> & { readonly default?: D },
+): ListSpec<V, D> {
+  return { kind: "list", ...spec, default: spec.default as D };
+}
+
 /** Describes a yes/no option. */
 export function flag(spec: { readonly default?: boolean; readonly help: string }): FlagSpec {
   return { kind: "flag", default: spec.default ?? false, help: spec.help };
@@ -120,6 +172,12 @@ export function allowedValues(spec: OptionSpec): string {
       return spec.choices.map((c) => `"${c}"`).join(", ");
     case "text":
       return spec.pattern?.wanted ?? "a text";
+    case "size":
+      return "HEIGHTxWIDTH in px, e.g. 128x416";
+    case "list":
+      return spec.choices
+        ? `some of ${spec.choices.join(", ")}, separated by commas`
+        : "names separated by commas";
     case "number": {
       const what = spec.integer ? "a whole number" : "a number";
       const unit = spec.unit ? ` (${spec.unit})` : "";
@@ -160,19 +218,55 @@ function editDistance(a: string, b: string): number {
   return row[b.length];
 }
 
-function check(spec: OptionSpec, value: unknown): boolean {
+/** A value, given in its typed or its textual form, in its typed form; `undefined` where it is not allowed. */
+function parseValue(spec: OptionSpec, value: unknown): unknown {
   switch (spec.kind) {
     case "flag":
-      return typeof value === "boolean";
+      return typeof value === "boolean" ? value : undefined;
     case "choice":
-      return typeof value === "string" && spec.choices.includes(value);
+      return typeof value === "string" && spec.choices.includes(value) ? value : undefined;
     case "text":
-      return typeof value === "string" && (spec.pattern?.regexp.test(value) ?? true);
+      return typeof value === "string" && (spec.pattern?.regexp.test(value) ?? true) ? value : undefined;
+    case "size": {
+      const { height, width }: Partial<Size> = (typeof value === "string" ? parseSize(value) : value) ?? {};
+      const whole = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
+      return whole(height) && whole(width) ? Object.freeze({ height, width }) : undefined;
+    }
+    case "list": {
+      const names: unknown = typeof value === "string"
+        ? value.split(",").map((name) => name.trim()).filter((name) => name !== "")
+        : value;
+      const allowed = (name: unknown) =>
+        typeof name === "string" && (spec.choices === undefined || spec.choices.includes(name));
+      return Array.isArray(names) && names.every(allowed) ? Object.freeze([...names]) : undefined;
+    }
     case "number":
       return typeof value === "number" && Number.isFinite(value) &&
-        (!spec.integer || Number.isInteger(value)) &&
-        (spec.min === undefined || value >= spec.min) && (spec.max === undefined || value <= spec.max);
+          (!spec.integer || Number.isInteger(value)) &&
+          (spec.min === undefined || value >= spec.min) && (spec.max === undefined || value <= spec.max)
+        ? value
+        : undefined;
   }
+}
+
+/** A typed value as files and the command line spell it: a size as `128x416`, a list as `a,b`. */
+export function formatValue(spec: OptionSpec, value: unknown): string | number | boolean | undefined {
+  if (spec.kind === "size" && typeof value === "object") return formatSize(value as Size);
+  if (Array.isArray(value)) return value.join(",");
+  return value as string | number | boolean | undefined;
+}
+
+/** Typed values as files spell them; see {@linkcode formatValue}. Keys without a spec stay as they are. */
+export function formatOptions(
+  specs: OptionSpecs,
+  options: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(options).map(([key, value]) => [
+      key,
+      Object.hasOwn(specs, key) ? formatValue(specs[key], value) : value,
+    ]),
+  );
 }
 
 /**
@@ -180,7 +274,7 @@ function check(spec: OptionSpec, value: unknown): boolean {
  *
  * @param what What the options configure, for the error: "training", "street".
  * @param specs The group's description.
- * @param given Values by camelCase key; `undefined` counts as not given.
+ * @param given Values by camelCase key; sizes and lists may be typed or text; `undefined` counts as not given.
  * @returns A frozen object with every key of `specs`.
  * @throws {UsageError} On an unknown key or a value that is not allowed, naming key, value and what is allowed.
  *
@@ -208,11 +302,12 @@ export function resolveOptions<S extends OptionSpecs>(
   }
   const out: Record<string, unknown> = {};
   for (const [key, spec] of Object.entries(specs)) {
-    const value = given[key] === undefined ? spec.default : given[key];
-    if (value !== undefined && !check(spec, value)) {
+    const found = given[key] === undefined ? spec.default : given[key];
+    const value = found === undefined ? undefined : parseValue(spec, found);
+    if (found !== undefined && value === undefined) {
       throw new UsageError(
         `Cannot configure ${what}: ${key} is ${
-          typeof value === "number" ? value : JSON.stringify(value)
+          typeof found === "number" ? found : JSON.stringify(found)
         }, wanted ${allowedValues(spec)}`,
       );
     }
@@ -221,14 +316,15 @@ export function resolveOptions<S extends OptionSpecs>(
   return Object.freeze(out) as OptionsOf<S>;
 }
 
-/** `128x416` and the like: height × width in px. */
-export const SIZE_PATTERN = {
-  regexp: /^\d+x\d+$/,
-  wanted: "HEIGHTxWIDTH in px, e.g. 128x416",
-} as const;
+/** Parses `64x192`, height × width in px. @returns `undefined` where the text is not a size. */
+export function parseSize<S extends string>(
+  text: S,
+): S extends `${number}x${number}` ? Size : Size | undefined {
+  const match = /^(\d+)x(\d+)$/.exec(text);
+  return (match ? { height: Number(match[1]), width: Number(match[2]) } : undefined) as Size;
+}
 
-/** Parses a text that matched {@linkcode SIZE_PATTERN} into [height, width] in px. */
-export function parseSize(size: string): readonly [height: number, width: number] {
-  const [height, width] = size.split("x").map(Number);
-  return [height, width];
+/** The opposite of {@linkcode parseSize}. */
+export function formatSize({ height, width }: Size): string {
+  return `${height}x${width}`;
 }

@@ -6,7 +6,7 @@
  */
 import { UsageError } from "./errors.ts";
 import { readJson } from "./files.ts";
-import { type OptionSpec, type OptionSpecs, resolveOptions } from "./options.ts";
+import { formatValue, type OptionSpec, type OptionSpecs, resolveOptions } from "./options.ts";
 
 /** A JSON Schema of an object (draft 2020-12). */
 export interface JsonSchema {
@@ -27,7 +27,7 @@ export interface JsonSchema {
 function propertySchema(spec: OptionSpec): Record<string, unknown> {
   const shared = {
     description: spec.kind === "number" && spec.unit ? `${spec.help} Unit: ${spec.unit}.` : spec.help,
-    ...(spec.default === undefined ? {} : { default: spec.default }),
+    ...(spec.default === undefined ? {} : { default: formatValue(spec, spec.default) }),
   };
   switch (spec.kind) {
     case "flag":
@@ -40,6 +40,12 @@ function propertySchema(spec: OptionSpec): Record<string, unknown> {
         ...(spec.pattern ? { pattern: spec.pattern.regexp.source } : {}),
         ...shared,
       };
+    case "size":
+      return { type: "string", pattern: "^\\d+x\\d+$", ...shared };
+    case "list": {
+      const name = spec.choices?.join("|");
+      return { type: "string", ...(name ? { pattern: `^((${name})(, ?|$))*$` } : {}), ...shared };
+    }
     case "number":
       return {
         type: spec.integer ? "integer" : "number",

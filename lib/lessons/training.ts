@@ -6,7 +6,6 @@
 import { basename, join } from "@std/path";
 import { tf } from "../backend/tf.ts";
 import { exists } from "../base/files.ts";
-import { parseSize } from "../base/options.ts";
 import { Progress } from "../base/progress.ts";
 import { median } from "../base/statistics.ts";
 import { lossCurves } from "../charts/curves.ts";
@@ -297,8 +296,7 @@ export async function openLessonTraining(
   const references: Record<string, number> = {};
   if (options.baseline) {
     const validation = spreadPairs(await openPart(input.options, "val"), VALIDATION_PAIRS);
-    const [height, width] = parseSize(input.options.size);
-    const { absRel } = await meanScore(await openLessonData(), validation, { height, width });
+    const { absRel } = await meanScore(await openLessonData(), validation, input.options.size);
     references["train-set mean"] = absRel;
   }
   return await LessonTraining.open({ ...input, from: before, references });

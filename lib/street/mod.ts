@@ -4,8 +4,9 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
+import type { InputOf } from "../base/options.ts";
 import { type DriveJob, renderDrive, type WorkerNews, type WorkerOrder } from "./job.ts";
-import { planStreet, type StreetOptions, type StreetPlan } from "./options.ts";
+import { planStreet, type STREET_SPECS, type StreetPlan } from "./options.ts";
 import { frameExists, prepareFolder, streetFrame, type StreetSplits } from "./write.ts";
 
 export { Drive, type StreetFrame } from "./frame.ts";
@@ -53,7 +54,7 @@ export interface StreetHooks {
  * ```
  */
 export async function generateStreet(
-  given: Partial<StreetOptions> = {},
+  given: InputOf<typeof STREET_SPECS> = {},
   hooks: StreetHooks = {},
 ): Promise<StreetSummary> {
   const started = performance.now();

@@ -6,11 +6,12 @@
 import { UsageError } from "../base/errors.ts";
 import {
   flag,
+  formatSize,
+  type InputOf,
   integer,
   type OptionsOf,
-  parseSize,
   resolveOptions,
-  SIZE_PATTERN,
+  size,
   text,
 } from "../base/options.ts";
 
@@ -30,12 +31,7 @@ export const STREET_SPECS = {
     help: "How many drives, each a street of its own; at least 3, one per split.",
   }),
   frames: integer({ default: 6, min: 1, max: 200, help: "Consecutive frames of each drive, 10 a second." }),
-  size: text({
-    default: "128x416",
-    value: "HxW",
-    pattern: SIZE_PATTERN,
-    help: "Height and width of the images in px.",
-  }),
+  size: size({ default: "128x416", help: "Height and width of the images in px." }),
   seed: integer({ default: 1, min: 0, help: "The same seed gives the same bytes." }),
   workers: integer({
     default: undefined,
@@ -69,7 +65,7 @@ export interface StreetPlan {
  * @throws {UsageError} On an unknown or disallowed option, or `pairs` and `drives` that contradict each other.
  */
 export function planStreet(
-  given: Partial<StreetOptions>,
+  given: InputOf<typeof STREET_SPECS>,
 ): { readonly options: StreetOptions; readonly plan: StreetPlan } {
   const options = resolveOptions("street", STREET_SPECS, given);
   const { pairs, drives, frames, seed } = options;
@@ -79,13 +75,15 @@ export function planStreet(
         `but pairs is ${pairs}; give either pairs or drives`,
     );
   }
-  const [height, width] = parseSize(options.size);
+  const { height, width } = options.size;
   for (
     const [name, value, low, high] of [["height", height, 32, 1024], ["width", width, 64, 4096]] as const
   ) {
     if (value < low || value > high) {
       throw new UsageError(
-        `Cannot configure street: size is "${options.size}", wanted a ${name} of ${low} to ${high} px`,
+        `Cannot configure street: size is "${
+          formatSize(options.size)
+        }", wanted a ${name} of ${low} to ${high} px`,
       );
     }
   }

@@ -15,7 +15,7 @@ import type { ImageSize } from "../geometry/camera.ts";
 import { Alarms, type AlarmState } from "./alarms.ts";
 import type { CheckpointFacts } from "./checkpoint.ts";
 import { Keeper, type Metrics, type Saved } from "./keeper.ts";
-import { refineWiring, type TrainingOptions } from "./options.ts";
+import { refineWiring, storedOptions, type TrainingOptions } from "./options.ts";
 import { chainPanel } from "./panels.ts";
 import { type Ending, Recorder } from "./recorder.ts";
 import type { Run } from "./run_folder.ts";
@@ -227,7 +227,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       epoch: trainer.step / stepsPerEpoch,
       stage: options.stage,
       seed: options.seed,
-      options: { ...options },
+      options: storedOptions(options),
       data: dataset.identity,
       versions: {
         cyclops: VERSION,

@@ -8,20 +8,20 @@ import { UsageError } from "../base/errors.ts";
 import {
   choice,
   flag,
+  formatOptions,
+  type InputOf,
   integer,
+  list,
   number,
   type OptionsOf,
-  parseSize,
   resolveOptions,
-  SIZE_PATTERN,
-  text,
+  size,
 } from "../base/options.ts";
 import { augmentationOptions } from "../data/augment.ts";
 import { loaderOptions } from "../data/loader.ts";
 import { datasetOptions } from "../data/dataset.ts";
 import { ARCHITECTURES, checkSize } from "../models/architecture.ts";
-import type { RefineWiring, TeacherInput } from "../models/chain.ts";
-import type { NetworkName } from "./stages.ts";
+import type { RefineWiring } from "../models/chain.ts";
 import { STAGE_NAMES } from "./stages.ts";
 
 /** The named sets of defaults. */
@@ -39,12 +39,7 @@ export const trainingOptions = {
 
   ...datasetOptions,
   view: choice(["left", "right"], { default: "left", help: "The view that the student sees." }),
-  size: text({
-    default: "64x192",
-    value: "HxW",
-    pattern: SIZE_PATTERN,
-    help: "Size of the images in training, height x width, px.",
-  }),
+  size: size({ default: "64x192", help: "Size of the images in training, height x width, px." }),
 
   coarse: number({
     default: 0,
@@ -114,8 +109,9 @@ export const trainingOptions = {
   distillationWeight: weight("distillation of disparities"),
   featureDistillationWeight: weight("distillation of features"),
 
-  freeze: text({
-    value: "NETWORKS",
+  freeze: list({
+    choices: ["student", "backward", "refine"],
+    value: "NETWORK",
     help: "Networks that do not learn, e.g. student,backward (default: the stage's).",
   }),
   cycleGradient: number({
@@ -136,9 +132,10 @@ export const trainingOptions = {
     unit: "steps",
     help: "Steps over which these two rise from 0.",
   }),
-  teacherInputs: text({
-    default: "inconsistency,disparity",
-    value: "LIST",
+  teacherInputs: list({
+    choices: ["inconsistency", "disparity", "features"],
+    default: ["inconsistency", "disparity"],
+    value: "INPUT",
     help: "What the refine network sees besides the image: inconsistency, disparity, features.",
   }),
   blindTeacher: flag({ help: "Zero the inconsistency: the control that shows what it brings." }),
@@ -195,8 +192,8 @@ export const trainingOptions = {
 
 /** Resolved options of a run. */
 export type TrainingOptions = OptionsOf<typeof trainingOptions>;
-/** Options as a user gives them. */
-export type TrainingInput = { readonly [K in keyof TrainingOptions]?: TrainingOptions[K] };
+/** Options as a user gives them: sizes and lists may be text, as on the command line. */
+export type TrainingInput = InputOf<typeof trainingOptions>;
 
 const LARGE: TrainingInput = {
   size: "256x512",
@@ -239,7 +236,7 @@ export function resolveTraining(given: Readonly<Record<string, unknown>> = {}): 
       `Cannot configure training: steps is ${options.steps} and epochs is ${options.epochs}, wanted only one of them`,
     );
   }
-  const [height, width] = parseSize(options.size);
+  const { height, width } = options.size;
   checkSize(ARCHITECTURES[options.architecture], height, width);
   if (options.coarse > 0) {
     checkSize(
@@ -254,32 +251,12 @@ export function resolveTraining(given: Readonly<Record<string, unknown>> = {}): 
       `Cannot configure training: accumulate is ${options.accumulate}, wanted a divisor of batch, ${options.batch}`,
     );
   }
-  teacherInputs(options);
-  frozenNetworks(options);
   return options;
 }
 
-function wordsOf<W extends string>(name: string, list: string, allowed: readonly W[]): readonly W[] {
-  const words = list.split(",").map((w) => w.trim()).filter((w) => w !== "");
-  for (const word of words) {
-    if (!(allowed as readonly string[]).includes(word)) {
-      throw new UsageError(
-        `Cannot configure training: ${name} names "${word}", wanted some of ${allowed.join(", ")}`,
-      );
-    }
-  }
-  return words as W[];
-}
-
-/** The refine network's inputs of a run. */
-export function teacherInputs(options: Pick<TrainingOptions, "teacherInputs">): readonly TeacherInput[] {
-  return wordsOf("teacherInputs", options.teacherInputs, ["inconsistency", "disparity", "features"]);
-}
-
-/** The networks that a run freezes; `undefined` leaves it to the stage. */
-export function frozenNetworks(options: Pick<TrainingOptions, "freeze">): readonly NetworkName[] | undefined {
-  if (options.freeze === undefined) return undefined;
-  return wordsOf("freeze", options.freeze, ["student", "backward", "refine"]);
+/** The options as `options.json` and checkpoints hold them: sizes and lists as text. */
+export function storedOptions(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return formatOptions(trainingOptions, options);
 }
 
 /** How the refine network is wired in a run. */
@@ -287,7 +264,7 @@ export function refineWiring(
   options: Pick<TrainingOptions, "teacherInputs" | "refineHead" | "blindTeacher">,
 ): RefineWiring {
   return {
-    inputs: teacherInputs(options),
+    inputs: options.teacherInputs,
     residual: options.refineHead === "residual",
     blind: options.blindTeacher,
   };

@@ -14,6 +14,7 @@ import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists, fileError, readJson, writeAtomic } from "../base/files.ts";
 import { type CheckpointEntry, checkpointName, cleanCheckpoints, scanCheckpoints } from "./checkpoint.ts";
 import { MetricsLog } from "./metrics_log.ts";
+import { storedOptions } from "./options.ts";
 
 const OPTIONS = "options.json", START = "start.json", METRICS = "metrics.jsonl", CHECKPOINTS = "checkpoints";
 
@@ -43,7 +44,7 @@ export interface Run extends Disposable {
   readonly checkpoints: string;
   /** Where records go; those past the checkpoint that is resumed were dropped. */
   readonly metrics: MetricsLog;
-  /** The options that the run was started with. */
+  /** The options that the run was started with, as they are stored. */
   readonly options: Readonly<Record<string, unknown>>;
   /** Checkpoints whose weights the run was started from, as absolute paths. */
   readonly from: readonly string[];
@@ -264,11 +265,11 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
     const keep = (record: Readonly<Record<string, unknown>>) =>
       typeof record.step === "number" ? record.step <= step && resumed !== undefined : resumed !== undefined;
     const metrics = await MetricsLog.open(path(METRICS), keep);
-    const known = await exists(path(OPTIONS));
+    const known = await exists(path(OPTIONS)), stored = storedOptions(options.options);
     if (!known) {
       const from = (options.from ?? []).map((place) => resolve(place));
       if (from.length) await writeObject(path(START), { from });
-      await writeObject(path(OPTIONS), options.options);
+      await writeObject(path(OPTIONS), stored);
     }
     const warnings = broken.map(({ message }) => `${message}; going on from ${checkpointName(resumed!)}`);
     const close = () => {
@@ -279,7 +280,7 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
       folder,
       checkpoints,
       metrics,
-      options: known ? await readObject(path(OPTIONS)) : options.options,
+      options: known ? await readObject(path(OPTIONS)) : stored,
       from: await readFrom(path(START)),
       resumed,
       warnings,

@@ -7,7 +7,7 @@ import { CyclopsError, UsageError } from "../base/errors.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import { identityDifferences } from "../data/identity.ts";
 import { type CheckpointFacts, loadCheckpoint } from "./checkpoint.ts";
-import type { TrainingOptions } from "./options.ts";
+import { storedOptions, type TrainingOptions } from "./options.ts";
 import type { Run } from "./run_folder.ts";
 import { STAGES } from "./stages.ts";
 import type { Trainer } from "./trainer.ts";
@@ -103,9 +103,9 @@ export function resumedOptions(
   own: TrainingOptions,
   given: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
-  const options: Record<string, unknown> = { ...own };
+  const options = storedOptions(own);
   const refused: string[] = [];
-  for (const [key, value] of Object.entries(given)) {
+  for (const [key, value] of Object.entries(storedOptions(given))) {
     if (value === undefined || value === options[key]) continue;
     if ((NEUTRAL as readonly string[]).includes(key)) options[key] = value;
     else refused.push(`${key} is ${JSON.stringify(options[key])} there and ${JSON.stringify(value)} now`);

@@ -14,7 +14,6 @@ import {
   type Variable,
 } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
-import { parseSize } from "../base/options.ts";
 import type { StereoBatch } from "../data/loader.ts";
 import { warp } from "../geometry/warp.ts";
 import { betterPixels } from "../losses/photometric.ts";
@@ -34,7 +33,7 @@ import {
   type TermWeights,
   totalLoss,
 } from "./objective.ts";
-import { frozenNetworks, refineWiring, teacherInputs, type TrainingOptions } from "./options.ts";
+import { refineWiring, type TrainingOptions } from "./options.ts";
 import { type BatchGradients, replicaCount, Replicas } from "./replicas.ts";
 import { learningRateAt } from "./schedule.ts";
 import { type NetworkName, type Stage, STAGES } from "./stages.ts";
@@ -82,7 +81,7 @@ export function termWeights(options: TrainingOptions): TermWeights {
 /** The networks that learn in a run. */
 export function movingNetworks(options: TrainingOptions): readonly NetworkName[] {
   const stage: Stage = STAGES[options.stage];
-  const frozen = frozenNetworks(options);
+  const frozen: readonly NetworkName[] | undefined = options.freeze;
   return frozen ? stage.networks.filter((n) => n !== "guide" && !frozen.includes(n)) : stage.moves;
 }
 
@@ -128,7 +127,7 @@ export class Trainer {
     for (const scope of STAGES[options.stage].networks) {
       const refine = scope === "refine";
       const residual = refine && options.refineHead === "residual";
-      const inputChannels = refine ? refineChannels(architecture, teacherInputs(options)) : 3;
+      const inputChannels = refine ? refineChannels(architecture, options.teacherInputs) : 3;
       networks.set(
         scope,
         createNetwork({
@@ -332,8 +331,7 @@ export class Trainer {
 
   /** Size of the images in training, px. */
   get size(): { readonly height: number; readonly width: number } {
-    const [height, width] = parseSize(this.options.size);
-    return { height, width };
+    return this.options.size;
   }
 
   /** Frees networks and optimiser and ends the replicas. */

@@ -6,14 +6,13 @@
 import { tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { float32Tensor, type StoredTensor, type TensorMap, toFloat32 } from "../data/safetensors.ts";
-import { parseSize } from "../base/options.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";
 import { type Networks, refineChannels, type RefineWiring } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import { type Adam } from "./adam.ts";
 import { type Checkpoint, type CheckpointFacts, loadCheckpoint, matchTensors } from "./checkpoint.ts";
-import { refineWiring, resolveTraining, teacherInputs, type TrainingOptions } from "./options.ts";
+import { refineWiring, resolveTraining, type TrainingOptions } from "./options.ts";
 import type { NetworkName } from "./stages.ts";
 
 /** Copies the weights of networks out, by variable name. */
@@ -125,7 +124,7 @@ export async function loadModel(folder: string): Promise<LoadedModel> {
   const architecture = ARCHITECTURES[options.architecture];
   const restore = (scope: NetworkName): Network | undefined => {
     if (!hasNetwork(checkpoint.model, scope)) return undefined;
-    const inputChannels = scope === "refine" ? refineChannels(architecture, teacherInputs(options)) : 3;
+    const inputChannels = scope === "refine" ? refineChannels(architecture, options.teacherInputs) : 3;
     const network = createNetwork({ scope, architecture, inputChannels });
     try {
       restoreWeights(network, checkpoint.model, folder);
@@ -138,13 +137,12 @@ export async function loadModel(folder: string): Promise<LoadedModel> {
   const student = restore("student");
   if (!student) throw new CyclopsError(`Cannot load ${folder}: it holds no student network`);
   const networks: Networks = { student, backward: restore("backward"), refine: restore("refine") };
-  const [height, width] = parseSize(options.size);
   return {
     networks,
     options,
     facts: checkpoint.facts,
     folder,
-    size: { height, width },
+    size: options.size,
     refine: refineWiring(options),
     dispose: () =>
       [networks.student, networks.backward, networks.refine].forEach((n) => n && disposeNetwork(n)),

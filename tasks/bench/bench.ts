@@ -260,7 +260,8 @@ interface Plan {
 
 async function measure(comparison: Comparison, peer: TorchPeer | string, plan: Plan): Promise<Measured> {
   const { own, peers, architecture } = comparison;
-  const batch = noiseBatch(comparison);
+  const size = parseSize(comparison.size)!;
+  const batch = noiseBatch({ size, batch: comparison.batch });
   const ready: { readonly way: OwnWay | PeerWay; readonly contender: Contender | string }[] = [];
   try {
     let first: OwnContender | undefined;
@@ -309,8 +310,7 @@ async function measure(comparison: Comparison, peer: TorchPeer | string, plan: P
         values: values[i],
       };
     });
-    const [height, width] = parseSize(comparison.size);
-    const gigaflops = countGigaflops(first.network.plan, height, width);
+    const gigaflops = countGigaflops(first.network.plan, size.height, size.width);
     const title = `${comparison.title}, ${architecture}, ${comparison.size} px, batch ${comparison.batch}`;
     return { title, parameters, gigaflops, contenders };
   } finally {

@@ -7,7 +7,7 @@
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
-import { flag, integer, type OptionsOf, text } from "../../lib/base/options.ts";
+import { flag, formatSize, integer, type OptionsOf, text } from "../../lib/base/options.ts";
 import { Progress } from "../../lib/base/progress.ts";
 import { lossCurves, METRIC_COLUMNS, panel, type Picture, Table, writeReport } from "../../lib/charts/mod.ts";
 import { openDataset, type StereoDataset } from "../../lib/data/dataset.ts";
@@ -218,7 +218,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     if (kitti) await kitti.picture.writePng(files.kitti = run.path("kitti.png"));
     await writeReport(files.report, {
       title: "Cyclops quickstart",
-      kicker: `half-cycle student, ${training.size} px, seed ${training.seed}`,
+      kicker: `half-cycle student, ${formatSize(training.size)} px, seed ${training.seed}`,
       summary: sentence,
       sections: [
         { heading: "Result", blocks: [table] },

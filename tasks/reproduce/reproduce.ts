@@ -6,7 +6,17 @@
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { exists, readJson, writeAtomic } from "../../lib/base/files.ts";
-import { choice, flag, integer, type OptionsOf, SIZE_PATTERN, text } from "../../lib/base/options.ts";
+import {
+  choice,
+  flag,
+  formatOptions,
+  formatSize,
+  integer,
+  type OptionsOf,
+  type Size,
+  size,
+  text,
+} from "../../lib/base/options.ts";
 import { Progress, shortDuration } from "../../lib/base/progress.ts";
 import { median } from "../../lib/base/statistics.ts";
 import { openDataset, type StereoDataset } from "../../lib/data/dataset.ts";
@@ -47,7 +57,7 @@ export const reproduceOptions = {
     help: "Time for all trainings; decides how many updates each gets.",
   }),
   seeds: integer({ default: 3, min: 1, max: 100, help: "How often everything is done, with seeds 1, 2, …" }),
-  size: text({ default: "64x192", value: "HxW", pattern: SIZE_PATTERN, help: "Size of the images, px." }),
+  size: size({ default: "64x192", help: "Size of the images, px." }),
   preset: choice(PRESET_NAMES, { default: "quick", help: "Preset of the networks and their training." }),
   overwrite: flag({ help: "Start anew, losing the runs of an earlier call." }),
 } as const;
@@ -81,7 +91,7 @@ export function parseTime(time: string): number {
 }
 
 /** Times an update of each stage on noise, ms. */
-async function timeStages(preset: string, size: string): Promise<Record<StageName, number>> {
+async function timeStages(preset: string, size: Size): Promise<Record<StageName, number>> {
   const times: [StageName, number][] = [];
   for (const stage of STAGE_NAMES) {
     const trainer = new Trainer(resolveTraining({ preset, stage, size, steps: 100, coarse: 0 }), 100);
@@ -101,16 +111,17 @@ async function timeStages(preset: string, size: string): Promise<Record<StageNam
 
 async function makePlan(options: ReproduceOptions): Promise<Plan> {
   const { budget, seeds, preset, size, data } = options;
+  const given = formatOptions(reproduceOptions, options);
   const path = join(options.out, "plan.json");
   if (await exists(path)) {
     const plan = await readJson(path) as Plan;
     if (options.overwrite) await Deno.remove(options.out, { recursive: true });
     else {
       for (const key of ["budget", "seeds", "preset", "size", "data"] as const) {
-        if (plan[key] !== options[key]) {
+        if (plan[key] !== given[key]) {
           throw new UsageError(
             `Cannot go on with ${options.out}: it was started with ${key} ${plan[key]}, now it is ${
-              options[key]
+              given[key]
             }; ` +
               "give the same, another --out, or --overwrite",
           );
@@ -130,7 +141,7 @@ async function makePlan(options: ReproduceOptions): Promise<Plan> {
         `(one update takes ${Math.round(milliseconds["half-cycle"])} ms here) or lower --seeds`,
     );
   }
-  const plan: Plan = { updates, milliseconds, budget, seeds, preset, size, data };
+  const plan: Plan = { updates, milliseconds, budget, seeds, preset, size: formatSize(size), data };
   await writeAtomic(path, JSON.stringify(plan, null, 2) + "\n");
   return plan;
 }
@@ -193,7 +204,8 @@ function settingOf(
   crop: Protocol["crop"],
 ) {
   const { architecture, size } = options;
-  return { dataset: "street", split: "street", part: "test", truth, crop, architecture, size };
+  const setting = { dataset: "street", split: "street", part: "test", truth, crop, architecture };
+  return { ...setting, size: formatSize(size) };
 }
 
 async function measureBaseline(
@@ -202,10 +214,9 @@ async function measureBaseline(
   options: TrainingOptions,
   commit: string | undefined,
 ): Promise<Result[]> {
-  const [height, width] = options.size.split("x").map(Number);
   const results: Result[] = [];
   for (const truth of TRUTHS) {
-    const mean = await trainSetMean({ root: train.root, pairs: train.pairs, size: { height, width }, truth });
+    const mean = await trainSetMean({ root: train.root, pairs: train.pairs, size: options.size, truth });
     const { root, pairs } = test;
     const all = await evaluateAll({ root, pairs, disparities: mean, truth }, PROTOCOLS);
     all.forEach(({ points, images, protocol: _, ...metrics }, i) =>

@@ -4,13 +4,14 @@ import {
   allowedValues,
   choice,
   flag,
+  formatOptions,
   integer,
+  list,
   nearestNames,
   number,
   parseSize,
   resolveOptions,
-  SIZE_PATTERN,
-  text,
+  size,
   toKebabCase,
 } from "../../lib/base/options.ts";
 
@@ -19,7 +20,8 @@ const specs = {
   rate: number({ default: 0.5, min: 0, help: "Rate." }),
   limit: number({ help: "No default." }),
   view: choice(["left", "right"], { default: "left", help: "View." }),
-  size: text({ default: "64x192", pattern: SIZE_PATTERN, help: "Size." }),
+  size: size({ default: "64x192", help: "Size." }),
+  parts: list({ choices: ["wheel", "door"], value: "PART", help: "Parts." }),
   fast: flag({ help: "Fast." }),
 };
 
@@ -30,7 +32,8 @@ Deno.test("defaults fill what is not given, undefined counts as not given, the r
     rate: 2,
     limit: undefined,
     view: "left",
-    size: "64x192",
+    size: { height: 64, width: 192 },
+    parts: undefined,
     fast: false,
   });
   assert(Object.isFrozen(options));
@@ -45,6 +48,9 @@ Deno.test("a value that is not allowed is refused with key, value and what is al
     [{ rate: NaN }, "rate is NaN, wanted a number"],
     [{ view: "up" }, 'view is "up", wanted "left", "right"'],
     [{ size: "64*192" }, "HEIGHTxWIDTH"],
+    [{ size: { height: 64 } }, 'size is {"height":64}, wanted HEIGHTxWIDTH'],
+    [{ parts: "wheel,roof" }, 'parts is "wheel,roof", wanted some of wheel, door'],
+    [{ parts: ["roof"] }, 'parts is ["roof"]'],
     [{ fast: 1 }, "fast is 1, wanted true or false"],
   ];
   for (const [given, message] of cases) {
@@ -52,6 +58,20 @@ Deno.test("a value that is not allowed is refused with key, value and what is al
     assertStringIncludes(error.message, `Cannot configure a test: `);
     assertStringIncludes(error.message, message);
   }
+});
+
+Deno.test("sizes and lists come as text or typed, are typed inside and text on disk", () => {
+  const { size, parts } = resolveOptions("a test", specs, { size: "8x16", parts: "door, wheel" });
+  assertEquals(size, { height: 8, width: 16 });
+  assertEquals(parts, ["door", "wheel"]);
+  assertEquals(resolveOptions("a test", specs, { size, parts }).parts, parts);
+  assertEquals(resolveOptions("a test", specs, { parts: "" }).parts, []);
+  assertEquals(formatOptions(specs, { size, parts, steps: 3, other: [1] }), {
+    size: "8x16",
+    parts: "door,wheel",
+    steps: 3,
+    other: [1],
+  });
 });
 
 Deno.test("an unknown key is refused with the nearest known one, or all of them", () => {
@@ -69,7 +89,8 @@ Deno.test("names, sizes and phrases", () => {
   assertEquals(toKebabCase("maxDisparity"), "max-disparity");
   assertEquals(nearestNames("stpes", ["steps", "epochs"]), ["steps"]);
   assertEquals(nearestNames("zzzzzz", ["steps", "epochs"]), []);
-  assertEquals(parseSize("64x192"), [64, 192]);
+  assertEquals(parseSize("64x192"), { height: 64, width: 192 });
+  assertEquals(parseSize("64x"), undefined);
   assertEquals(allowedValues(number({ max: 3, help: "" })), "a number, at most 3");
   assert(new UsageError("x") instanceof CyclopsError);
 });

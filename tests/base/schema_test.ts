@@ -1,14 +1,15 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
-import { choice, flag, integer, number, SIZE_PATTERN, text } from "../../lib/base/options.ts";
+import { choice, flag, integer, list, number, size } from "../../lib/base/options.ts";
 import { jsonSchema, readConfig } from "../../lib/base/schema.ts";
 import { withFolder } from "../data/_pairs.ts";
 
 const SPECS = {
   steps: integer({ default: 100, min: 1, help: "Steps." }),
   learningRate: number({ min: 0, max: 1, unit: "1/step", help: "Rate." }),
-  size: text({ default: "64x192", pattern: SIZE_PATTERN, help: "Size." }),
+  size: size({ default: "64x192", help: "Size." }),
+  parts: list({ choices: ["wheel", "door"], default: ["wheel"], value: "PART", help: "Parts." }),
   view: choice(["left", "right"], { default: "left", help: "View." }),
   augment: flag({ default: true, help: "Augment." }),
 };
@@ -25,6 +26,12 @@ Deno.test("a schema says of each option its type, limits, values, default and me
       steps: { type: "integer", minimum: 1, description: "Steps.", default: 100 },
       learningRate: { type: "number", minimum: 0, maximum: 1, description: "Rate. Unit: 1/step." },
       size: { type: "string", pattern: "^\\d+x\\d+$", description: "Size.", default: "64x192" },
+      parts: {
+        type: "string",
+        pattern: "^((wheel|door)(, ?|$))*$",
+        description: "Parts.",
+        default: "wheel",
+      },
       view: { enum: ["left", "right"], description: "View.", default: "left" },
       augment: { type: "boolean", description: "Augment.", default: true },
     },

@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes, assertThrows } from "../_assert.ts"
 import { stripAnsiCode } from "@std/fmt/colors";
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
-import { flag, integer, number, text } from "../../lib/base/options.ts";
+import { flag, integer, list, number, size, text } from "../../lib/base/options.ts";
 import { userPath, withUserPaths } from "../../tasks/_paths.ts";
 import { helpText, parseTaskArgs } from "../../tasks/_task.ts";
 import { withFolder } from "../_folder.ts";
@@ -13,9 +13,9 @@ const TASK = {
   positionals: "WORD…",
   options: {
     out: text({ default: "runs/first", value: "DIR", help: "" }),
-    from: text({ value: "RUN[,RUN]", help: "" }),
+    from: list({ value: "RUN", help: "" }),
     split: text({ value: "eigen|FILE", help: "" }),
-    size: text({ value: "HxW", help: "" }),
+    size: size({ help: "" }),
     seed: integer({ default: 1, min: 0, help: "" }),
     headBias: number({ default: 0, help: "" }),
     resume: flag({ help: "" }),
@@ -72,7 +72,10 @@ Deno.test("options that name files follow the user, defaults and names stay", as
         return await withUserPaths(TASK.options, options, given);
       };
       const { out, from, split, size } = await spell("--from a,/b --split eigen --size 64x192");
-      assertEquals([out, from, split, size], ["runs/first", `${join(folder, "a")},/b`, "eigen", "64x192"]);
+      assertEquals([out, from, split, size], ["runs/first", [join(folder, "a"), "/b"], "eigen", {
+        height: 64,
+        width: 192,
+      }]);
       const own = await spell("--out a,b --split mine.txt");
       assertEquals([own.out, own.split], [join(folder, "a,b"), join(folder, "mine.txt")]);
     } finally {
