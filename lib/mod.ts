@@ -28,7 +28,6 @@ export * from "./base/files.ts";
 export * from "./base/options.ts";
 export * from "./base/progress.ts";
 export * from "./base/random.ts";
-export * from "./base/statistics.ts";
 
 // What computes: libtensorflow without an addon, WebGPU, or JavaScript; `tf` is TensorFlow.js over it.
 export * from "./backend/mod.ts";

@@ -8,8 +8,7 @@ import { statfs } from "node:fs/promises";
 import { format as formatBytes } from "@std/fmt/bytes";
 import { dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { exists, fileError, hashFile, writeAtomic } from "../base/files.ts";
-import { lockFile } from "../base/lock.ts";
+import { exists, fileError, hashFile, lockFile, writeAtomic } from "../base/files.ts";
 import { Progress } from "../base/progress.ts";
 import {
   chosenFile,

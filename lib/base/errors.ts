@@ -1,19 +1,31 @@
 /**
- * The two errors a user is meant to read. Both carry a message that says what was being done, what was found,
- * what was wanted and how to mend it; tasks print it without a stack trace.
+ * The two errors that are meant for the user. Their messages say what was being done, what was found, what was expected
+ * and how to fix it; tasks print them without a stack trace.
  *
  * @module
  */
 
+/** Escapes control and direction characters, so that text from a file cannot drive the terminal; lines stay lines. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (c) => {
+    if (c === "\n" || c === "\t") return c;
+    const code = c.charCodeAt(0).toString(16);
+    return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u${code}`;
+  });
+}
+
 /** Something could not be done: a bad file, a missing library, a full disk. Tasks exit with status 1. */
 export class CyclopsError extends Error {
-  /** As error messages show it. */
   override name = "CyclopsError";
+
+  /** Makes the message {@linkcode printable}: it may quote what a file holds. */
+  constructor(message: string, options?: ErrorOptions) {
+    super(printable(message), options);
+  }
 }
 
 /** The call itself was wrong: an unknown option, a value out of range. Tasks exit with status 2. */
 export class UsageError extends CyclopsError {
-  /** As error messages show it. */
   override name = "UsageError";
 }
 
@@ -24,11 +36,9 @@ export function messageOf(error: unknown): string {
 
 /** An error on its way between threads, where it would lose its class. */
 export interface SentError {
-  /** Its message. */
   readonly message: string;
-  /** Whether it is a {@linkcode CyclopsError}, which a user is meant to read. */
+  /** Whether it is a {@linkcode CyclopsError}. */
   readonly expected: boolean;
-  /** Where it was thrown. */
   readonly stack?: string;
 }
 

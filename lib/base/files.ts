@@ -1,5 +1,5 @@
 /**
- * Files that are either whole or absent: written aside and renamed.
+ * Files: read with errors that name them, written atomically, locked between processes.
  *
  * @module
  */
@@ -9,19 +9,19 @@ import { CyclopsError, messageOf } from "./errors.ts";
 
 let counter = 0;
 
-/** A name beside `path` that no other process or call uses, hidden until it is renamed. */
+/** A hidden name beside `path` that no other process or call uses, to write to before renaming. */
 export function asideName(path: string): string {
   return join(dirname(path), `.${basename(path)}.${Deno.pid}.${counter++}.part`);
 }
 
-/** An error about a file, in the project's form: action, path, what the system said, how to mend it. */
+/** An error about a file: action, path, what the system said, how to fix it. */
 export function fileError(action: string, path: string, error: unknown): CyclopsError {
   const cause = error instanceof Error ? error : undefined;
   let found = messageOf(error).replace(/ \(os error \d+\).*$/s, "");
   if (error instanceof Deno.errors.NotFound) found = "no such file or folder";
   if (error instanceof Deno.errors.AlreadyExists) found = "a file of that name is in the way";
-  if (error instanceof Deno.errors.IsADirectory) found = "it is a folder, wanted a file";
-  if (error instanceof Deno.errors.NotADirectory) found = "a file is in the way where a folder is wanted";
+  if (error instanceof Deno.errors.IsADirectory) found = "it is a folder, expected a file";
+  if (error instanceof Deno.errors.NotADirectory) found = "a file is in the way where a folder is expected";
   if (error instanceof Deno.errors.PermissionDenied) found = "permission denied: check who owns the folder";
   if (/os error 28|No space left/.test(messageOf(error))) {
     found = "no space left on the disk: free some and try again";
@@ -31,9 +31,10 @@ export function fileError(action: string, path: string, error: unknown): Cyclops
 }
 
 /**
- * Writes a file so that `path` holds either its old content or all of the new, whatever happens meanwhile.
+ * Writes a file so that `path` holds either its old content or all of the new, whatever happens meanwhile: to a
+ * temporary file beside it, which is renamed.
  *
- * @param content Text, bytes, or pieces of bytes that follow each other.
+ * @param content Text, bytes, or chunks of bytes.
  * @throws {CyclopsError} When the folder cannot be written; nothing is left behind.
  */
 export async function writeAtomic(
@@ -60,14 +61,14 @@ export async function writeAtomic(
   }
 }
 
-/** True where a file or folder of that name exists. */
+/** Whether there is a file or folder of that name. */
 export async function exists(path: string): Promise<boolean> {
   try {
     await Deno.stat(path);
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
-    throw fileError("look at", path, error);
+    throw fileError("access", path, error);
   }
 }
 
@@ -84,7 +85,7 @@ export async function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> 
   }
 }
 
-/** Reads from where the file stands until `bytes` is full or the file ends; says how many bytes it got. */
+/** Reads from the current position until `bytes` is full or the file ends. @returns How many bytes were read. */
 export async function fillFrom(file: Deno.FsFile, bytes: Uint8Array): Promise<number> {
   let at = 0;
   while (at < bytes.length) {
@@ -96,7 +97,7 @@ export async function fillFrom(file: Deno.FsFile, bytes: Uint8Array): Promise<nu
 }
 
 /**
- * The SHA-256 of a file's content, hexadecimal; needs no memory for the whole of it.
+ * The SHA-256 of a file's content, hexadecimal; reads it in chunks.
  *
  * @throws {CyclopsError} When it cannot be read, naming it.
  */
@@ -128,4 +129,36 @@ export async function readJson(path: string): Promise<unknown> {
   } catch (error) {
     throw new CyclopsError(`Cannot read ${path}: not valid JSON (${messageOf(error)})`);
   }
+}
+
+/**
+ * An exclusive lock on a file, held until disposed or until this process ends: the kernel's own, so that a killed
+ * process leaves none behind.
+ *
+ * @param path The file that stands for what is locked; created if absent, and left there.
+ * @param onWait Called when another process holds the lock.
+ * @throws {CyclopsError} When the file cannot be written.
+ *
+ * @example
+ * ```ts ignore
+ * using _lock = await lockFile("cache/library.lock", () => console.error("waiting for another process"));
+ * ```
+ */
+export async function lockFile(path: string, onWait: () => void): Promise<Disposable> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(path, { write: true, create: true });
+  } catch (error) {
+    throw fileError("write", path, error);
+  }
+  const timer = setTimeout(onWait, 300);
+  try {
+    await file.lock(true);
+  } catch (error) {
+    file.close();
+    throw fileError("lock", path, error);
+  } finally {
+    clearTimeout(timer);
+  }
+  return { [Symbol.dispose]: () => file.close() };
 }

@@ -1,16 +1,15 @@
 /**
- * Progress of long work: a bar that redraws itself on a terminal, plain lines in a log. Writes to standard error,
- * so that standard output stays clean for results.
+ * Progress of long work: a bar that redraws itself on a terminal, plain lines in a log. Writes to standard error, so
+ * that standard output stays clean for results.
  *
  * @module
  */
-import { format as formatDuration } from "@std/fmt/duration";
 
 /** Options of {@linkcode Progress}. */
 export interface ProgressOptions {
   /** What is being done, e.g. "street". */
   readonly label: string;
-  /** How many units the whole is; `undefined` when unknown. */
+  /** Units in all; `undefined` when unknown. */
   readonly total?: number;
   /** What is counted, e.g. "pairs". @default "steps" */
   readonly unit?: string;
@@ -20,27 +19,27 @@ export interface ProgressOptions {
   readonly write?: (text: string) => void;
   /** Redraw one line instead of printing many. @default whether standard error is a terminal */
   readonly terminal?: boolean;
-  /** Most letters of a line on a terminal: a longer one would break and stay. @default the terminal's width */
+  /** Maximum columns on a terminal: a longer line would wrap and stay. @default the terminal's width */
   readonly columns?: number;
 }
 
-/** Another place for progress than standard error: a notebook's cell. */
+/** Where progress goes instead of standard error: a notebook's cell. */
 export interface ProgressSink {
-  /** Shows the current line in place of the one before. @param last Nothing comes after it. */
+  /** Replaces the current line. @param last Whether it is the final one. */
   line(text: string, last: boolean): void;
-  /** Shows a line that stays. */
+  /** Adds a line that stays. */
   log(text: string): void;
 }
 
 let openSink: (() => ProgressSink) | undefined;
 
-/** Sends every {@linkcode Progress} made from now on to sinks of its own; `undefined`: standard error again. */
+/** Sends every {@linkcode Progress} made from now on to a sink of its own; `undefined` restores standard error. */
 export function setProgressSink(open: (() => ProgressSink) | undefined): void {
   openSink = open;
 }
 
-/** How many letters a line of the terminal holds; 80 where there is none. */
-export function terminalColumns(): number {
+/** Columns of the terminal; 80 where there is none. */
+function terminalColumns(): number {
   try {
     return Deno.consoleSize().columns || 80;
   } catch {
@@ -50,12 +49,17 @@ export function terminalColumns(): number {
 
 /** "3m 20s", "45s": short enough for a progress line. */
 export function shortDuration(milliseconds: number): string {
-  const seconds = Math.max(0, Math.round(milliseconds / 1000));
-  return seconds === 0 ? "0s" : formatDuration(seconds * 1000, { ignoreZero: true });
+  let rest = Math.max(0, Math.round(milliseconds / 1000));
+  const parts: string[] = [];
+  for (const [unit, seconds] of [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]] as const) {
+    if (rest >= seconds) parts.push(`${Math.floor(rest / seconds)}${unit}`);
+    rest %= seconds;
+  }
+  return parts.join(" ") || "0s";
 }
 
 /**
- * Shows how far long work has come, how fast it goes and how long it still takes.
+ * Shows how far long work has come, its rate and the time left.
  *
  * @example
  * ```ts
@@ -77,7 +81,7 @@ export class Progress {
   #done = 0;
   #detail = "";
 
-  /** Shows nothing before the first update. */
+  /** Prints nothing before the first update. */
   constructor(options: ProgressOptions) {
     this.#options = options;
     this.#sink = options.write ? undefined : openSink?.();
@@ -86,7 +90,7 @@ export class Progress {
     this.#write = options.write ?? ((text) => {
       try {
         Deno.stderr.writeSync(encoder.encode(text));
-      } catch { /* A terminal that was closed is no reason to end the work. */ }
+      } catch { /* A closed terminal is no reason to stop the work. */ }
     });
   }
 
@@ -97,10 +101,10 @@ export class Progress {
   }
 
   /**
-   * Reports the state; draws at most ten times a second on a terminal, every `logEvery` seconds in a log.
+   * Reports the state; redraws at most ten times a second on a terminal, every `logEvery` seconds in a log.
    *
    * @param done Units done so far.
-   * @param detail A short text to show beside the bar, e.g. the loss.
+   * @param detail Shown beside the bar, e.g. the loss.
    */
   update(done: number, detail = ""): void {
     this.#first ??= done > 1 ? done - 1 : 0;
@@ -114,12 +118,12 @@ export class Progress {
     this.#write(this.#terminal ? `\r\x1b[2K${this.line()}` : `${this.line()}\n`);
   }
 
-  /** The current line, without control characters; on a terminal no longer than that is wide. */
+  /** The current line, without control characters; on a terminal no wider than it. */
   line(): string {
     const line = this.#compose(24, this.#detail);
     if (!this.#terminal || this.#sink) return line;
     const columns = this.#options.columns ?? terminalColumns();
-    // The last column stays empty: some terminals break the line there already.
+    // The last column stays empty: some terminals already wrap there.
     const over = line.length - (columns - 1);
     if (over <= 0) return line;
     const narrow = this.#compose(Math.max(8, 24 - over), this.#detail);

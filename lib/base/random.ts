@@ -1,10 +1,10 @@
 /**
- * Seeded random numbers: the same seed gives the same numbers on every machine.
+ * Seeded random numbers, the same on every machine for the same seed; and the median.
  *
  * @module
  */
 
-/** FNV-1a hash of a text, 32 bits, for turning labels into seeds. */
+/** 32-bit FNV-1a hash of a string, for turning labels into seeds. */
 export function hash32(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
@@ -12,8 +12,7 @@ export function hash32(text: string): number {
 }
 
 /**
- * A small, fast generator (sfc32 by Chris Doty-Humphrey, PractRand's set). Its state is four 32-bit words, so it
- * can be saved with a checkpoint and restored exactly.
+ * A small, fast generator: sfc32 by Chris Doty-Humphrey, part of PractRand.
  *
  * @example
  * ```ts
@@ -27,11 +26,7 @@ export function hash32(text: string): number {
 export class Random {
   #s: Uint32Array = new Uint32Array(4);
 
-  /**
-   * Starts the sequence of a seed.
-   *
-   * @param seed Any whole number.
-   */
+  /** @param seed Any integer. */
   constructor(seed: number) {
     this.#s.set([seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, 0x9e3779b9, 1]);
     for (let i = 0; i < 15; i++) this.#next32();
@@ -57,7 +52,7 @@ export class Random {
     return low + (high - low) * this.next();
   }
 
-  /** A whole number in [0, count). */
+  /** An integer in [0, count). */
   below(count: number): number {
     return Math.floor(this.next() * count);
   }
@@ -87,7 +82,7 @@ export class Random {
     return values;
   }
 
-  /** A generator of its own for one purpose; it neither reads nor moves this one's sequence after seeding. */
+  /** An independent generator for one purpose, seeded from the label and this state, which it does not advance. */
   fork(label: string): Random {
     const s = this.#s;
     const child = new Random(hash32(label) ^ s[0]);
@@ -96,16 +91,9 @@ export class Random {
     for (let i = 0; i < 12; i++) child.#next32();
     return child;
   }
+}
 
-  /** The four words of state, for a checkpoint. */
-  get state(): readonly number[] {
-    return [...this.#s];
-  }
-
-  /** A generator that continues from a saved {@linkcode state}. */
-  static fromState(state: readonly number[]): Random {
-    const random = new Random(0);
-    random.#s.set(state);
-    return random;
-  }
+/** The middle value; of an even count the upper one of the two; NaN of none. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 }

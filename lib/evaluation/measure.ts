@@ -4,7 +4,7 @@
  * @module
  */
 import { tf } from "../backend/tf.ts";
-import { median } from "../base/statistics.ts";
+import { median } from "../base/random.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import type { Networks } from "../models/chain.ts";
 import { predictDataset, predictDisparity, type PredictOptions } from "./predict.ts";

@@ -7,7 +7,7 @@ import { basename, join } from "@std/path";
 import { tf } from "../backend/tf.ts";
 import { exists } from "../base/files.ts";
 import { Progress } from "../base/progress.ts";
-import { median } from "../base/statistics.ts";
+import { median } from "../base/random.ts";
 import { lossCurves } from "../charts/curves.ts";
 import type { Chart } from "../charts/chart.ts";
 import { LiveDisplay, show } from "../charts/live.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { Progress } from "../base/progress.ts";
-import { median } from "../base/statistics.ts";
+import { median } from "../base/random.ts";
 import type { TrainRecord } from "./loop.ts";
 import type { TermName } from "./objective.ts";
 import type { ValidationResult } from "./validation.ts";

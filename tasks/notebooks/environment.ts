@@ -8,8 +8,7 @@ import { createHash } from "node:crypto";
 import { join } from "@std/path";
 import { cacheFolder } from "../../lib/backend/paths.ts";
 import { CyclopsError, messageOf } from "../../lib/base/errors.ts";
-import { exists, fileError, readJson, readText, writeAtomic } from "../../lib/base/files.ts";
-import { lockFile } from "../../lib/base/lock.ts";
+import { exists, fileError, lockFile, readJson, readText, writeAtomic } from "../../lib/base/files.ts";
 import { Progress } from "../../lib/base/progress.ts";
 
 /** The packages with their hashes, for Linux and macOS and every Python from 3.9. */

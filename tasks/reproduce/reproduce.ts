@@ -18,7 +18,7 @@ import {
   text,
 } from "../../lib/base/options.ts";
 import { Progress, shortDuration } from "../../lib/base/progress.ts";
-import { median } from "../../lib/base/statistics.ts";
+import { median } from "../../lib/base/random.ts";
 import { openDataset, type StereoDataset } from "../../lib/data/dataset.ts";
 import { type AblationReport, ablationReport, writeAblation } from "../../lib/evaluation/ablation.ts";
 import { trainSetMean } from "../../lib/evaluation/baseline.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "../_assert.ts";
-import { Progress, setProgressSink } from "../../lib/base/progress.ts";
+import { Progress, setProgressSink, shortDuration } from "../../lib/base/progress.ts";
 
 const detail =
   "loss 0.274  abs rel 0.1712  photo 0.26 cons 0.011 smooth 0.0097 cycle 0.14 c-cons 0.03 refined 0.18";
@@ -67,4 +67,9 @@ Deno.test("a sink gets the lines instead, the last one marked", () => {
   } finally {
     setProgressSink(undefined);
   }
+});
+
+Deno.test("durations are short: whole seconds, units that are 0 left out", () => {
+  const shown = [0, 400, 45_000, 200_000, 3_600_000, 90_061_000].map(shortDuration);
+  assertEquals(shown, ["0s", "0s", "45s", "3m 20s", "1h", "1d 1h 1m 1s"]);
 });
