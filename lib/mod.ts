@@ -78,7 +78,7 @@ export * from "./losses/photometric.ts";
 export * from "./losses/smoothness.ts";
 export * from "./losses/consistency.ts";
 export * from "./losses/distillation.ts";
-export * from "./training/objective.ts";
+export * from "./losses/objective.ts";
 
 // Training: options and presets, stages, the loop as a stream of records, runs and checkpoints in folders.
 export * from "./training/options.ts";
@@ -96,7 +96,6 @@ export * from "./training/watch.ts";
 export * from "./training/weights.ts";
 export * from "./training/trainer.ts";
 export * from "./training/replicas.ts";
-export * from "./training/schedule.ts";
 export * from "./training/adam.ts";
 
 // Evaluation by the protocol of the field, and tables of results.

@@ -14,7 +14,7 @@ import {
   CLOSED_GATES,
   imagePyramid,
   type Networks,
-  type RefineWiring,
+  type RefineOptions,
   runChain,
   splitAligned,
 } from "../models/chain.ts";
@@ -33,14 +33,14 @@ export interface PredictOptions {
    */
   readonly of?: "student" | "teacher";
   /** How the refine network is wired, for the teacher. */
-  readonly refine?: RefineWiring;
+  readonly refine?: RefineOptions;
   /** Images at a time. @default 8 */
   readonly batch?: number;
 }
 
 /**
  * The disparity of the left image: for networks that see the left view the one aligned with their input, for networks
- * that see the right view the one they synthesise the left view with, as in the paper's wiring.
+ * that see the right view the one they synthesize the left view with, as in the paper's wiring.
  *
  * @param images The seen view, [B,H,W,3] in [0,1].
  * @returns Fraction of width, [B,H,W,1].

@@ -1,35 +1,33 @@
 /**
- * The rectified stereo camera: what turns a disparity into metres and back, and 3-D points into pixels.
- * Camera axes are KITTI's: x right, y down, z forward, metres.
+ * The rectified stereo camera: converts disparity to depth and back.
+ * Camera axes are KITTI's: x right, y down, z forward, in meters.
  *
  * @module
  */
 
-/** Width and height in px. */
+/** Width and height, px. */
 export interface ImageSize {
-  /** px */
   readonly width: number;
-  /** px */
   readonly height: number;
 }
 
-/** A rectified stereo pair of pinhole cameras, seen from the left one. */
+/** A rectified stereo pair of pinhole cameras, described in the left one's frame. */
 export interface StereoCamera {
-  /** Size of the images that the focal length and centre refer to, px. */
+  /** Size of the images that the focal length and the principal point refer to, px. */
   readonly imageSize: ImageSize;
   /** Focal length, px. */
   readonly focalPx: number;
   /** Principal point of the left image, px. */
   readonly centerPx: { readonly x: number; readonly y: number };
-  /** Distance between the optical centres, m. */
+  /** Distance between the optical centers, m. */
   readonly baselineM: number;
 }
 
 /**
- * Depth along the optical axis of a disparity: focal · baseline / (disparity · width).
+ * Depth along the optical axis: focal · baseline / (disparity · width).
  *
  * @param disparity Fraction of the image width, ≥ 0.
- * @returns Metres; Infinity where the disparity is 0.
+ * @returns Depth, m; Infinity where the disparity is 0.
  */
 export function depthFromDisparity(disparity: number, camera: StereoCamera): number {
   return camera.focalPx * camera.baselineM / (disparity * camera.imageSize.width);
@@ -38,19 +36,19 @@ export function depthFromDisparity(disparity: number, camera: StereoCamera): num
 /**
  * The inverse of {@linkcode depthFromDisparity}.
  *
- * @param depth Metres, > 0.
- * @returns Fraction of the image width.
+ * @param depth m, > 0.
+ * @returns Disparity, fraction of the image width.
  */
 export function disparityFromDepth(depth: number, camera: StereoCamera): number {
   return camera.focalPx * camera.baselineM / (depth * camera.imageSize.width);
 }
 
-/** The same camera after its images were resized: focal length and centre scale with them. */
+/** The same camera after resizing its images: focal length and principal point scale with them. */
 export function resizeCamera<C extends StereoCamera>(camera: C, imageSize: ImageSize): C {
   const sx = imageSize.width / camera.imageSize.width;
   const sy = imageSize.height / camera.imageSize.height;
   const { x, y } = camera.centerPx;
-  // Pixel centres lie at whole numbers, as in KITTI, so that the image begins at -0.5.
+  // KITTI puts pixel centers at integers, so the image begins at -0.5.
   const centerPx = { x: (x + 0.5) * sx - 0.5, y: (y + 0.5) * sy - 0.5 };
   return { ...camera, imageSize, focalPx: camera.focalPx * sx, centerPx };
 }
@@ -73,7 +71,7 @@ export function multiply(a: readonly number[], b: readonly number[], inner: numb
   return out;
 }
 
-/** A rigid motion as a row-major 4×4 matrix. @param rotation 3×3 row-major. @param translation m. */
+/** A rigid motion as a row-major 4×4 matrix. @param rotation 3×3, row-major. @param translation m. */
 export function rigid(rotation: readonly number[], translation: readonly number[] = [0, 0, 0]): number[] {
   const [a, b, c, d, e, f, g, h, i] = rotation;
   const [x, y, z] = translation;

@@ -9,7 +9,7 @@ import type { RgbImage } from "../data/image.ts";
 import { warp } from "../geometry/warp.ts";
 import { betterPixels } from "../losses/photometric.ts";
 import { CLOSED_GATES, imagePyramid, runChain, type Synthesis } from "../models/chain.ts";
-import { refineWiring } from "../training/options.ts";
+import { refineOptions } from "../training/options.ts";
 import type { Pair } from "./matching.ts";
 import { imageTensor, tensorImage, tensorMap } from "./tensors.ts";
 import type { LessonModel } from "./training.ts";
@@ -58,7 +58,7 @@ export function walkChain(model: LessonModel, pair: Pair): ChainWalk {
     const chain = runChain(networks, imagePyramid(source), {
       view,
       border,
-      refine: refineWiring(options),
+      refine: refineOptions(options),
       gates: CLOSED_GATES,
       privileged: options.privilegedTeacher ? target : undefined,
     });
@@ -68,17 +68,17 @@ export function walkChain(model: LessonModel, pair: Pair): ChainWalk {
       input,
       opposite: other,
       disparity: own(student),
-      generated: tensorImage(student.synthesised[0]),
-      synthesisError: tensorMap(difference(target, student.synthesised[0])),
+      generated: tensorImage(student.synthesized[0]),
+      synthesisError: tensorMap(difference(target, student.synthesized[0])),
       privileged: tensorMap(difference(source, warp(target, student.aligned[0].source, view, { border }))),
       cycle: backward && {
         disparity: own(backward),
-        resynthesised: tensorImage(backward.synthesised[0]),
-        inconsistency: tensorMap(difference(source, backward.synthesised[0])),
+        resynthesised: tensorImage(backward.synthesized[0]),
+        inconsistency: tensorMap(difference(source, backward.synthesized[0])),
       },
       refined: refined && own(refined),
       better: refined &&
-        tensorMap(betterPixels(refined.synthesised[0], student.synthesised[0], target, ssimWeight)),
+        tensorMap(betterPixels(refined.synthesized[0], student.synthesized[0], target, ssimWeight)),
     };
   });
   return walk!;

@@ -7,7 +7,7 @@ import type { StereoDataset } from "../data/dataset.ts";
 import { trainSetMean } from "../evaluation/baseline.ts";
 import { measure } from "../evaluation/measure.ts";
 import { evaluate, type Metrics, type Protocol } from "../evaluation/protocol.ts";
-import { refineWiring } from "../training/options.ts";
+import { refineOptions } from "../training/options.ts";
 import { spreadPairs } from "../training/validation.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import type { LessonData } from "./data.ts";
@@ -26,7 +26,7 @@ export async function lessonScore(
   of: "student" | "teacher" = "student",
 ): Promise<Metrics> {
   const { networks, size, options } = model;
-  const how = { size, view: options.view, of, refine: refineWiring(options), flip: false } as const;
+  const how = { size, view: options.view, of, refine: refineOptions(options), flip: false } as const;
   const [{ metrics }] = await measure(networks, spreadPairs(dataset, MOST), {
     ...how,
     protocols: [LESSON_PROTOCOL],

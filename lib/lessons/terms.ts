@@ -7,13 +7,13 @@ import { type Scalar, tf, type Variable } from "../backend/tf.ts";
 import { opposite } from "../geometry/warp.ts";
 import { type GradientGates, type Networks, runChain } from "../models/chain.ts";
 import {
-  computeTerms,
-  prepareScene,
+  lossTerms,
+  viewPyramids,
   TERM_NAMES,
   type TermName,
-  type TermWeights,
-} from "../training/objective.ts";
-import { refineWiring } from "../training/options.ts";
+  type LossWeights,
+} from "../losses/objective.ts";
+import { refineOptions } from "../training/options.ts";
 import type { Pair } from "./matching.ts";
 import { imageTensor } from "./tensors.ts";
 import type { LessonModel } from "./training.ts";
@@ -28,7 +28,7 @@ export interface TermGradient {
   readonly norms: Readonly<Partial<Record<keyof Networks, number>>>;
 }
 
-const NONE = Object.fromEntries(TERM_NAMES.map((name) => [name, 0])) as TermWeights;
+const NONE = Object.fromEntries(TERM_NAMES.map((name) => [name, 0])) as LossWeights;
 
 /**
  * Takes the gradient of each loss term by itself, with respect to the weights of all networks of a model. Terms of
@@ -48,18 +48,18 @@ export function termGradients(model: LessonModel, pair: Pair, gates: GradientGat
   );
   return tf.tidy(() => {
     const views = { left: imageTensor(pair.left), right: imageTensor(pair.right) };
-    const scene = prepareScene(views[view], views[opposite(view)]);
+    const pyramids = viewPyramids(views[view], views[opposite(view)]);
     return terms.map((term) =>
       tf.tidy(() => {
         const { value, grads } = tf.variableGrads(() => {
-          const chain = runChain(networks, scene.source, {
+          const chain = runChain(networks, pyramids.source, {
             view,
             border,
-            refine: refineWiring(options),
+            refine: refineOptions(options),
             gates,
           });
           const weights = { ...NONE, [term]: 1 };
-          return computeTerms(chain, scene, weights, {
+          return lossTerms(chain, pyramids, weights, {
             view,
             border,
             ssimWeight,

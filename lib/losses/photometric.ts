@@ -1,5 +1,5 @@
 /**
- * How much a synthesised view differs from the real one.
+ * The photometric loss: how much a synthesized view differs from the real one.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { CyclopsError } from "../base/errors.ts";
 
 /** Weight of SSIM against L1 in the photometric loss (Godard et al. 2017). */
 export const SSIM_WEIGHT = 0.85;
-/** SSIM's stabilisers for intensities in [0,1] (Wang et al. 2004). */
+/** SSIM's stabilizers for intensities in [0,1] (Wang et al. 2004). */
 export const SSIM_C1 = 0.01 ** 2;
 /** See {@linkcode SSIM_C1}. */
 export const SSIM_C2 = 0.03 ** 2;
@@ -153,9 +153,9 @@ const photometric = defineKernel<{ readonly ssimWeight: number }>({
 });
 
 /**
- * Photometric loss: 0.85 · (1 − SSIM)/2 + 0.15 · L1, each averaged over the image (METHOD.md, losses).
+ * Photometric loss: 0.85 · (1 − SSIM)/2 + 0.15 · L1, each averaged over the image (Godard et al. 2017).
  *
- * @param estimate The synthesised view in [0,1], [B,H,W,C]; gradients flow into it.
+ * @param estimate The synthesized view in [0,1], [B,H,W,C]; gradients flow into it.
  * @param target The real view in [0,1], [B,H,W,C], a constant.
  * @param ssimWeight Share of SSIM, 0 to 1.
  * @returns Scalar in [0,1].

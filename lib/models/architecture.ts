@@ -1,9 +1,8 @@
 /**
- * The encoder–decoder as data: which convolutions there are, of what size, at what resolution. Variables, parameter
- * counts and FLOPs all derive from this one plan, so they cannot disagree with the network that runs.
+ * The encoder–decoders as data: which convolutions, of what size, at what resolution. Variables, parameter counts and
+ * FLOPs derive from this plan; `network.ts` runs it, and a test compares the two.
  *
- * Sources: Godard et al. 2017 (monodepth) for the VGG-like and ResNet-50 encoders and the decoder; the small one is
- * METHOD.md's.
+ * Sources: Godard et al. 2017 (monodepth) for the VGG-like and ResNet-50 encoders and the decoder; the quick one is ours.
  *
  * @module
  */
@@ -16,7 +15,7 @@ export const SCALES = 4;
 
 /** One encoder stage: each halves the resolution. */
 export type EncoderStage =
-  /** `convolutions` 3×3-like convolutions; the one at `strideAt` has stride 2. */
+  /** `convolutions` kernel×kernel convolutions; the one at `strideAt` has stride 2. */
   | {
     readonly kind: "plain";
     readonly kernel: number;
@@ -31,15 +30,15 @@ export type EncoderStage =
 
 /** A named encoder–decoder. */
 export interface Architecture {
-  /** As options name it. */
+  /** The name in options. */
   readonly name: ArchitectureName;
-  /** Fine to coarse; stage i's output has resolution 1/2^(i+1). */
+  /** Finest first; stage i's output has resolution 1/2^(i+1). */
   readonly encoder: readonly EncoderStage[];
-  /** Decoder channels, fine to coarse: level i has resolution 1/2^i; as many as encoder stages. */
+  /** Decoder channels, finest first: level i has resolution 1/2^i; as many levels as encoder stages. */
   readonly decoder: readonly number[];
 }
 
-/** The architectures there are. */
+/** Names of {@linkcode ARCHITECTURES}. */
 export type ArchitectureName = "quick" | "vgg" | "resnet50";
 
 const plain = (kernel: number, channels: number): EncoderStage => ({
@@ -49,7 +48,7 @@ const plain = (kernel: number, channels: number): EncoderStage => ({
   convolutions: 2,
   strideAt: 1,
 });
-/** Halving first makes the second convolution four times cheaper. */
+/** Downsampling first makes the second convolution four times cheaper. */
 const cheap = (channels: number): EncoderStage => ({
   kind: "plain",
   kernel: 3,
@@ -58,9 +57,9 @@ const cheap = (channels: number): EncoderStage => ({
   strideAt: 0,
 });
 
-/** The architectures by name. */
+/** The encoder–decoders to choose from. */
 export const ARCHITECTURES: Readonly<Record<ArchitectureName, Architecture>> = {
-  /** 0.75 M parameters: learns on two CPU cores in minutes. */
+  /** 0.75 M parameters: trains on two CPU cores in minutes. */
   quick: {
     name: "quick",
     encoder: [cheap(16), cheap(32), cheap(64), cheap(96), cheap(128)],
@@ -80,7 +79,7 @@ export const ARCHITECTURES: Readonly<Record<ArchitectureName, Architecture>> = {
     ],
     decoder: [16, 32, 64, 128, 256, 512, 512],
   },
-  /** monodepth's ResNet-50 without batch-norm, a projection in every block, 58.5 M parameters. */
+  /** monodepth's ResNet-50, without batch norm and with a projection in every block, 58.5 M parameters. */
   resnet50: {
     name: "resnet50",
     encoder: [
@@ -101,19 +100,17 @@ export interface ConvolutionPlan {
   readonly name: string;
   /** Height and width of the kernel, px. */
   readonly kernel: number;
-  /** Channels that come in. */
+  /** Input channels. */
   readonly inputs: number;
-  /** Channels that go out. */
+  /** Output channels. */
   readonly outputs: number;
-  /** Step of the kernel, px. */
   readonly stride: 1 | 2;
-  /** The output's resolution is the input image's divided by this. */
+  /** The output has the input image's resolution divided by this. */
   readonly division: number;
 }
 
 /** A whole network: its convolutions in the order in which they run. */
 export interface NetworkPlan {
-  /** What was planned. */
   readonly architecture: Architecture;
   /** Channels of its input: 3 for an image. */
   readonly inputChannels: number;
@@ -180,17 +177,17 @@ export function planNetwork(architecture: Architecture, inputChannels: number): 
   return { architecture, inputChannels, convolutions };
 }
 
-/** Weights and biases in a network. */
+/** Number of weights and biases in a network. */
 export function countParameters(plan: NetworkPlan): number {
   return plan.convolutions.reduce((n, c) => n + c.kernel ** 2 * c.inputs * c.outputs + c.outputs, 0);
 }
 
 /**
- * Multiply–adds of the convolutions, counted as two operations each.
+ * Floating-point operations of the convolutions; a multiply–add counts as two.
  *
  * @param height Input height, px.
  * @param width Input width, px.
- * @returns GFLOPs of one forward pass of one image.
+ * @returns GFLOP of the forward pass of one image.
  */
 export function countGigaflops(plan: NetworkPlan, height: number, width: number): number {
   const flops = plan.convolutions.reduce(
@@ -200,23 +197,23 @@ export function countGigaflops(plan: NetworkPlan, height: number, width: number)
   return flops / 1e9;
 }
 
-/** Heights and widths must be multiples of this many px. */
+/** Input heights and widths must be multiples of this, px. */
 export function sizeMultiple(architecture: Architecture): number {
   return 2 ** architecture.encoder.length;
 }
 
 /**
- * Checks that a network can run at a size.
+ * Checks that a network can run at an image size, px.
  *
- * @param what Where the size comes from, for the error, if the user did not give it.
- * @throws {UsageError} Naming the size, the multiple and the nearest sizes that work.
+ * @param origin Where the size comes from, for the error, if it is not the user's own.
+ * @throws {UsageError} Naming the size, the multiple and the nearest size that works.
  */
-export function checkSize(architecture: Architecture, height: number, width: number, what = ""): void {
+export function checkSize(architecture: Architecture, height: number, width: number, origin = ""): void {
   const multiple = sizeMultiple(architecture);
   if (height > 0 && width > 0 && height % multiple === 0 && width % multiple === 0) return;
   const fit = (n: number) => Math.max(multiple, Math.round(n / multiple) * multiple);
   throw new UsageError(
-    `Cannot run ${architecture.name} at ${height}x${width}${what && ` (${what})`}: ` +
+    `Cannot run ${architecture.name} at ${height}x${width}${origin && ` (${origin})`}: ` +
       `height and width must be multiples of ${multiple} px, e.g. ${fit(height)}x${fit(width)}`,
   );
 }

@@ -1,55 +1,69 @@
 /**
- * The chain of the method: student → warp → backward on the generated image → warp back → inconsistency → refine.
- * One encoder–decoder, called up to three times. Everything but the privileged inputs derives from the one image seen.
+ * The chain of networks ("Refine and Distill", CVPR 2019): student → warp → backward network on the generated image →
+ * warp back → inconsistency → refine network. One encoder–decoder, called up to three times. All inputs derive from
+ * the one image seen, except those of the privileged teacher.
  *
  * @module
  */
 import { detach, noGradient, scaleGradient } from "../backend/gradients.ts";
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
-import type { Architecture } from "./architecture.ts";
-import { HEAD_CHANNELS, SCALES } from "./architecture.ts";
+import { type Architecture, HEAD_CHANNELS, SCALES } from "./architecture.ts";
 import { type Network, type Prediction, runNetwork } from "./network.ts";
 
-/** An image at every disparity scale, finest first: [B, H/2^s, W/2^s, 3]. */
+/** An image at every disparity scale, finest first: [B,H/2^s,W/2^s,C]. */
 export type Pyramid = readonly Tensor4D[];
 
-/** Halves an image three times by averaging. */
+/** Halves an image three times by 2×2 averaging: [B,H,W,C] → {@linkcode Pyramid}. */
 export function imagePyramid(image: Tensor4D): Pyramid {
   const pyramid = [image];
   while (pyramid.length < SCALES) pyramid.push(tf.avgPool(pyramid.at(-1)!, 2, 2, "valid"));
   return pyramid;
 }
 
-/** One scale's disparities by the view that they are aligned with, [B,H,W,1] each. */
+/** One scale's disparities, by the view that they are aligned with: fractions of width, [B,H,W,1] each. */
 export interface AlignedDisparity {
-  /** Aligned with the opposite view, which it synthesises. */
+  /** Aligned with the opposite view; the warp that synthesizes that view uses it. */
   readonly target: Tensor4D;
-  /** Aligned with the image the network was given: the depth of that image. */
+  /** Aligned with the network's input: the depth of that image. */
   readonly source: Tensor4D;
 }
 
-/** Takes the two channels of a head apart: [B,H,W,2] → two of [B,H,W,1]. */
+/** Splits a head's two channels: [B,H,W,2] → two of [B,H,W,1]. */
 export function splitAligned(disparity: Tensor4D): AlignedDisparity {
   const [target, source] = tf.split(disparity, 2, 3) as Tensor4D[];
   return { target, source };
 }
 
-/** One network's disparities and the views they synthesise. */
+/** One network's disparities and the view synthesized with them. */
 export interface Synthesis {
-  /** What the network gave. */
   readonly prediction: Prediction;
-  /** The prediction's disparities taken apart, at every scale. */
+  /** The prediction's disparities, split, at every scale. */
   readonly aligned: readonly AlignedDisparity[];
-  /** The opposite view, synthesised from the input by the target-aligned disparity, at every scale. */
-  readonly synthesised: Pyramid;
+  /** The opposite view in [0,1], sampled from the input by the target-aligned disparity, at every scale. */
+  readonly synthesized: Pyramid;
 }
 
 /**
- * Half a cycle: a network sees one view and synthesises the opposite one.
+ * The half-cycle: a network sees one view, and its disparity synthesizes the opposite one.
  *
- * @param input The seen view at every scale.
- * @param produced The opposite view.
+ * @param input The seen view at every scale; see {@linkcode imagePyramid}.
+ * @param produced The view to synthesize.
+ *
+ * @example
+ * ```ts
+ * import { selectBackend, type Tensor4D, tf } from "../backend/mod.ts";
+ * import { ARCHITECTURES } from "./architecture.ts";
+ * import { halfCycle, imagePyramid } from "./chain.ts";
+ * import { createNetwork } from "./network.ts";
+ *
+ * await selectBackend();
+ * const student = createNetwork({ scope: "student", architecture: ARCHITECTURES.quick, seed: 1 });
+ * const left = tf.zeros([1, 64, 192, 3]) as Tensor4D;
+ * const { aligned, synthesized } = halfCycle(student, imagePyramid(left), "right");
+ * aligned[0].source.shape; // [1, 64, 192, 1]: the depth of the left image
+ * synthesized[3].shape; // [1, 8, 24, 3]: the right view at the coarsest scale
+ * ```
  */
 export function halfCycle(
   network: Network,
@@ -57,35 +71,35 @@ export function halfCycle(
   produced: View,
   options: WarpOptions = {},
 ): Synthesis {
-  return synthesise(input, runNetwork(network, input[0]), produced, options);
+  return synthesize(input, runNetwork(network, input[0]), produced, options);
 }
 
 /** Warps the seen view into the opposite one by a prediction's target-aligned disparities, at every scale. */
-export function synthesise(
+export function synthesize(
   input: Pyramid,
   prediction: Prediction,
   produced: View,
   options: WarpOptions = {},
 ): Synthesis {
   const aligned = prediction.disparities.map(splitAligned);
-  const synthesised = aligned.map(({ target }, s) => warp(input[s], target, produced, options));
-  return { prediction, aligned, synthesised };
+  const synthesized = aligned.map(({ target }, s) => warp(input[s], target, produced, options));
+  return { prediction, aligned, synthesized };
 }
 
-/** What the refine network may see besides the image. */
+/** What the refine network can see besides the image. */
 export type TeacherInput = "inconsistency" | "disparity" | "features";
 
-/** How the refine network is fed and used. */
-export interface RefineWiring {
-  /** Which inputs it gets besides the image. */
+/** The refine network's inputs and output. */
+export interface RefineOptions {
+  /** Its inputs besides the image. */
   readonly inputs: readonly TeacherInput[];
-  /** Its logits correct the student's, instead of replacing them. */
+  /** Whether its logits are added to the student's, rather than replacing them. */
   readonly residual: boolean;
-  /** Feed zeros in place of the inconsistency: the control that shows what the inconsistency brings. */
+  /** Feeds zeros in place of the inconsistency: the control that shows what the inconsistency contributes. */
   readonly blind: boolean;
 }
 
-/** Channels of the refine network's input. */
+/** Number of input channels of the refine network. */
 export function refineChannels(architecture: Architecture, inputs: readonly TeacherInput[]): number {
   let channels = 3;
   if (inputs.includes("inconsistency")) channels += 6;
@@ -95,11 +109,11 @@ export function refineChannels(architecture: Architecture, inputs: readonly Teac
 }
 
 /**
- * The refine network's input: the image, then, as the wiring says, its re-synthesis and the inconsistency (image minus
+ * The refine network's input: the image, then, as chosen, its re-synthesis with the inconsistency (image minus
  * re-synthesis), both networks' disparities, the student's decoder features.
  *
  * @param image The seen view, [B,H,W,3].
- * @param resynthesis The seen view as it came back through the cycle, [B,H,W,3].
+ * @param resynthesis The seen view after the whole cycle, [B,H,W,3].
  * @returns [B,H,W,{@linkcode refineChannels}].
  */
 export function refineInput(
@@ -107,32 +121,32 @@ export function refineInput(
   resynthesis: Tensor4D,
   student: Prediction,
   backward: Prediction | undefined,
-  wiring: RefineWiring,
+  { inputs, blind }: RefineOptions,
 ): Tensor4D {
   const parts: Tensor4D[] = [image];
-  if (wiring.inputs.includes("inconsistency")) {
+  if (inputs.includes("inconsistency")) {
     const pair = tf.concat([resynthesis, tf.sub(image, resynthesis)], 3);
-    parts.push((wiring.blind ? tf.zerosLike(pair) : pair) as Tensor4D);
+    parts.push((blind ? tf.zerosLike(pair) : pair) as Tensor4D);
   }
-  if (wiring.inputs.includes("disparity")) {
+  if (inputs.includes("disparity")) {
     const own = student.disparities[0];
     parts.push(own, backward?.disparities[0] ?? tf.zerosLike(own) as Tensor4D);
   }
-  if (wiring.inputs.includes("features")) parts.push(student.features);
+  if (inputs.includes("features")) parts.push(student.features);
   return parts.length > 1 ? tf.concat(parts, 3) : parts[0];
 }
 
-/** Networks of the chain; the later ones come with the later stages. */
+/** The networks of a chain; later stages of training add the later ones. */
 export interface Networks {
-  /** Sees one view; what ships. */
+  /** Sees one view; the network that ships. */
   readonly student: Network;
-  /** Sees the synthesised view. */
+  /** Sees the synthesized view. */
   readonly backward?: Network;
   /** Sees the inconsistency. */
   readonly refine?: Network;
 }
 
-/** How far gradients reach back through the chain: 0 stops them, 1 lets them pass. */
+/** How much of a gradient passes between networks: 0 stops it, 1 lets all of it pass. */
 export interface GradientGates {
   /** From the backward network's losses into the student. */
   readonly cycleIntoStudent: number;
@@ -140,40 +154,37 @@ export interface GradientGates {
   readonly refineIntoOthers: number;
 }
 
-/** No gradient leaves the network whose loss it is. */
+/** Every loss trains its own network only. */
 export const CLOSED_GATES: GradientGates = { cycleIntoStudent: 0, refineIntoOthers: 0 };
 
-/** How a chain is run. */
+/** Options of {@linkcode runChain}. */
 export interface ChainOptions extends WarpOptions {
-  /** The view that is seen. */
+  /** The seen view. */
   readonly view: View;
-  /** What the refine network sees. */
-  readonly refine: RefineWiring;
-  /** Where gradients stop. */
-  readonly gates: GradientGates;
+  /** The refine network's inputs and output; needed where there is one. */
+  readonly refine?: RefineOptions;
+  /** Where gradients stop. @default CLOSED_GATES */
+  readonly gates?: GradientGates;
   /**
-   * The real opposite view, [B,H,W,3]: makes the teacher privileged. Its inconsistency is then where the student's
-   * synthesis fails against the truth, which no test image can tell.
+   * The real opposite view, [B,H,W,3]: makes the teacher privileged. The inconsistency is then the error of the
+   * student's synthesis against the real view, which is not known at test time.
    */
   readonly privileged?: Tensor4D;
-  /**
-   * Networks to run as constants: no gradient reaches or passes them, and nothing is kept for a backward pass.
-   * @default none
-   */
+  /** Networks whose outputs are constants: no gradient reaches or passes them. @default none */
   readonly constant?: readonly (keyof Networks)[];
 }
 
-/** Everything the chain computed, as far as it was run. */
+/** The output of {@linkcode runChain}, as far as its networks go. */
 export interface Chain {
   /** The seen view. */
   readonly input: Pyramid;
-  /** The student: disparities, and the opposite view. */
+  /** The student's disparities and the opposite view they synthesize. */
   readonly student: Synthesis;
-  /** The generated opposite view as the backward network was given it. */
+  /** The generated opposite view, as the backward network sees it. */
   readonly generated?: Pyramid;
-  /** The backward network: the other direction's disparities, and the seen view re-synthesised. */
+  /** The backward network's disparities and the seen view, re-synthesized from the generated one. */
   readonly backward?: Synthesis;
-  /** The refine network: disparities laid out as the student's, and the opposite view. */
+  /** The refined disparities, laid out like the student's, and the opposite view they synthesize. */
   readonly refined?: Synthesis;
 }
 
@@ -181,38 +192,40 @@ export interface Chain {
  * Runs student, backward and refine network, as far as `networks` has them.
  *
  * @param input The seen view at every scale; see {@linkcode imagePyramid}.
+ * @throws {RangeError} When there is a refine network but no `options.refine`.
  */
 export function runChain(networks: Networks, input: Pyramid, options: ChainOptions): Chain {
-  const { view, constant = [] } = options;
+  const { view, refine, gates = CLOSED_GATES, privileged, constant = [] } = options;
   const run = <T>(name: keyof Networks, compute: () => T): T =>
     constant.includes(name) ? noGradient(compute) : compute();
   const student = run("student", () => halfCycle(networks.student, input, opposite(view), options));
-  const through = (p: Pyramid, factor: number): Pyramid => p.map((x) => scaleGradient(x, factor));
 
   let generated: Pyramid | undefined;
   let backward: Synthesis | undefined;
   if (networks.backward) {
-    generated = through(student.synthesised, options.gates.cycleIntoStudent);
-    const given = generated;
+    const seen = student.synthesized.map((image) => scaleGradient(image, gates.cycleIntoStudent));
     const network = networks.backward;
-    backward = run("backward", () => halfCycle(network, given, view, options));
+    generated = seen;
+    backward = run("backward", () => halfCycle(network, seen, view, options));
   }
   if (!networks.refine) return { input, student, generated, backward };
+  if (!refine) throw new RangeError("Cannot run the refine network: options.refine is missing");
 
-  const gate = options.gates.refineIntoOthers;
-  const seen = (p: Prediction): Prediction => ({
-    logits: through(p.logits, gate),
-    disparities: through(p.disparities, gate),
-    features: scaleGradient(p.features, gate),
+  const gated = (x: Tensor4D): Tensor4D => scaleGradient(x, gates.refineIntoOthers);
+  const seenOf = ({ logits, disparities, features }: Prediction): Prediction => ({
+    logits: logits.map(gated),
+    disparities: disparities.map(gated),
+    features: gated(features),
   });
-  const ofStudent = seen(student.prediction);
-  const ofBackward = backward && seen(backward.prediction);
-  const resynthesis = options.privileged
-    ? warp(options.privileged, scaleGradient(student.aligned[0].source, gate), view, options)
-    : backward && scaleGradient(backward.synthesised[0], gate);
-  const fed = refineInput(input[0], resynthesis ?? detach(input[0]), ofStudent, ofBackward, options.refine);
-  const base = options.refine.residual ? ofStudent.logits : undefined;
-  const prediction = runNetwork(networks.refine, fed, base);
-  const refined = synthesise(input, prediction, opposite(view), options);
+  const seenOfStudent = seenOf(student.prediction);
+  const seenOfBackward = backward && seenOf(backward.prediction);
+  const resynthesis = privileged
+    ? warp(privileged, gated(student.aligned[0].source), view, options)
+    : backward
+    ? gated(backward.synthesized[0])
+    : detach(input[0]);
+  const fed = refineInput(input[0], resynthesis, seenOfStudent, seenOfBackward, refine);
+  const prediction = runNetwork(networks.refine, fed, refine.residual ? seenOfStudent.logits : undefined);
+  const refined = synthesize(input, prediction, opposite(view), options);
   return { input, student, generated, backward, refined };
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { TermName, TermWeights } from "./objective.ts";
+import type { LossWeights, TermName } from "../losses/objective.ts";
 import type { StepResult } from "./trainer.ts";
 
 /** Disparity's standard deviation against its mean below which the prediction is one flat plane. */
@@ -43,7 +43,7 @@ export interface AlarmState {
  * network that corrects nothing, for each term that rises so far that the loss does.
  */
 export class Alarms {
-  readonly #weights: TermWeights;
+  readonly #weights: LossWeights;
   readonly #raised: Set<string>;
   readonly #levels: Map<string, Level>;
   #updates: number;
@@ -54,7 +54,7 @@ export class Alarms {
    * @param weights Of the loss terms: what a term's rise means for the loss.
    * @param state Goes on from there.
    */
-  constructor(weights: TermWeights, state?: AlarmState) {
+  constructor(weights: LossWeights, state?: AlarmState) {
     this.#weights = weights;
     this.#raised = new Set(state?.raised);
     this.#levels = new Map(Object.entries(state?.levels ?? {}));

@@ -6,7 +6,7 @@
 import { Progress } from "../base/progress.ts";
 import { median } from "../base/random.ts";
 import type { TrainRecord } from "./loop.ts";
-import type { TermName } from "./objective.ts";
+import type { TermName } from "../losses/objective.ts";
 import type { ValidationResult } from "./validation.ts";
 
 /** How a training ended. */

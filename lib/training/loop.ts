@@ -15,7 +15,7 @@ import type { ImageSize } from "../geometry/camera.ts";
 import { Alarms, type AlarmState } from "./alarms.ts";
 import type { CheckpointFacts } from "./checkpoint.ts";
 import { Keeper, type Metrics, type Saved } from "./keeper.ts";
-import { refineWiring, storedOptions, type TrainingOptions } from "./options.ts";
+import { refineOptions, storedOptions, type TrainingOptions } from "./options.ts";
 import { chainPanel } from "./panels.ts";
 import { type Ending, Recorder } from "./recorder.ts";
 import type { Run } from "./run_folder.ts";
@@ -103,7 +103,7 @@ export function plannedSteps(options: TrainingOptions, pairs: number): number {
 export function validationWiring(options: TrainingOptions): ValidationWiring {
   const { stage, view, border, privilegedTeacher } = options;
   const of = stage === "teacher" ? "teacher" : "student";
-  return { view, border, of, refine: refineWiring(options), privileged: privilegedTeacher };
+  return { view, border, of, refine: refineOptions(options), privileged: privilegedTeacher };
 }
 
 /** Validation pairs whose pictures go to TensorBoard. */
@@ -220,7 +220,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       step: trainer.step,
       seconds: Number(facts?.state?.seconds ?? 0),
     });
-    let alarms = new Alarms(trainer.weights, facts?.state?.alarms as AlarmState | undefined);
+    let alarms = new Alarms(trainer.lossWeights, facts?.state?.alarms as AlarmState | undefined);
     const { stepsPerEpoch } = batches;
     const keeper = run && await Keeper.open(run, trainer, (metrics) => ({
       step: trainer.step,
@@ -264,7 +264,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         batches = openFrom(trainer.step);
         // At another size the terms stand at other heights.
         inspection = await prepareInspection(trainer, dataset, input.validation, size);
-        alarms = new Alarms(trainer.weights);
+        alarms = new Alarms(trainer.lossWeights);
       }
       let images: StereoBatch;
       try {

@@ -21,7 +21,7 @@ import { augmentationOptions } from "../data/augment.ts";
 import { loaderOptions } from "../data/loader.ts";
 import { datasetOptions } from "../data/dataset.ts";
 import { ARCHITECTURES, checkSize } from "../models/architecture.ts";
-import type { RefineWiring } from "../models/chain.ts";
+import type { RefineOptions } from "../models/chain.ts";
 import { STAGE_NAMES } from "./stages.ts";
 
 /** The named sets of defaults. */
@@ -260,9 +260,9 @@ export function storedOptions(options: Readonly<Record<string, unknown>>): Recor
 }
 
 /** How the refine network is wired in a run. */
-export function refineWiring(
+export function refineOptions(
   options: Pick<TrainingOptions, "teacherInputs" | "refineHead" | "blindTeacher">,
-): RefineWiring {
+): RefineOptions {
   return {
     inputs: options.teacherInputs,
     residual: options.refineHead === "residual",

@@ -77,10 +77,10 @@ export async function chainPanel({ networks, teacher, pair, wiring }: PanelInput
       : chain.student;
     add("input", source, rgb);
     add("opposite view", target, rgb);
-    add("synthesised", student.synthesised[0], rgb);
+    add("synthesised", student.synthesized[0], rgb);
     add("disparity", student.aligned[0].source, disparityRgb);
     if (chain.backward) {
-      const back = chain.backward.synthesised[0];
+      const back = chain.backward.synthesized[0];
       add("re-synthesis", back, rgb);
       add("inconsistency", tf.mean(tf.abs(tf.sub(source, back)), 3, true), differenceRgb);
     }

@@ -56,7 +56,7 @@ let started: { readonly trainer: Trainer; readonly request: Start } | undefined;
 async function start(request: Start): Promise<ReplicaReply> {
   await selectBackend({ backend: "tensorflow", threads: request.threads });
   const trainer = new Trainer({ ...request.options, replicas: 1 }, request.steps);
-  scatter(request.frozen, trainer.stillVariables);
+  scatter(request.frozen, trainer.frozenVariables);
   started = { trainer, request };
   return { kind: "done", numbers: {}, reached: [] };
 }
@@ -64,10 +64,10 @@ async function start(request: Start): Promise<ReplicaReply> {
 async function compute(step: number, batch: StereoBatch): Promise<ReplicaReply> {
   const { trainer, request } = started!;
   trainer.step = step;
-  scatter(request.weights, trainer.movingVariables);
+  scatter(request.weights, trainer.trainableVariables);
   const { numbers, gradients } = await trainer.compute(batch);
   let at = 0;
-  const reached = trainer.movingVariables.map(({ name, size }) => {
+  const reached = trainer.trainableVariables.map(({ name, size }) => {
     const gradient = gradients[name];
     if (gradient) request.gradients.set(viewValues(gradient), at);
     at += size;

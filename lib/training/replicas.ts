@@ -67,24 +67,24 @@ export interface ReplicaOptions {
   /** How many. */
   readonly count: number;
   /** The variables that learn, in the trainer's order. */
-  readonly moving: readonly Variable[];
+  readonly trainable: readonly Variable[];
   /** Those that do not. */
-  readonly still: readonly Variable[];
+  readonly frozen: readonly Variable[];
 }
 
 /** Threads with copies of a trainer's networks. */
 export class Replicas {
-  readonly #moving: readonly Variable[];
+  readonly #trainable: readonly Variable[];
   /** The learning variables' values, read by all replicas. */
   readonly #weights: Float32Array<SharedArrayBuffer>;
   readonly #replicas: readonly Replica[];
 
   private constructor(
-    moving: readonly Variable[],
+    trainable: readonly Variable[],
     weights: Float32Array<SharedArrayBuffer>,
     replicas: Replica[],
   ) {
-    this.#moving = moving;
+    this.#trainable = trainable;
     this.#weights = weights;
     this.#replicas = replicas;
   }
@@ -94,17 +94,17 @@ export class Replicas {
    *
    * @throws {CyclopsError} When a thread cannot start, e.g. for want of memory.
    */
-  static async start({ options, steps, count, moving, still }: ReplicaOptions): Promise<Replicas> {
-    const frozen = shared(countValues(still));
-    gather(still, frozen);
-    const weights = shared(countValues(moving));
+  static async start({ options, steps, count, trainable, frozen }: ReplicaOptions): Promise<Replicas> {
+    const constants = shared(countValues(frozen));
+    gather(frozen, constants);
+    const weights = shared(countValues(trainable));
     const threads = Math.max(1, Math.floor(navigator.hardwareConcurrency / count));
     const all = Array.from({ length: count }, () => new Replica(shared(weights.length)));
-    const replicas = new Replicas(moving, weights, all);
+    const replicas = new Replicas(trainable, weights, all);
     try {
       await settled(
         all.map(({ gradients, ask }) =>
-          ask({ kind: "start", options, steps, threads, frozen, weights, gradients })
+          ask({ kind: "start", options, steps, threads, frozen: constants, weights, gradients })
         ),
       );
     } catch (error) {
@@ -121,7 +121,7 @@ export class Replicas {
    * @throws {CyclopsError} What a thread met.
    */
   async compute(batch: StereoBatch, step: number): Promise<BatchGradients> {
-    gather(this.#moving, this.#weights);
+    gather(this.#trainable, this.#weights);
     const count = this.#replicas.length;
     const replies = await settled(
       this.#replicas.map(({ ask }, i) => ask({ kind: "compute", step, batch: shareOf(batch, i, count) })),
@@ -138,7 +138,7 @@ export class Replicas {
     }
     const gradients: NamedTensorMap = {};
     let at = 0;
-    this.#moving.forEach(({ name, size, shape }, i) => {
+    this.#trainable.forEach(({ name, size, shape }, i) => {
       if (replies[0].reached[i]) gradients[name] = tf.tensor(sum.subarray(at, at + size), shape);
       at += size;
     });

@@ -27,7 +27,7 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
     const { model } = await loadCheckpoint(folder, "model");
     for (const [name, network] of networks) {
       // The teacher's own student while another one is distilled, and that one's beginning, are the former student.
-      const saved = name === "guide" ? "student" : name;
+      const saved = name === "teacherStudent" ? "student" : name;
       if (name === "student" && options.stage === "distill" && options.distillFrom === "scratch") continue;
       if (!hasNetwork(model, saved)) continue;
       restoreWeights(network, model, folder, saved);
@@ -35,8 +35,8 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
     }
   }
   const stage = STAGES[options.stage];
-  const needed = stage.networks.filter((name) => missing.has(name) && !trainer.moving.includes(name))
-    .map((name) => name === "guide" ? "student" : name);
+  const needed = stage.networks.filter((name) => missing.has(name) && !trainer.trainable.includes(name))
+    .map((name) => name === "teacherStudent" ? "student" : name);
   if (needed.length) {
     const names = [...new Set(needed)];
     throw new UsageError(

@@ -5,251 +5,187 @@
  */
 import { checkPrecision } from "../backend/convolution.ts";
 import { noGradient } from "../backend/gradients.ts";
-import {
-  type NamedTensorMap,
-  type Scalar,
-  type Tensor,
-  type Tensor4D,
-  tf,
-  type Variable,
-} from "../backend/tf.ts";
+import { type NamedTensorMap, type Scalar, type Tensor4D, tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import type { StereoBatch } from "../data/loader.ts";
 import { warp } from "../geometry/warp.ts";
+import {
+  type DistillationTarget,
+  lossTerms,
+  type LossWeights,
+  type TermName,
+  type Terms,
+  totalLoss,
+  type ViewPyramids,
+  viewPyramids,
+} from "../losses/objective.ts";
 import { betterPixels } from "../losses/photometric.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";
 import { type Chain, type ChainOptions, type Networks, refineChannels, runChain } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import { Adam } from "./adam.ts";
-import {
-  computeTerms,
-  type Lesson,
-  type ObjectiveOptions,
-  prepareScene,
-  type Scene,
-  TERM_NAMES,
-  type TermName,
-  type Terms,
-  type TermWeights,
-  totalLoss,
-} from "./objective.ts";
-import { refineWiring, type TrainingOptions } from "./options.ts";
+import { refineOptions, type TrainingOptions } from "./options.ts";
 import { type BatchGradients, replicaCount, Replicas } from "./replicas.ts";
-import { learningRateAt } from "./schedule.ts";
-import { type NetworkName, type Stage, STAGES } from "./stages.ts";
+import { learningRateAt, lossWeights, type NetworkName, STAGES, trainableNetworks } from "./stages.ts";
 
-/** What one update gave. */
+/** The outcome of one update. */
 export interface StepResult {
-  /** The weighted sum. */
+  /** The weighted sum of the terms. */
   readonly loss: number;
-  /** The loss terms before weighting. */
+  /** The loss terms, unweighted. */
   readonly terms: Partial<Record<TermName, number>>;
   /** Learning rate of this update. */
   readonly learningRate: number;
   /** Mean of the finest disparities, fraction of width. */
   readonly disparityMean: number;
-  /** Their standard deviation; near 0 when the network has collapsed. */
+  /** Their standard deviation, fraction of width; near 0 when the network has collapsed. */
   readonly disparityDeviation: number;
-  /** Mean |residual| of the refine network's logits, where it corrects the student's: near 0 when it is dead. */
+  /** Mean |correction| that the refine network makes to the student's finest logits; near 0 when it is dead. */
   readonly residual?: number;
 }
 
-/** The networks whose weights a term can move, in the order of the chain. */
-function movedBy(name: TermName, options: TrainingOptions): readonly NetworkName[] {
-  if (name.startsWith("cycle")) return options.cycleGradient > 0 ? ["backward", "student"] : ["backward"];
-  if (name.startsWith("refined")) {
-    return options.refineGradient > 0 ? ["refine", "backward", "student"] : ["refine"];
-  }
-  return ["student"];
-}
-
-/** The weights of a run's loss terms: the stage's, with what the options set; 0 for those that would move nothing. */
-export function termWeights(options: TrainingOptions): TermWeights {
-  const stage = STAGES[options.stage].terms;
-  const moving = movingNetworks(options);
-  const wanted = (name: TermName) => {
-    if (name === "distillation" && options.distill === "feat") return false;
-    if (name === "featureDistillation" && options.distill === "disp") return false;
-    return movedBy(name, options).some((network) => moving.includes(network));
-  };
-  const entries = TERM_NAMES.map((
-    name,
-  ) => [name, wanted(name) ? options[`${name}Weight`] ?? stage[name] : 0]);
-  return Object.fromEntries(entries) as TermWeights;
-}
-
-/** The networks that learn in a run. */
-export function movingNetworks(options: TrainingOptions): readonly NetworkName[] {
-  const stage: Stage = STAGES[options.stage];
-  const frozen: readonly NetworkName[] | undefined = options.freeze;
-  return frozen ? stage.networks.filter((n) => n !== "guide" && !frozen.includes(n)) : stage.moves;
-}
-
 /**
- * Owns the networks and the optimiser of one stage.
+ * Owns the networks and the optimizer of one stage, and updates them.
  *
  * Memory: every update frees what it makes; {@linkcode Trainer.dispose} frees the rest.
  */
 export class Trainer {
-  /** The run's options. */
   readonly options: TrainingOptions;
-  /** The networks of the stage, by name. */
-  readonly networks: ReadonlyMap<NetworkName, Network>;
-  /** Names of the networks that learn. */
-  readonly moving: readonly NetworkName[];
-  /** Weights of the loss terms. */
-  readonly weights: TermWeights;
-  #optimizer: Adam | undefined;
-  /** Updates in the whole run, for the schedule. */
+  /** Updates in the whole run, for the learning rate. */
   readonly steps: number;
   /** Updates done. */
   step = 0;
+  /** The networks of the stage. */
+  readonly networks: ReadonlyMap<NetworkName, Network>;
+  /** Names of the networks that learn. */
+  readonly trainable: readonly NetworkName[];
   /** The variables that learn, in a fixed order. */
-  readonly movingVariables: readonly Variable[];
-  /** Those that do not. */
-  readonly stillVariables: readonly Variable[];
-  #replicas: Replicas | undefined;
+  readonly trainableVariables: readonly Variable[];
+  /** The variables that do not. */
+  readonly frozenVariables: readonly Variable[];
+  /** Coefficients of the loss terms. */
+  readonly lossWeights: LossWeights;
   /** Frozen networks that no gradient has to pass on its way to one that learns. */
   readonly #constant: readonly (keyof Networks)[];
+  #optimizer: Adam | undefined;
+  #replicas: Replicas | undefined;
 
   /**
-   * Makes the networks, with new weights.
+   * Creates the stage's networks, with new weights.
    *
    * @param steps Updates in the whole run.
+   * @throws {CyclopsError} When nothing is left to train, or the precision does not run on this machine.
    */
   constructor(options: TrainingOptions, steps: number) {
+    checkPrecision(options.precision);
     this.options = options;
     this.steps = steps;
-    checkPrecision(options.precision);
-    const architecture = ARCHITECTURES[options.architecture];
-    const { seed, headBias } = options;
-    const networks = new Map<NetworkName, Network>();
-    for (const scope of STAGES[options.stage].networks) {
-      const refine = scope === "refine";
-      const residual = refine && options.refineHead === "residual";
-      const inputChannels = refine ? refineChannels(architecture, options.teacherInputs) : 3;
-      networks.set(
-        scope,
-        createNetwork({
-          scope,
-          architecture,
-          inputChannels,
-          seed,
-          headBias: residual ? 0 : headBias,
-          headScale: residual ? options.refineHeadScale : 1,
-          precision: options.precision,
-        }),
-      );
-    }
+    this.trainable = trainableNetworks(options);
+    this.lossWeights = lossWeights(options);
+    const networks = new Map(STAGES[options.stage].networks.map((name) => [name, newNetwork(name, options)]));
     this.networks = networks;
-    this.moving = movingNetworks(options);
-    this.weights = termWeights(options);
     const variablesOf = (names: readonly NetworkName[]) =>
       names.flatMap((name) => [...networks.get(name)!.variables.values()]);
-    this.movingVariables = variablesOf(this.moving);
-    this.stillVariables = variablesOf([...networks.keys()].filter((name) => !this.moving.includes(name)));
-    if (this.movingVariables.length === 0) {
-      throw new CyclopsError(`Cannot train stage ${options.stage}: every network it could move is frozen`);
+    this.trainableVariables = variablesOf(this.trainable);
+    this.frozenVariables = variablesOf([...networks.keys()].filter((name) => !this.trainable.includes(name)));
+    if (this.trainableVariables.length === 0) {
+      throw new CyclopsError(
+        `Cannot train stage ${options.stage}: all the networks that it could train are frozen`,
+      );
     }
-    const studentMoves = this.moving.includes("student");
-    const constant: (keyof Networks)[] = studentMoves ? [] : ["student"];
-    if (!this.moving.includes("backward") && !(studentMoves && options.cycleGradient > 0)) {
+    const constant: (keyof Networks)[] = [];
+    const studentLearns = this.trainable.includes("student");
+    if (!studentLearns) constant.push("student");
+    if (!this.trainable.includes("backward") && !(studentLearns && options.cycleGradient > 0)) {
       constant.push("backward");
     }
     this.#constant = constant;
   }
 
-  /** Moves the networks that learn. Made at its first use: a replica's trainer never updates. */
+  /** Updates the trainable variables. Created at its first use: a replica's trainer needs none. */
   get optimizer(): Adam {
     const { learningRate, beta1, beta2 } = this.options;
-    return this.#optimizer ??= new Adam({ variables: this.movingVariables, learningRate, beta1, beta2 });
+    return this.#optimizer ??= new Adam({ variables: this.trainableVariables, learningRate, beta1, beta2 });
   }
 
-  #network(name: NetworkName): Network | undefined {
-    return this.networks.get(name);
-  }
-
-  /** The chain's networks as the stage trains them: all of them, but for distillation the student alone. */
+  /** The chain that the loss terms look at: all networks of the stage; when distilling, the student alone. */
   get chainNetworks(): Networks {
-    const student = this.#network("student")!;
+    const student = this.networks.get("student")!;
     if (this.options.stage === "distill") return { student };
-    return { student, backward: this.#network("backward"), refine: this.#network("refine") };
+    return { student, backward: this.networks.get("backward"), refine: this.networks.get("refine") };
   }
 
-  /** The teacher's chain: while a student is distilled it has a frozen student, the guide, of its own. */
+  /** The teacher's chain; when distilling, with a frozen student of its own. */
   get teacherNetworks(): Networks {
-    const student = this.#network("guide") ?? this.#network("student")!;
-    return { student, backward: this.#network("backward"), refine: this.#network("refine") };
+    const student = this.networks.get("teacherStudent") ?? this.networks.get("student")!;
+    return { student, backward: this.networks.get("backward"), refine: this.networks.get("refine") };
   }
 
-  #objective(): ObjectiveOptions {
-    const { view, border, ssimWeight, photometricViews } = this.options;
-    return { view, border, ssimWeight, photometricViews };
-  }
-
-  #chainOptions(scene: Scene): ChainOptions {
-    const { view, border, cycleGradient, refineGradient, gradientRamp, privilegedTeacher } = this.options;
-    const ramp = gradientRamp > 0 ? Math.min(1, this.step / gradientRamp) : 1;
-    return {
-      view,
-      border,
-      refine: refineWiring(this.options),
-      gates: { cycleIntoStudent: cycleGradient * ramp, refineIntoOthers: refineGradient * ramp },
-      privileged: privilegedTeacher ? scene.target[0] : undefined,
-      constant: this.#constant,
-    };
-  }
-
-  #lesson(scene: Scene): Lesson | undefined {
-    if (this.options.stage !== "distill") return undefined;
-    return noGradient(() => {
-      const chain = runChain(this.teacherNetworks, scene.source, this.#chainOptions(scene));
-      const refined = chain.refined!;
-      const { disparities, features } = refined.prediction;
-      if (!this.options.distillMask) return { disparities, features };
-      const [taught, own] = [refined.synthesised[0], chain.student.synthesised[0]];
-      const mask = betterPixels(taught, own, scene.target[0], this.options.ssimWeight);
-      const aligned = warp(mask, refined.aligned[0].source, this.options.view, {
-        border: this.options.border,
-      });
-      return { disparities, features, mask: tf.concat([mask, aligned], 3) };
-    });
-  }
-
-  /**
-   * Computes loss and gradients of one part of a batch; the caller owns them.
-   *
-   * @param source The seen view, [B,H,W,3]. @param target The opposite view.
-   */
-  gradients(
-    source: Tensor4D,
-    target: Tensor4D,
-  ): { readonly numbers: Scalar[]; readonly names: string[]; readonly grads: NamedTensorMap } {
-    const scene = prepareScene(source, target);
-    const lesson = this.#lesson(scene);
-    let terms: Terms = {};
-    const watched: Record<string, Scalar> = {};
-    const { value, grads } = tf.variableGrads(() => {
-      const chain = runChain(this.chainNetworks, scene.source, this.#chainOptions(scene));
-      terms = computeTerms(chain, scene, this.weights, this.#objective(), lesson);
-      if (Object.keys(terms).length === 0) {
-        throw new CyclopsError(`Cannot train stage ${this.options.stage}: all its loss terms have weight 0`);
-      }
-      noGradient(() => watch(chain, watched));
-      for (const t of [...Object.values(terms), ...Object.values(watched)]) tf.keep(t);
-      return totalLoss(terms, this.weights);
-    }, [...this.movingVariables]);
-    const all = { loss: value, ...terms, ...watched };
-    return { names: Object.keys(all), numbers: Object.values(all), grads };
-  }
-
-  /** Splits a batch into seen and opposite view, as tensors [B,H,W,3]. */
+  /** Splits a batch into the seen and the opposite view, [B,H,W,3] in [0,1]. */
   views(batch: StereoBatch): { readonly source: Tensor4D; readonly target: Tensor4D } {
     const shape: [number, number, number, number] = [batch.batch, batch.height, batch.width, 3];
     const [source, target] = this.options.view === "left"
       ? [batch.left, batch.right]
       : [batch.right, batch.left];
     return { source: tf.tensor4d(source, shape), target: tf.tensor4d(target, shape) };
+  }
+
+  #chainOptions(views: ViewPyramids): ChainOptions {
+    const { view, border, cycleGradient, refineGradient, gradientRamp, privilegedTeacher } = this.options;
+    const ramp = gradientRamp > 0 ? Math.min(1, this.step / gradientRamp) : 1;
+    return {
+      view,
+      border,
+      refine: refineOptions(this.options),
+      gates: { cycleIntoStudent: cycleGradient * ramp, refineIntoOthers: refineGradient * ramp },
+      privileged: privilegedTeacher ? views.target[0] : undefined,
+      constant: this.#constant,
+    };
+  }
+
+  /** Runs the teacher, where there is distillation. */
+  #distillationTarget(views: ViewPyramids): DistillationTarget | undefined {
+    const { stage, view, border, ssimWeight, distillMask } = this.options;
+    if (stage !== "distill") return undefined;
+    return noGradient(() => {
+      const chain = runChain(this.teacherNetworks, views.source, this.#chainOptions(views));
+      const refined = chain.refined!;
+      const { disparities, features } = refined.prediction;
+      if (!distillMask) return { disparities, features };
+      const [teachers, students] = [refined.synthesized[0], chain.student.synthesized[0]];
+      const mask = betterPixels(teachers, students, views.target[0], ssimWeight); // aligned with the target view
+      const sourceMask = warp(mask, refined.aligned[0].source, view, { border });
+      return { disparities, features, mask: tf.concat([mask, sourceMask], 3) };
+    });
+  }
+
+  /**
+   * Loss and gradients of a batch, or of a part of it.
+   *
+   * @param source The seen view in [0,1], [B,H,W,3].
+   * @param target The opposite view in [0,1], [B,H,W,3].
+   * @returns `numbers`: the loss, its terms and diagnostics, by name; `gradients` by variable name. The caller
+   * disposes of them.
+   */
+  gradients(
+    source: Tensor4D,
+    target: Tensor4D,
+  ): { readonly numbers: Record<string, Scalar>; readonly gradients: NamedTensorMap } {
+    const views = viewPyramids(source, target);
+    const teacher = this.#distillationTarget(views);
+    let terms: Terms = {};
+    let diagnostics: Record<string, Scalar> = {};
+    const { value: loss, grads: gradients } = tf.variableGrads(() => {
+      const chain = runChain(this.chainNetworks, views.source, this.#chainOptions(views));
+      terms = lossTerms(chain, views, this.lossWeights, this.options, teacher);
+      if (Object.keys(terms).length === 0) {
+        throw new CyclopsError(`Cannot train stage ${this.options.stage}: all its loss terms have weight 0`);
+      }
+      diagnostics = noGradient(() => diagnose(chain));
+      for (const t of [...Object.values(terms), ...Object.values(diagnostics)]) tf.keep(t);
+      return totalLoss(terms, this.lossWeights);
+    }, [...this.trainableVariables]);
+    return { numbers: { loss, ...terms, ...diagnostics }, gradients };
   }
 
   /** Computes a batch in this thread, in as many parts as `accumulate` says. */
@@ -263,20 +199,20 @@ export class Trainer {
       for (let part = 0; part < parts; part++) {
         tf.engine().startScope();
         const cut = (x: Tensor4D) => parts === 1 ? x : tf.slice(x, part * share, share);
-        const { names, numbers: scalars, grads } = this.gradients(cut(source), cut(target));
-        const told = tf.keep(tf.stack(scalars.map((s) => tf.reshape(s, []))));
-        scalars.forEach((s) => s.dispose());
+        const { numbers: scalars, gradients } = this.gradients(cut(source), cut(target));
+        const stacked = tf.keep(tf.stack(Object.values(scalars).map((s) => tf.reshape(s, []))));
+        tf.dispose(scalars);
         const added: NamedTensorMap = {};
-        for (const [name, grad] of Object.entries(grads)) {
-          const scaled = parts === 1 ? grad : tf.div(grad, parts);
-          added[name] = tf.keep(sum ? tf.add(sum[name], scaled) : scaled) as Tensor;
+        for (const [name, gradient] of Object.entries(gradients)) {
+          const scaled = parts === 1 ? gradient : tf.div(gradient, parts);
+          added[name] = tf.keep(sum ? tf.add(sum[name], scaled) : scaled);
         }
         if (sum) tf.dispose(sum);
         sum = added;
         tf.engine().endScope();
-        const values = await told.data();
-        told.dispose();
-        names.forEach((name, i) => numbers[name] = (numbers[name] ?? 0) + values[i] / parts);
+        const values = await stacked.data();
+        stacked.dispose();
+        Object.keys(scalars).forEach((name, i) => numbers[name] = (numbers[name] ?? 0) + values[i] / parts);
       }
     } catch (error) {
       if (sum) tf.dispose(sum);
@@ -287,12 +223,12 @@ export class Trainer {
     return { numbers, gradients: sum! };
   }
 
-  /** Starts the replicas with the first batch: the weights that stay as they are must be there by then. */
+  /** Starts the replicas with the first batch, when the frozen weights are loaded. */
   async #compute(batch: StereoBatch): Promise<BatchGradients> {
-    const { options, steps, movingVariables: moving, stillVariables: still } = this;
+    const { options, steps, trainableVariables: trainable, frozenVariables: frozen } = this;
     const count = replicaCount(options);
     if (count === 1) return await this.compute(batch);
-    this.#replicas ??= await Replicas.start({ options, steps, count, moving, still });
+    this.#replicas ??= await Replicas.start({ options, steps, count, trainable, frozen });
     return await this.#replicas.compute(batch, this.step);
   }
 
@@ -317,15 +253,13 @@ export class Trainer {
   }
 
   #checkFinite(numbers: BatchGradients["numbers"], batch: StereoBatch): void {
-    const bad = Object.entries(numbers).filter(([, value]) => !Number.isFinite(value)).map(([name]) => name);
+    const bad = Object.keys(numbers).filter((name) => !Number.isFinite(numbers[name]));
     if (bad.length === 0) return;
-    const { seed } = this.options;
+    const names = bad.filter((name) => name !== "loss").join(", ") || "loss";
     throw new CyclopsError(
-      `Training stopped at step ${this.step}: ${
-        bad.filter((n) => n !== "loss").join(", ") || "loss"
-      } is not a ` +
-        `number, for batch ${batch.step} (seed ${seed}): ${batch.ids.slice(0, 3).join(", ")}…; ` +
-        "start again with a lower --learning-rate, or from this run's best checkpoint with --from",
+      `Training stopped at step ${this.step}: ${names} is not a number, for batch ${batch.step} ` +
+        `(seed ${this.options.seed}): ${batch.ids.slice(0, 3).join(", ")}…; start again with a lower ` +
+        "--learning-rate, or from this run's best checkpoint with --from",
     );
   }
 
@@ -334,7 +268,7 @@ export class Trainer {
     return this.options.size;
   }
 
-  /** Frees networks and optimiser and ends the replicas. */
+  /** Frees networks and optimizer and ends the replicas. */
   dispose(): void {
     this.#replicas?.close();
     for (const network of this.networks.values()) disposeNetwork(network);
@@ -342,14 +276,22 @@ export class Trainer {
   }
 }
 
-/** Puts scalars that tell whether a network is alive into `watched`. */
-function watch(chain: Chain, watched: Record<string, Scalar>): void {
-  const last = chain.refined ?? chain.student;
-  const { mean, variance } = tf.moments(last.prediction.disparities[0]);
-  watched.disparityMean = mean as Scalar;
-  watched.disparityDeviation = tf.sqrt(variance) as Scalar;
-  if (chain.refined) {
-    const residual = tf.sub(chain.refined.prediction.logits[0], chain.student.prediction.logits[0]);
-    watched.residual = tf.mean(tf.abs(residual)) as Scalar;
-  }
+function newNetwork(scope: NetworkName, options: TrainingOptions): Network {
+  const { seed, headBias, precision, refineHead, refineHeadScale } = options;
+  const architecture = ARCHITECTURES[options.architecture];
+  const common = { scope, architecture, seed, precision };
+  if (scope !== "refine") return createNetwork({ ...common, headBias });
+  const inputChannels = refineChannels(architecture, options.teacherInputs);
+  return refineHead === "residual"
+    ? createNetwork({ ...common, inputChannels, headScale: refineHeadScale })
+    : createNetwork({ ...common, inputChannels, headBias });
+}
+
+/** Scalars that tell whether the last network of a chain is alive; see {@linkcode StepResult}. */
+function diagnose({ student, refined }: Chain): Record<string, Scalar> {
+  const { mean, variance } = tf.moments((refined ?? student).prediction.disparities[0]);
+  const scalars = { disparityMean: mean as Scalar, disparityDeviation: tf.sqrt(variance) as Scalar };
+  if (!refined) return scalars;
+  const residual = tf.mean(tf.abs(tf.sub(refined.prediction.logits[0], student.prediction.logits[0])));
+  return { ...scalars, residual: residual as Scalar };
 }

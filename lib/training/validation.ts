@@ -18,7 +18,7 @@ import {
   CLOSED_GATES,
   imagePyramid,
   type Networks,
-  type RefineWiring,
+  type RefineOptions,
   runChain,
   splitAligned,
 } from "../models/chain.ts";
@@ -41,7 +41,7 @@ export interface ValidationWiring {
   /** The student's, or the refined one of the whole chain. */
   readonly of: "student" | "teacher";
   /** How the refine network is wired. */
-  readonly refine: RefineWiring;
+  readonly refine: RefineOptions;
   /** Show the teacher the real opposite view, as in its training. */
   readonly privileged: boolean;
   /** What warps read beyond the image. */
@@ -97,7 +97,7 @@ function look(
     });
     const [aligned] = refined!.aligned;
     return {
-      synthesised: refined!.synthesised[0],
+      synthesised: refined!.synthesized[0],
       disparity: view === "left" ? aligned.source : aligned.target,
     };
   }

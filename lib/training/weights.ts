@@ -1,5 +1,5 @@
 /**
- * Between networks and checkpoints.
+ * Weights and optimizer moments between networks and checkpoints.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import { CyclopsError } from "../base/errors.ts";
 import { float32Tensor, type StoredTensor, type TensorMap, toFloat32 } from "../data/safetensors.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";
-import { type Networks, refineChannels, type RefineWiring } from "../models/chain.ts";
+import { type Networks, refineChannels, type RefineOptions } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import { type Adam } from "./adam.ts";
 import { type Checkpoint, type CheckpointFacts, loadCheckpoint, matchTensors } from "./checkpoint.ts";
-import { refineWiring, resolveTraining, type TrainingOptions } from "./options.ts";
+import { refineOptions, resolveTraining, type TrainingOptions } from "./options.ts";
 import type { NetworkName } from "./stages.ts";
 
-/** Copies the weights of networks out, by variable name. */
+/** Copies weights out of networks, by variable name. */
 export async function collectWeights(networks: Iterable<Network>): Promise<TensorMap> {
   const tensors = new Map<string, StoredTensor>();
   for (const { variables } of networks) {
@@ -26,11 +26,15 @@ export async function collectWeights(networks: Iterable<Network>): Promise<Tenso
   return tensors;
 }
 
+/** Scopes under which older versions saved a network. */
+const FORMER_SCOPES: Readonly<Record<string, string>> = { teacherStudent: "guide" };
+
 /**
- * Writes saved weights into a network.
+ * Loads saved weights into a network.
  *
- * @param scope The name under which they were saved, if not the network's own.
- * @throws {CyclopsError} When they are of another architecture.
+ * @param from Where they come from, for errors.
+ * @param scope The scope under which they were saved, if not the network's own.
+ * @throws {CyclopsError} When they belong to another architecture.
  */
 export function restoreWeights(
   network: Network,
@@ -38,7 +42,9 @@ export function restoreWeights(
   from: string,
   scope = network.scope,
 ): void {
-  const rename = (name: string) => `${scope}/${name.slice(network.scope.length + 1)}`;
+  const former = FORMER_SCOPES[scope];
+  const savedScope = former && !hasNetwork(saved, scope) ? former : scope;
+  const rename = (name: string) => `${savedScope}/${name.slice(network.scope.length + 1)}`;
   const wanted = new Map([...network.variables].map(([name, v]) => [rename(name), v.shape]));
   const values = matchTensors(saved, wanted, { from, ignoreUnexpected: true });
   for (const [name, variable] of network.variables) {
@@ -48,15 +54,15 @@ export function restoreWeights(
   }
 }
 
-/** Whether saved weights hold a network of that name. */
-export function hasNetwork(saved: TensorMap, scope: NetworkName): boolean {
+/** Whether saved weights include a network. */
+export function hasNetwork(saved: TensorMap, scope: string): boolean {
   for (const name of saved.keys()) if (name.startsWith(`${scope}/`)) return true;
   return false;
 }
 
 /**
- * Copies an optimiser's moments out, as `NAME/first` and `NAME/second`: by the names that variables have in their
- * networks, for those that tfjs gives them are numbers which differ from process to process.
+ * Copies an optimizer's moments out, as `NAME/first` and `NAME/second`, by the variables' names in their networks:
+ * tfjs's own names are numbers that differ from process to process.
  */
 export async function collectMoments(optimizer: Adam, networks: Iterable<Network>): Promise<TensorMap> {
   const tensors = new Map<string, StoredTensor>();
@@ -73,7 +79,7 @@ export async function collectMoments(optimizer: Adam, networks: Iterable<Network
 }
 
 /**
- * Writes saved moments into an optimiser.
+ * Loads saved moments into an optimizer.
  *
  * @throws {CyclopsError} When they belong to other variables.
  */
@@ -96,18 +102,18 @@ export function restoreMoments(
 
 /** A trained model, ready to predict. */
 export interface LoadedModel {
-  /** Those that the checkpoint holds. */
+  /** The networks in the checkpoint. */
   readonly networks: Networks;
-  /** How it was trained. */
+  /** The options it was trained with. */
   readonly options: TrainingOptions;
-  /** What the checkpoint says of itself. */
+  /** The checkpoint's metadata. */
   readonly facts: CheckpointFacts;
   /** The checkpoint's folder. */
   readonly folder: string;
-  /** Size at which its networks see images, px. */
+  /** Size of its networks' input, px. */
   readonly size: ImageSize;
-  /** How its refine network is wired. */
-  readonly refine: RefineWiring;
+  /** Its refine network's inputs and output. */
+  readonly refine: RefineOptions;
   /** Frees the weights. */
   dispose(): void;
 }
@@ -116,7 +122,7 @@ export interface LoadedModel {
  * Loads the networks of a checkpoint.
  *
  * @param folder The checkpoint's own folder; see `findCheckpoint`.
- * @throws {CyclopsError} When it is damaged, or its weights do not fit its own options.
+ * @throws {CyclopsError} When it is damaged, has no student, or its weights do not fit its own options.
  */
 export async function loadModel(folder: string): Promise<LoadedModel> {
   const checkpoint: Checkpoint = await loadCheckpoint(folder, "model");
@@ -135,7 +141,7 @@ export async function loadModel(folder: string): Promise<LoadedModel> {
     }
   };
   const student = restore("student");
-  if (!student) throw new CyclopsError(`Cannot load ${folder}: it holds no student network`);
+  if (!student) throw new CyclopsError(`Cannot load ${folder}: it has no student network`);
   const networks: Networks = { student, backward: restore("backward"), refine: restore("refine") };
   return {
     networks,
@@ -143,7 +149,7 @@ export async function loadModel(folder: string): Promise<LoadedModel> {
     facts: checkpoint.facts,
     folder,
     size: options.size,
-    refine: refineWiring(options),
+    refine: refineOptions(options),
     dispose: () =>
       [networks.student, networks.backward, networks.refine].forEach((n) => n && disposeNetwork(n)),
   };

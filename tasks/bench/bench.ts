@@ -434,7 +434,7 @@ async function makePeer(
   }
   const { encoder, decoder } = ARCHITECTURES[architecture];
   const loss = trainer && {
-    weights: trainer.weights,
+    weights: trainer.lossWeights,
     ssimWeight: options.ssimWeight,
     both: options.photometricViews === "both",
   };

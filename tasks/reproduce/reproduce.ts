@@ -153,7 +153,7 @@ function updatesOf(job: AblationJob, { updates, milliseconds }: Plan): number {
 /** Updates that the student itself got in a job and in those it starts from. */
 function studentUpdates(name: string, plan: Plan): number {
   const job = ABLATION_JOBS.find((j) => j.name === name)!;
-  const frozen = job.options.freeze?.includes("student") ?? !STAGES[job.stage].moves.includes("student");
+  const frozen = job.options.freeze?.includes("student") ?? !STAGES[job.stage].trains.includes("student");
   const own = frozen ? 0 : updatesOf(job, plan);
   const before = job.from.at(-1);
   return own + (before ? studentUpdates(before, plan) : 0);

@@ -1,9 +1,10 @@
 import { assertEquals, assertStringIncludes } from "../_assert.ts";
 import { Alarms, type AlarmState } from "../../lib/training/alarms.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
-import { type StepResult, termWeights } from "../../lib/training/trainer.ts";
+import { lossWeights } from "../../lib/training/stages.ts";
+import type { StepResult } from "../../lib/training/trainer.ts";
 
-const weights = termWeights(resolveTraining({ stage: "teacher" }));
+const weights = lossWeights(resolveTraining({ stage: "teacher" }));
 
 function result(change: Partial<StepResult> = {}): StepResult {
   const terms = { refined: 0.3, refinedConsistency: 0.001 };

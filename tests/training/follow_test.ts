@@ -3,7 +3,7 @@ import { setProgressSink } from "../../lib/base/progress.ts";
 import { lossCurves } from "../../lib/charts/curves.ts";
 import { followTraining } from "../../lib/training/follow.ts";
 import type { TrainRecord } from "../../lib/training/loop.ts";
-import { TERM_NAMES } from "../../lib/training/objective.ts";
+import { TERM_NAMES } from "../../lib/losses/objective.ts";
 
 const RESULT = { learningRate: 1e-3, disparityMean: 0.03, disparityDeviation: 0.01, steps: 2, waited: 0 };
 

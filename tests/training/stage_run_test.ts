@@ -66,7 +66,7 @@ Deno.test("all stages in a row: each starts from the former's weights", async ()
     if (name.startsWith("student/")) assertEquals(teacher.get(name)!.data, data);
   }
   for (const [name, { data }] of teacher) {
-    const now = name.replace(/^student\//, "guide/");
+    const now = name.replace(/^student\//, "teacherStudent/");
     assertEquals(distill.get(now)!.data, data, now);
   }
   // What it moves starts there, too: the first loss of a stage that starts anew is another one.

@@ -10,18 +10,13 @@ import {
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { nativeTensorCount } from "../../lib/backend/native.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
-import { CLOSED_GATES, imagePyramid, type Networks, runChain, synthesise } from "../../lib/models/chain.ts";
+import { CLOSED_GATES, imagePyramid, type Networks, runChain, synthesize } from "../../lib/models/chain.ts";
 import { mirror, opposite, type View } from "../../lib/geometry/warp.ts";
-import {
-  computeTerms,
-  prepareScene,
-  TERM_NAMES,
-  type TermName,
-  totalLoss,
-} from "../../lib/training/objective.ts";
+import { lossTerms, TERM_NAMES, type TermName, totalLoss, viewPyramids } from "../../lib/losses/objective.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
-import { STAGE_NAMES, STAGES } from "../../lib/training/stages.ts";
-import { termWeights, Trainer } from "../../lib/training/trainer.ts";
+import { lossWeights, STAGE_NAMES, STAGES } from "../../lib/training/stages.ts";
+import { Trainer } from "../../lib/training/trainer.ts";
+import { collectWeights, restoreWeights } from "../../lib/training/weights.ts";
 import { uniform } from "../_tensors.ts";
 import { noiseBatch, snapshot } from "./_runs.ts";
 
@@ -97,7 +92,7 @@ Deno.test("each stage moves the networks its table names, frozen ones stay bitwi
     const before = snapshot(trainer);
     await trainer.update(await noiseBatch(5));
     await trainer.update(await noiseBatch(7));
-    assertEquals(moved(before, snapshot(trainer)), [...STAGES[stage].moves].sort());
+    assertEquals(moved(before, snapshot(trainer)), [...STAGES[stage].trains].sort());
     trainer.dispose();
   }
   const frozen = new Trainer(resolveTraining({ ...SMALL, stage: "cycle", freeze: "student" }), 10);
@@ -116,7 +111,7 @@ Deno.test("the loss is the weighted sum of its terms", async () => {
   const options = resolveTraining({ ...SMALL, stage: "teacher", freeze: "", photometricWeight: 0.7 });
   const trainer = new Trainer(options, 10);
   const { loss, terms } = await trainer.update(await noiseBatch(1));
-  const weights = termWeights(options);
+  const weights = lossWeights(options);
   const sum = Object.entries(terms).reduce((n, [name, value]) => n + weights[name as TermName] * value, 0);
   assertAlmostEquals(loss, sum, 1e-4);
   trainer.dispose();
@@ -149,11 +144,11 @@ Deno.test("flip-and-swap leaves the loss of a mirrored pair unchanged when the n
   tf.tidy(() => {
     const [left, right] = [uniform([2, 32, 64, 3], 1), uniform([2, 32, 64, 3], 2)];
     const disparities = [0, 1, 2, 3].map((s) => uniform([2, 32 >> s, 64 >> s, 2], 10 + s, 0, 0.2));
-    const weights = termWeights(resolveTraining(SMALL));
+    const weights = lossWeights(resolveTraining(SMALL));
     const loss = (l: Tensor4D, r: Tensor4D, ds: Tensor4D[]) => {
-      const scene = prepareScene(l, r);
-      const chain = fixedChain(scene.source, ds);
-      return totalLoss(computeTerms(chain, scene, weights, { view: "left" }), weights).dataSync()[0];
+      const views = viewPyramids(l, r);
+      const chain = fixedChain(views.source, ds);
+      return totalLoss(lossTerms(chain, views, weights, { view: "left" }), weights).dataSync()[0];
     };
     const direct = lossOfView(left, right, disparities, "left", weights);
     const flipped = lossOfView(mirror(left), mirror(right), disparities.map(mirror), "right", weights);
@@ -164,7 +159,7 @@ Deno.test("flip-and-swap leaves the loss of a mirrored pair unchanged when the n
 
 function fixedChain(input: readonly Tensor4D[], disparities: Tensor4D[], view: View = "left") {
   const prediction = { logits: disparities, disparities, features: disparities[0] };
-  return { input, student: synthesise(input, prediction, opposite(view)) };
+  return { input, student: synthesize(input, prediction, opposite(view)) };
 }
 
 function lossOfView(
@@ -172,10 +167,10 @@ function lossOfView(
   target: Tensor4D,
   disparities: Tensor4D[],
   view: View,
-  weights: ReturnType<typeof termWeights>,
+  weights: ReturnType<typeof lossWeights>,
 ): number {
-  const scene = prepareScene(source, target);
-  const terms = computeTerms(fixedChain(scene.source, disparities, view), scene, weights, { view });
+  const views = viewPyramids(source, target);
+  const terms = lossTerms(fixedChain(views.source, disparities, view), views, weights, { view });
   return totalLoss(terms, weights).dataSync()[0];
 }
 
@@ -196,29 +191,29 @@ Deno.test("finite differences of the whole objective, through both warps", () =>
   });
   const trainer = new Trainer(options, 10);
   const [left, right] = [uniform([2, 32, 32, 3], 1), uniform([2, 32, 32, 3], 2)];
-  const { numbers, grads } = trainer.gradients(left, right);
-  const scene = prepareScene(left, right);
-  const weights = termWeights(options);
+  const { numbers, gradients } = trainer.gradients(left, right);
+  const views = viewPyramids(left, right);
+  const weights = lossWeights(options);
   const value = () =>
     tf.tidy(() => {
       const networks = trainer.chainNetworks;
-      const chain = runChain(networks, scene.source, {
+      const chain = runChain(networks, views.source, {
         view: "left",
         refine: { inputs: ["inconsistency", "disparity", "features"], residual: true, blind: false },
         gates: { cycleIntoStudent: 1, refineIntoOthers: 1 },
       });
-      return { v: totalLoss(computeTerms(chain, scene, weights, options), weights).dataSync()[0] };
+      return { v: totalLoss(lossTerms(chain, views, weights, options), weights).dataSync()[0] };
     }).v;
   // Along each network's own gradient the slope is the gradient's length, far above float32's rounding.
   for (const scope of ["student", "backward", "refine"] as const) {
     const variables = [...trainer.networks.get(scope)!.variables.values()];
     const squares = variables.map((v) =>
-      tf.tidy(() => ({ v: tf.sum(tf.square(grads[v.name])).dataSync()[0] })).v
+      tf.tidy(() => ({ v: tf.sum(tf.square(gradients[v.name])).dataSync()[0] })).v
     );
     const length = Math.sqrt(squares.reduce((a, b) => a + b, 0));
     const move = (by: number) =>
       variables.forEach((v) =>
-        tf.tidy(() => void v.assign(tf.add(v, tf.mul(grads[v.name], by / length)) as typeof v))
+        tf.tidy(() => void v.assign(tf.add(v, tf.mul(gradients[v.name], by / length)) as typeof v))
       );
     const step = 1e-3;
     move(step);
@@ -230,8 +225,8 @@ Deno.test("finite differences of the whole objective, through both warps", () =>
     assertAlmostEquals(length, difference, 0.05 * length, `${scope}: ${length} against ${difference}`);
     assertGreater(length, 0.02, `${scope} has no gradient`);
   }
-  tf.dispose([numbers, grads, left, right, scene.source.slice(1), scene.target.slice(1)]);
-  tf.dispose([...scene.sourceEdges, ...scene.targetEdges].flatMap((e) => [e.x, e.y]));
+  tf.dispose([numbers, gradients, left, right, views.source.slice(1), views.target.slice(1)]);
+  tf.dispose([...views.sourceEdges, ...views.targetEdges].flatMap((e) => [e.x, e.y]));
   trainer.dispose();
 });
 
@@ -282,4 +277,19 @@ Deno.test("options: contradictions and misspellings are refused by name", () => 
   assertThrows(() => resolveTraining({ freeze: "teacher" }), UsageError, '"teacher"');
   assertEquals(resolveTraining({ preset: "paper" }).epochs, 50);
   assertEquals(resolveTraining({ preset: "paper", steps: 3 }).epochs, undefined);
+});
+
+Deno.test("a teacher's student that was saved under its former name, guide, is loaded", async () => {
+  const trainer = new Trainer(resolveTraining({ ...SMALL, stage: "distill" }), 10);
+  const network = trainer.networks.get("teacherStudent")!;
+  const saved = await collectWeights([network]);
+  const former = new Map(
+    [...saved].map(([name, tensor]) => [name.replace("teacherStudent/", "guide/"), tensor]),
+  );
+  for (const variable of network.variables.values()) {
+    variable.assign(tf.zerosLike(variable) as typeof variable);
+  }
+  restoreWeights(network, former, "an old run");
+  assertEquals(await collectWeights([network]), saved);
+  trainer.dispose();
 });

@@ -5,7 +5,7 @@ import { openDataset } from "../../lib/data/dataset.ts";
 import { predictDataset } from "../../lib/evaluation/predict.ts";
 import { evaluate } from "../../lib/evaluation/protocol.ts";
 import { validationWiring } from "../../lib/training/loop.ts";
-import { refineWiring, resolveTraining } from "../../lib/training/options.ts";
+import { refineOptions, resolveTraining } from "../../lib/training/options.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { prepareValidation, spreadPairs } from "../../lib/training/validation.ts";
 import { testFolder, TINY, tinyStreet } from "./_runs.ts";
@@ -26,7 +26,7 @@ async function measured(given: Record<string, unknown>) {
   const result = (await validation.measure(trainer.chainNetworks, validationWiring(options)))!;
   assertEquals(tf.memory().numTensors, tensors);
   const view = options.view, of = options.stage === "teacher" ? "teacher" : "student";
-  const predicting = { size, view, of, refine: refineWiring(options) } as const;
+  const predicting = { size, view, of, refine: refineOptions(options) } as const;
   const { plain } = await predictDataset(trainer.chainNetworks, val, predicting);
   const expected = await evaluate({ root, pairs: val.pairs, disparities: plain, crop: "garg", capM: 80 });
   trainer.dispose();

@@ -1,0 +1,205 @@
+/**
+ * The loss terms of the method by name, and their weighted sum.
+ *
+ * @module
+ */
+import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
+import { detach, noGradient } from "../backend/gradients.ts";
+import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
+import { type Chain, imagePyramid, type Pyramid, type Synthesis } from "../models/chain.ts";
+import type { Prediction } from "../models/network.ts";
+import { consistencyLoss } from "./consistency.ts";
+import { disparityDistillation, featureDistillation } from "./distillation.ts";
+import { photometricLoss, SSIM_WEIGHT } from "./photometric.ts";
+import { type EdgeWeights, edgeWeights, smoothnessLoss } from "./smoothness.ts";
+
+/** Every term, in the order in which they are logged. */
+export const TERM_NAMES = [
+  /** Student: the synthesized opposite view against the real one. */
+  "photometric",
+  /** Student: left-right consistency of its two disparities. */
+  "consistency",
+  /** Student: edge-aware smoothness of both disparities. */
+  "smoothness",
+  /** Backward network: the re-synthesized seen view against the real one. */
+  "cycle",
+  "cycleConsistency",
+  "cycleSmoothness",
+  /** Refine network: the opposite view synthesized by the refined disparity against the real one. */
+  "refined",
+  "refinedConsistency",
+  "refinedSmoothness",
+  /** Student: its disparities against the teacher's. */
+  "distillation",
+  /** Student: its decoder features against the teacher's. */
+  "featureDistillation",
+] as const;
+
+/** A loss term's name. */
+export type TermName = (typeof TERM_NAMES)[number];
+/** Coefficient of each term in the total loss; terms with 0 are not computed. */
+export type LossWeights = Readonly<Record<TermName, number>>;
+/** The computed terms, each summed over scales, unweighted. */
+export type Terms = Partial<Record<TermName, Scalar>>;
+
+/** Loss weight of smoothness; its share is halved from each scale to the next coarser one (Godard et al. 2017). */
+export const SMOOTHNESS_WEIGHT = 0.1;
+
+/** Options of {@linkcode lossTerms}. */
+export interface ObjectiveOptions extends WarpOptions {
+  /** The seen view. */
+  readonly view: View;
+  /** Share of SSIM in the photometric terms; L1 has the rest. @default 0.85 */
+  readonly ssimWeight?: number;
+  /** Whether photometric terms compare the produced view only, or the seen one, too. @default "target" */
+  readonly photometricViews?: "target" | "both";
+}
+
+/** A batch of pairs as the loss terms need it: both views and their edges, at every scale. Constants. */
+export interface ViewPyramids {
+  /** The seen view. */
+  readonly source: Pyramid;
+  /** The opposite view. */
+  readonly target: Pyramid;
+  readonly sourceEdges: readonly EdgeWeights[];
+  readonly targetEdges: readonly EdgeWeights[];
+}
+
+/**
+ * Prepares a batch of pairs.
+ *
+ * @param source The seen view in [0,1], [B,H,W,3].
+ * @param target The opposite view in [0,1], [B,H,W,3].
+ */
+export function viewPyramids(source: Tensor4D, target: Tensor4D): ViewPyramids {
+  return noGradient(() => {
+    const pyramids = { source: imagePyramid(source), target: imagePyramid(target) };
+    return {
+      ...pyramids,
+      sourceEdges: pyramids.source.map(edgeWeights),
+      targetEdges: pyramids.target.map(edgeWeights),
+    };
+  });
+}
+
+/** A teacher's output for a student to learn from; constants. */
+export interface DistillationTarget {
+  /** The teacher's disparities at every scale, fractions of width, [B,H/2^s,W/2^s,2]. */
+  readonly disparities: readonly Tensor4D[];
+  /** The teacher's last decoder features, [B,H,W,C]. */
+  readonly features: Tensor4D;
+  /** 1 where the student follows the teacher, 0 elsewhere, at the finest scale, [B,H,W,2]. @default 1 everywhere */
+  readonly mask?: Tensor4D;
+}
+
+/** What one network's synthesis is compared with. */
+interface Reference {
+  /** The network's input. */
+  readonly input: Pyramid;
+  readonly inputEdges: readonly EdgeWeights[];
+  /** The real view that it should have synthesized. */
+  readonly real: Pyramid;
+  readonly realEdges: readonly EdgeWeights[];
+  /** Which view that is. */
+  readonly produced: View;
+}
+
+type SynthesisTerm = "photometric" | "consistency" | "smoothness";
+/** What the three terms are called for each network. */
+const TERMS_OF: Readonly<
+  Record<"student" | "backward" | "refine", Readonly<Record<SynthesisTerm, TermName>>>
+> = {
+  student: { photometric: "photometric", consistency: "consistency", smoothness: "smoothness" },
+  backward: { photometric: "cycle", consistency: "cycleConsistency", smoothness: "cycleSmoothness" },
+  refine: { photometric: "refined", consistency: "refinedConsistency", smoothness: "refinedSmoothness" },
+};
+
+/** Photometric loss, consistency and smoothness of one network, summed over scales; those with a weight only. */
+function synthesisTerms(
+  network: keyof typeof TERMS_OF,
+  { aligned, synthesized }: Synthesis,
+  { input, inputEdges, real, realEdges, produced }: Reference,
+  weights: LossWeights,
+  options: ObjectiveOptions,
+): Terms {
+  const { ssimWeight = SSIM_WEIGHT, photometricViews = "target" } = options;
+  const names = TERMS_OF[network];
+  const sums: Partial<Record<TermName, Scalar[]>> = {};
+  const add = (term: TermName, value: Scalar) => (sums[term] ??= []).push(value);
+  aligned.forEach(({ target, source }, s) => {
+    if (weights[names.photometric]) {
+      add(names.photometric, photometricLoss(synthesized[s], real[s], ssimWeight));
+      if (photometricViews === "both") {
+        const back = warp(real[s], source, opposite(produced), options);
+        // The input is the reference here: a generated image must not move towards its own reconstruction.
+        add(names.photometric, photometricLoss(back, detach(input[s]), ssimWeight));
+      }
+    }
+    if (weights[names.consistency]) {
+      add(names.consistency, consistencyLoss(target, source, produced, options));
+    }
+    if (weights[names.smoothness]) {
+      const both = tf.add(smoothnessLoss(target, realEdges[s]), smoothnessLoss(source, inputEdges[s]));
+      add(names.smoothness, tf.div(both, 2 ** s));
+    }
+  });
+  return Object.fromEntries(Object.entries(sums).map(([term, values]) => [term, tf.addN(values) as Scalar]));
+}
+
+function distillationTerms(student: Prediction, teacher: DistillationTarget, weights: LossWeights): Terms {
+  const terms: Terms = {};
+  if (weights.distillation) {
+    const perScale = student.disparities.map((d, s) =>
+      disparityDistillation(d, teacher.disparities[s], s === 0 ? teacher.mask : undefined)
+    );
+    terms.distillation = tf.addN(perScale) as Scalar;
+  }
+  if (weights.featureDistillation) {
+    terms.featureDistillation = featureDistillation(student.features, teacher.features);
+  }
+  return terms;
+}
+
+/**
+ * Computes the terms that have a weight and whose part of the chain was run.
+ *
+ * @param teacher The teacher's output, where there is distillation.
+ * @returns Scalars, each the sum over scales of the means over pixels.
+ */
+export function lossTerms(
+  chain: Chain,
+  views: ViewPyramids,
+  weights: LossWeights,
+  options: ObjectiveOptions,
+  teacher?: DistillationTarget,
+): Terms {
+  const forward: Reference = {
+    input: views.source,
+    inputEdges: views.sourceEdges,
+    real: views.target,
+    realEdges: views.targetEdges,
+    produced: opposite(options.view),
+  };
+  const terms: Terms = synthesisTerms("student", chain.student, forward, weights, options);
+  if (chain.backward && chain.generated) {
+    const back: Reference = {
+      input: chain.generated,
+      inputEdges: views.targetEdges,
+      real: views.source,
+      realEdges: views.sourceEdges,
+      produced: options.view,
+    };
+    Object.assign(terms, synthesisTerms("backward", chain.backward, back, weights, options));
+  }
+  if (chain.refined) {
+    Object.assign(terms, synthesisTerms("refine", chain.refined, forward, weights, options));
+  }
+  if (teacher) Object.assign(terms, distillationTerms(chain.student.prediction, teacher, weights));
+  return terms;
+}
+
+/** The weighted sum of the terms. */
+export function totalLoss(terms: Terms, weights: LossWeights): Scalar {
+  const weighted = Object.entries(terms).map(([name, term]) => tf.mul(term, weights[name as TermName]));
+  return tf.addN(weighted) as Scalar;
+}
