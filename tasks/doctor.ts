@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { bold, green, red, yellow } from "@std/fmt/colors";
 import { examine, type Finding } from "./setup/doctor.ts";
 import { backendOptions } from "../lib/backend/options.ts";
 import { flag } from "../lib/base/options.ts";
+import { styled } from "../lib/base/terminal.ts";
 import { runTask } from "./_task.ts";
 
 await runTask({
@@ -21,7 +21,7 @@ await runTask({
   }
   const width = Math.max(...findings.map(({ what }) => what.length));
   for (const { what, found, state, mend } of findings) {
-    console.log(`${bold(what.padEnd(width))}  ${sign(state)}  ${found}`);
+    console.log(`${styled("bold", what.padEnd(width))}  ${sign(state)}  ${found}`);
     if (mend) console.log(`${" ".repeat(width + 11)}→ ${mend}`);
   }
   console.log(
@@ -31,6 +31,6 @@ await runTask({
 });
 
 function sign(state: Finding["state"]): string {
-  const paint = { good: green, note: yellow, problem: red }[state];
-  return paint((state === "good" ? "ok" : state).padEnd(7));
+  const color = { good: "green", note: "yellow", problem: "red" } as const;
+  return styled(color[state], (state === "good" ? "ok" : state).padEnd(7));
 }

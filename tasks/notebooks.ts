@@ -5,7 +5,8 @@
  */
 import { basename, join } from "@std/path";
 import { flag, number } from "../lib/base/options.ts";
-import { Progress, shortDuration } from "../lib/base/progress.ts";
+import { Progress } from "../lib/base/progress.ts";
+import { shortDuration } from "../lib/base/terminal.ts";
 import { checkNotebooks, findNotebooks, formatFault } from "./notebooks/mod.ts";
 import { runTask } from "./_task.ts";
 

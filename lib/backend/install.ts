@@ -5,11 +5,11 @@
  * @module
  */
 import { statfs } from "node:fs/promises";
-import { format as formatBytes } from "@std/fmt/bytes";
 import { dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { exists, fileError, hashFile, lockFile, writeAtomic } from "../base/files.ts";
 import { Progress } from "../base/progress.ts";
+import { formatBytes } from "../base/terminal.ts";
 import {
   chosenFile,
   DEFAULT_VARIANT,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { shortDuration, terminalColumns } from "./terminal.ts";
 
 /** Options of {@linkcode Progress}. */
 export interface ProgressOptions {
@@ -36,26 +37,6 @@ let openSink: (() => ProgressSink) | undefined;
 /** Sends every {@linkcode Progress} made from now on to a sink of its own; `undefined` restores standard error. */
 export function setProgressSink(open: (() => ProgressSink) | undefined): void {
   openSink = open;
-}
-
-/** Columns of the terminal; 80 where there is none. */
-function terminalColumns(): number {
-  try {
-    return Deno.consoleSize().columns || 80;
-  } catch {
-    return 80;
-  }
-}
-
-/** "3m 20s", "45s": short enough for a progress line. */
-export function shortDuration(milliseconds: number): string {
-  let rest = Math.max(0, Math.round(milliseconds / 1000));
-  const parts: string[] = [];
-  for (const [unit, seconds] of [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]] as const) {
-    if (rest >= seconds) parts.push(`${Math.floor(rest / seconds)}${unit}`);
-    rest %= seconds;
-  }
-  return parts.join(" ") || "0s";
 }
 
 /**

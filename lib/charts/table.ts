@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { bold as boldText, dim } from "@std/fmt/colors";
+import { styled } from "../base/terminal.ts";
 import { type Displayable, escapeHtml, escapeMarkdown, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 
 /** Where a number comes from: from a run of this program, or from somebody's publication. */
@@ -382,25 +382,31 @@ export class Table implements Displayable {
     );
     const pad = (text: string, c: number) =>
       this.#shown.every((row) => row[c].numeric) ? text.padStart(widths[c]) : text.padEnd(widths[c]);
-    const out = title ? [boldText(title)] : [];
+    const out = title ? [styled("bold", title)] : [];
     out.push(
       [corner.padEnd(first), ...columns.map((column, c) => pad(`${column.label} `, c))].join("  ").trimEnd(),
     );
     for (const group of this.#groups()) {
-      if (group.name !== undefined) out.push(boldText(group.name));
+      if (group.name !== undefined) out.push(styled("bold", group.name));
       for (const r of group.rows) {
         const published = rows[r].standing === "published";
         const cells = plain[r].map((text, c) => {
           const shown = this.#shown[r][c];
           const padded = pad(text, c);
-          return shown.standing === "published" ? dim(padded) : shown.best ? boldText(padded) : padded;
+          return shown.standing === "published"
+            ? styled("dim", padded)
+            : shown.best
+            ? styled("bold", padded)
+            : padded;
         });
         const name = rows[r].name.padEnd(first);
-        out.push([published ? dim(name) : name, ...cells].join("  ").trimEnd());
+        out.push([published ? styled("dim", name) : name, ...cells].join("  ").trimEnd());
       }
     }
-    if (this.#shown.flat().some((shown) => shown.best)) out.push(dim("* best measured value of its column"));
-    for (const note of this.#notes()) out.push(dim(note));
+    if (this.#shown.flat().some((shown) => shown.best)) {
+      out.push(styled("dim", "* best measured value of its column"));
+    }
+    for (const note of this.#notes()) out.push(styled("dim", note));
     return out.join("\n");
   }
 

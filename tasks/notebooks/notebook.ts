@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { format as formatBytes } from "@std/fmt/bytes";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { readJson, writeAtomic } from "../../lib/base/files.ts";
+import { formatBytes } from "../../lib/base/terminal.ts";
 import type { Fault } from "./fault.ts";
 
 /** A text, whole or in lines that keep their line ends. */

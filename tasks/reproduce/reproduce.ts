@@ -17,7 +17,8 @@ import {
   size,
   text,
 } from "../../lib/base/options.ts";
-import { Progress, shortDuration } from "../../lib/base/progress.ts";
+import { Progress } from "../../lib/base/progress.ts";
+import { shortDuration } from "../../lib/base/terminal.ts";
 import { median } from "../../lib/base/random.ts";
 import { openDataset, type StereoDataset } from "../../lib/data/dataset.ts";
 import { type AblationReport, ablationReport, writeAblation } from "../../lib/evaluation/ablation.ts";

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { format as formatBytes } from "@std/fmt/bytes";
 import { dirname } from "@std/path";
 import { messageOf } from "../../lib/base/errors.ts";
+import { formatBytes } from "../../lib/base/terminal.ts";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
 import { freeBytes, isComplete } from "../../lib/backend/install.ts";
 import { cacheFolder, findLibrary } from "../../lib/backend/paths.ts";

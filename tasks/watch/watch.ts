@@ -6,7 +6,7 @@
 import { bold, cyan, dim, red, yellow } from "@std/fmt/colors";
 import { writeAtomic } from "../../lib/base/files.ts";
 import { flag, number, type OptionsOf, text } from "../../lib/base/options.ts";
-import { shortDuration } from "../../lib/base/progress.ts";
+import { shortDuration } from "../../lib/base/terminal.ts";
 import { lossCurves } from "../../lib/charts/curves.ts";
 import { reportHtml } from "../../lib/charts/report.ts";
 import { type RunView, type StepValue, viewRun } from "../../lib/training/watch.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "../_assert.ts";
-import { stripAnsiCode } from "@std/fmt/colors";
+import { stripVTControlCharacters } from "node:util";
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
 import { flag, integer, list, number, size, text } from "../../lib/base/options.ts";
@@ -86,7 +86,9 @@ Deno.test("options that name files follow the user, defaults and names stay", as
 });
 
 Deno.test("the help names every option with its value, unit and default", () => {
-  const help = stripAnsiCode(helpText({ ...TASK, summary: "Tests.", examples: ["deno task test"] }));
+  const help = stripVTControlCharacters(
+    helpText({ ...TASK, summary: "Tests.", examples: ["deno task test"] }),
+  );
   assertEquals(help.split("\n")[0], "deno task test WORD… [options]");
   for (
     const line of ["--out DIR", "default: runs/first", "--seed N", "--head-bias X", "--[no-]flip", "--resume"]

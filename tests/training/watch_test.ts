@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
-import { stripAnsiCode } from "@std/fmt/colors";
+import { stripVTControlCharacters } from "node:util";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
 import { runLines, sparkline, watch, watchOptions } from "../../tasks/watch/watch.ts";
@@ -104,7 +104,7 @@ const view = (records: typeof RECORDS | Record<string, unknown>[], more = {}) =>
 });
 
 Deno.test("a run on the terminal: progress, time left, curves, best validation, warnings; no line too long", () => {
-  const lines = runLines(view(RECORDS), 100).map(stripAnsiCode);
+  const lines = runLines(view(RECORDS), 100).map(stripVTControlCharacters);
   assertEquals(lines[0], "cycle  runs/first");
   assertEquals(lines[1], "█░░░░░░░░░░░░░░░░░░░░░░░  30/1200 steps  2 %  10.0/s  1m 57s left");
   const text = lines.join("\n");
@@ -113,7 +113,9 @@ Deno.test("a run on the terminal: progress, time left, curves, best validation, 
   assertStringIncludes(text, "disparity 0.03 ± 0.01");
   assertStringIncludes(text, "step 25: the disk is full");
   for (const columns of [20, 40, 79]) {
-    for (const line of runLines(view(RECORDS), columns)) assert(stripAnsiCode(line).length <= columns, line);
+    for (const line of runLines(view(RECORDS), columns)) {
+      assert(stripVTControlCharacters(line).length <= columns, line);
+    }
   }
   assertStringIncludes(
     runLines(view(RECORDS, { phase: "killed" }), 100).join("\n"),
@@ -121,9 +123,9 @@ Deno.test("a run on the terminal: progress, time left, curves, best validation, 
   );
   assertStringIncludes(runLines(view(RECORDS, { silentFor: 90_000 }), 100).join("\n"), "no news for 1m 30s");
   const failed = [...RECORDS, { step: 31, end: "failed", error: "photometric is not a number" }];
-  const end = runLines(view(failed, { phase: "ended" }), 100).map(stripAnsiCode);
+  const end = runLines(view(failed, { phase: "ended" }), 100).map(stripVTControlCharacters);
   assert(end[1].endsWith("10.0/s  failed") && end.at(-1) === "  photometric is not a number", end.join("\n"));
-  assertEquals(runLines(view([]), 80).map(stripAnsiCode), ["run  runs/first", "0 steps"]);
+  assertEquals(runLines(view([]), 80).map(stripVTControlCharacters), ["run  runs/first", "0 steps"]);
 });
 
 const options = (given: Record<string, unknown> = {}) =>
@@ -175,7 +177,7 @@ Deno.test("in a log a run is a line now and then, and whole at the end; once loo
     assertEquals(written[0], "cycle  30/1200 steps  loss 0.3  abs rel 0.3000 at 30\n");
     assertEquals(written.length, 2);
     assertStringIncludes(written[1], "finished");
-    assertEquals(stripAnsiCode(written[1]), written[1]);
+    assertEquals(stripVTControlCharacters(written[1]), written[1]);
   }));
 
 Deno.test("deno task watch needs no more than its permissions, draws a picture, and fails for a run that failed", () =>

@@ -1,3 +1,8 @@
-// The standard library as npm re-publishes it; the types beside it are ours.
-// @ts-types="./mod.d.ts"
-export * from "npm:deno-std@1.4.0/path/mod.js";
+/**
+ * The part of `jsr:@std/path` that Cyclops uses, over Deno's own `node:path` and `node:url`: no third party, no network.
+ * Delete `links` from deno.json to use JSR's.
+ *
+ * @module
+ */
+export { basename, dirname, extname, isAbsolute, join, relative, resolve } from "node:path";
+export { fileURLToPath as fromFileUrl, pathToFileURL as toFileUrl } from "node:url";

@@ -121,8 +121,8 @@ Deno.test("a notebook that is too large is reported with its largest cell, all t
   assertEquals(checkSizes(files, { each: 3001, all: 6001 }), []);
   const [each, all] = checkSizes(files, { each: 3000, all: 6000 });
   assertEquals([each.notebook, each.cell, each.kind], ["c", 2, "size"]);
-  assertStringIncludes(each.message, "2.93 kiB, wanted less than 2.93 kiB");
-  assertStringIncludes(all.message, "all 3 together have 5.86 kiB");
+  assertStringIncludes(each.message, "2.93 KiB, wanted less than 2.93 KiB");
+  assertStringIncludes(all.message, "all 3 together have 5.86 KiB");
 });
 
 Deno.test("notebooks are found by the beginning of their names; an unknown name lists those that there are", async () => {

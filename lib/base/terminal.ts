@@ -1,0 +1,41 @@
+/**
+ * Text for a person at a terminal: styles, sizes, durations.
+ *
+ * @module
+ */
+import { styleText } from "node:util";
+
+/** Styles text by `node:util`'s names ("bold", "red"); plain under NO_COLOR and where standard output is a file. */
+export function styled(style: Parameters<typeof styleText>[0], text: string): string {
+  // styleText's own check would ask for permission to read NO_COLOR, FORCE_COLOR and NODE_DISABLE_COLORS.
+  const plain = Deno.noColor || !Deno.stdout.isTerminal();
+  return plain ? text : styleText(style, text, { validateStream: false });
+}
+
+/** Columns of the terminal; 80 where there is none. */
+export function terminalColumns(): number {
+  try {
+    return Deno.consoleSize().columns || 80;
+  } catch {
+    return 80;
+  }
+}
+
+/** "1.5 kB", "2.93 KiB": three significant digits, in powers of 1000, or of 1024 when `binary`. */
+export function formatBytes(bytes: number, { binary = false }: { readonly binary?: boolean } = {}): string {
+  const units = binary ? ["B", "KiB", "MiB", "GiB", "TiB"] : ["B", "kB", "MB", "GB", "TB"];
+  const base = binary ? 1024 : 1000;
+  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log(bytes) / Math.log(base)));
+  return `${Number((bytes / base ** power).toPrecision(3))} ${units[power]}`;
+}
+
+/** "3m 20s", "45s": short enough for a progress line. */
+export function shortDuration(milliseconds: number): string {
+  let rest = Math.max(0, Math.round(milliseconds / 1000));
+  const parts: string[] = [];
+  for (const [seconds, unit] of [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]] as const) {
+    if (rest >= seconds) parts.push(`${Math.floor(rest / seconds)}${unit}`);
+    rest %= seconds;
+  }
+  return parts.join(" ") || "0s";
+}
