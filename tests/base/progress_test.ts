@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "../_assert.ts";
-import { Progress, setProgressSink, shortDuration } from "../../lib/base/progress.ts";
+import { Progress, setProgressSink } from "../../lib/base/progress.ts";
+import { shortDuration } from "../../lib/base/terminal.ts";
 
 const detail =
   "loss 0.274  abs rel 0.1712  photo 0.26 cons 0.011 smooth 0.0097 cycle 0.14 c-cons 0.03 refined 0.18";
