@@ -23,7 +23,7 @@
  */
 
 // Errors that a person can read, options described once, files whole or absent, randomness from a seed.
-export * from "./base/errors.ts";
+export { CyclopsError, messageOf, printable, UsageError } from "./base/errors.ts";
 export * from "./base/files.ts";
 export * from "./base/options.ts";
 export * from "./base/progress.ts";
@@ -66,7 +66,20 @@ export * from "./data/dataset.ts";
 export * from "./data/download.ts";
 export * from "./data/identity.ts";
 export * from "./data/augment.ts";
-export * from "./data/loader.ts";
+export {
+  type BatchOptions,
+  type BatchSource,
+  type LoaderOptions,
+  loaderOptions,
+  openBatches,
+  openPairCache,
+  type PairCache,
+  type PairCacheHandle,
+  readStereo,
+  sequentialBatches,
+  type SequentialOptions,
+  type StereoBatch,
+} from "./data/loader.ts";
 
 // Networks: one encoder–decoder, called three times.
 export * from "./models/architecture.ts";

@@ -16,6 +16,7 @@ export function printable(text: string): string {
 
 /** Something could not be done: a bad file, a missing library, a full disk. Tasks exit with status 1. */
 export class CyclopsError extends Error {
+  /** The class, as error messages show it. */
   override name = "CyclopsError";
 
   /** Makes the message {@linkcode printable}: it may quote what a file holds. */
@@ -26,6 +27,7 @@ export class CyclopsError extends Error {
 
 /** The call itself was wrong: an unknown option, a value out of range. Tasks exit with status 2. */
 export class UsageError extends CyclopsError {
+  /** The class, as error messages show it. */
   override name = "UsageError";
 }
 

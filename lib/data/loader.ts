@@ -288,28 +288,31 @@ export interface BatchOptions extends Partial<LoaderOptions> {
 
 /** An endless sequence of training batches. Close it, or its workers keep the process alive. */
 export class BatchSource implements Disposable {
-  readonly #workers: readonly LoaderWorker[];
   readonly #make: (step: number) => Promise<StereoBatch>;
+  readonly #stop: () => void;
   readonly #ahead: number;
   readonly #queue = new Map<number, Promise<StereoBatch>>();
   #step = 0;
-
-  /** See {@linkcode openBatches}. */
-  constructor(
-    plan: BatchPlan,
-    options: { readonly workers: number; readonly prefetch: number; readonly first: number },
-  ) {
-    this.stepsPerEpoch = plan.dataset.pairs.length / plan.batch;
-    this.#workers = Array.from({ length: options.workers }, () => new LoaderWorker(plan));
-    this.#ahead = options.workers > 0 ? options.prefetch : 0;
-    this.#make = options.workers > 0
-      ? (step) => this.#workers.reduce((a, b) => b.load < a.load ? b : a).make(step)
-      : batchMaker(plan);
-    this.seek(options.first);
-  }
-
   /** Batches per epoch: pairs of the data set / pairs per batch; need not be whole. */
   readonly stepsPerEpoch: number;
+
+  /** See {@linkcode openBatches}. */
+  constructor(options: {
+    /** Makes a batch by its number. */
+    readonly make: (step: number) => Promise<StereoBatch>;
+    /** Called by {@linkcode close}. */
+    readonly stop: () => void;
+    /** Batches to request ahead of time. */
+    readonly ahead: number;
+    readonly first: number;
+    readonly stepsPerEpoch: number;
+  }) {
+    this.#make = options.make;
+    this.#stop = options.stop;
+    this.#ahead = options.ahead;
+    this.stepsPerEpoch = options.stepsPerEpoch;
+    this.seek(options.first);
+  }
 
   /** Number of the batch that {@linkcode next} returns next. */
   get step(): number {
@@ -358,7 +361,7 @@ export class BatchSource implements Disposable {
   /** Stops the workers. */
   close(): void {
     this.#queue.clear();
-    for (const worker of this.#workers) worker.close();
+    this.#stop();
   }
 
   /** Same as {@linkcode close}. */
@@ -393,16 +396,22 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
       throw new RangeError(`Cannot make batches: ${name} is ${value}, expected an integer above 0`);
     }
   }
-  const cache = openPairCache(dataset, size, cacheMib).handle;
   const plan: BatchPlan = {
     dataset: { root, pairs, cropBottom },
     size: { height, width },
     batch,
     seed,
     augmentation,
-    cache,
+    cache: openPairCache(dataset, size, cacheMib).handle,
   };
-  return new BatchSource(plan, { workers, prefetch, first });
+  const pool = Array.from({ length: workers }, () => new LoaderWorker(plan));
+  return new BatchSource({
+    make: workers ? (step) => pool.reduce((a, b) => b.load < a.load ? b : a).make(step) : batchMaker(plan),
+    stop: () => pool.forEach((worker) => worker.close()),
+    ahead: workers ? prefetch : 0,
+    first,
+    stepsPerEpoch: pairs.length / batch,
+  });
 }
 
 /** How {@linkcode sequentialBatches} iterates over a data set. */
