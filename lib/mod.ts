@@ -63,8 +63,6 @@ export * from "./data/kitti.ts";
 export * from "./data/cityscapes.ts";
 export * from "./data/split.ts";
 export * from "./data/dataset.ts";
-export * from "./data/download.ts";
-export * from "./data/identity.ts";
 export * from "./data/augment.ts";
 export {
   type BatchOptions,

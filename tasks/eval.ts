@@ -8,8 +8,8 @@ import { UsageError } from "../lib/base/errors.ts";
 import { choice, flag, number, type OptionsOf, text } from "../lib/base/options.ts";
 import { Progress } from "../lib/base/progress.ts";
 import { METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
-import { findSplit } from "../lib/data/kitti.ts";
-import { checkPairs, type StereoPair } from "../lib/data/split.ts";
+import { openDataset } from "../lib/data/dataset.ts";
+import type { StereoPair } from "../lib/data/split.ts";
 import { type Disparities, readDisparities } from "../lib/evaluation/disparities.ts";
 import { evaluate } from "../lib/evaluation/protocol.ts";
 import { checkTruth } from "../lib/evaluation/truth.ts";
@@ -117,7 +117,7 @@ async function stored(
   { predictions, predictionsFlipped, data, split, truth }: EvalOptions,
 ): Promise<Subject> {
   const root = data!;
-  const pairs = await checkPairs(root, await findSplit(root, split!), "left");
+  const { pairs } = await openDataset({ data: root, split, part: "test", side: "left" });
   await checkTruth(root, pairs, truth);
   const disparities = await readDisparities(predictions!);
   const flipped = predictionsFlipped ? await readDisparities(predictionsFlipped) : undefined;

@@ -1,57 +1,77 @@
 /**
- * `deno task kitti`: the Eigen split as text, and what a KITTI download still lacks.
+ * `deno task kitti`: prints the Eigen split, or what a KITTI download has and lacks.
  *
  * @module
  */
 import { UsageError } from "../lib/base/errors.ts";
-import { checkDownload } from "../lib/data/download.ts";
-import { eigenNames, eigenSplit } from "../lib/data/kitti.ts";
+import { checkDownload, type DownloadReport, eigenNames, eigenSplit } from "../lib/data/kitti.ts";
 import { formatSplit } from "../lib/data/split.ts";
 import { userPath } from "./_paths.ts";
 import { runTask } from "./_task.ts";
 
 const CALLS = `split ${Object.keys(eigenNames).join("|")}  or  check DIR`;
+const SOURCE = "https://www.cvlibs.net/datasets/kitti/raw_data.php";
 
 await runTask({
   name: "kitti",
   summary:
-    "split NAME prints a part of the Eigen split, one pair of images a line: 697 to test, 22600 to train,\n" +
-    "888 to validate. check DIR counts what is there of a KITTI raw download; status 1 when files are missing.",
+    "split NAME prints a part of the Eigen split, one pair of images per line: 697 to test, 22600 to train,\n" +
+    "888 to validate. check DIR lists what a KITTI raw download has and lacks; status 1 if files are missing.",
   options: {},
   positionals: CALLS,
   examples: ["deno task kitti split eigen-test > eigen_test.txt", "deno task kitti check kitti"],
 }, async (_options, words) => {
   const [action, name] = words;
   if (words.length === 2 && action === "check") {
-    const root = userPath(name);
-    return printReport(root, await checkDownload(root));
+    const root = userPath(name), report = await checkDownload(root);
+    console.log(describe(root, report));
+    return report.complete ? 0 : 1;
   }
   if (words.length === 2 && action === "split" && Object.hasOwn(eigenNames, name)) {
-    const text = formatSplit(eigenSplit(eigenNames[name as keyof typeof eigenNames]));
+    const text = formatSplit(eigenSplit(eigenNames[name]));
     try {
       await new Blob([text]).stream().pipeTo(Deno.stdout.writable);
     } catch (error) {
-      if (!(error instanceof Deno.errors.BrokenPipe)) throw error; // `| head` has seen enough
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error; // `| head` closed the pipe
     }
     return 0;
   }
-  throw new UsageError(`Cannot run kitti ${words.join(" ")}: wanted ${CALLS}`);
+  throw new UsageError(`Cannot run kitti ${words.join(" ")}: expected ${CALLS}`);
 });
 
-function printReport(root: string, report: Awaited<ReturnType<typeof checkDownload>>): number {
+function describe(root: string, { parts, drives, calibrations, complete }: DownloadReport): string {
+  const present = drives.filter(({ found }) => found > 0), absent = drives.filter(({ found }) => found === 0);
+  if (present.length === 0) {
+    return `No KITTI raw found in ${root}: expected folders such as\n` +
+      `${root}/${
+        drives[0].path
+      }/image_02/data\n(the synced and rectified drives and calibrations from ${SOURCE})`;
+  }
   const row = (cells: readonly (string | number)[]) =>
     cells.map((cell, i) => i === 0 ? String(cell).padEnd(12) : String(cell).padStart(9)).join("");
-  console.log(row(["split", "pairs", "left", "right", "scans"]));
-  for (const { part, pairs, left, right, scans } of report.parts) {
-    console.log(row([`eigen-${part}`, pairs, left, right, scans]));
+  const lines = [
+    row(["split", "pairs", "left", "right", "scans"]),
+    ...parts.map(({ part, pairs, left, right, scans }) => row([`eigen-${part}`, pairs, left, right, scans])),
+    "",
+    `${present.length} of ${drives.length} drives present:`,
+    ...present.map(({ path, found, expected }) =>
+      `  ${path}: ${found === expected ? `complete, ${found} images` : `${found} of ${expected} images`}`
+    ),
+  ];
+  if (absent.length) {
+    lines.push(`${absent.length} drives absent:`);
+    for (const [date, group] of Map.groupBy(absent, ({ path }) => path.split("/")[0])) {
+      const numbers = group.map(({ path }) => path.match(/drive_(\d+)/)![1]);
+      for (let i = 0; i < numbers.length; i += 12) {
+        lines.push(`  ${(i ? "" : date).padEnd(12)}${numbers.slice(i, i + 12).join(" ")}`);
+      }
+    }
   }
-  for (const path of report.calibrations) console.log(`absent: ${path}`);
-  for (const { path, found, wanted } of report.drives) console.log(`${path}: ${found} of ${wanted} images`);
-  console.log(
-    report.complete
-      ? `\n${root} has all that training and testing need`
-      : `\n${root} is incomplete: fetch the synced and rectified drives and the calibration of each date from ` +
-        `https://www.cvlibs.net/datasets/kitti/raw_data.php`,
+  lines.push(...calibrations.map((path) => `absent: ${path}`), "");
+  lines.push(
+    complete
+      ? `${root} has everything that training and testing need`
+      : `${root} is incomplete: download the synced and rectified drives and each date's calibration from\n${SOURCE}`,
   );
-  return report.complete ? 0 : 1;
+  return lines.join("\n");
 }

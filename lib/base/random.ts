@@ -26,7 +26,7 @@ export function hash32(text: string): number {
 export class Random {
   #s: Uint32Array = new Uint32Array(4);
 
-  /** @param seed Any integer. */
+  /** Starts the sequence of a seed, any integer. */
   constructor(seed: number) {
     this.#s.set([seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, 0x9e3779b9, 1]);
     for (let i = 0; i < 15; i++) this.#next32();

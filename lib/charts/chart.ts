@@ -5,7 +5,7 @@
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { writeAtomic } from "../base/files.ts";
-import { rasteriseSvg } from "../data/image.ts";
+import { rasterizeSvg } from "../data/image.ts";
 import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { fitText, textStrokes, textWidth } from "./font.ts";
 
@@ -144,7 +144,7 @@ export class Chart implements Displayable {
 
   /** The chart as the bytes of a PNG file. @param scale px of the picture per px of the chart. */
   async png(scale = 2): Promise<Uint8Array> {
-    return await rasteriseSvg(await this.svg({ strokes: true }), scale);
+    return await rasterizeSvg(await this.svg({ strokes: true }), scale);
   }
 
   /** Writes an SVG file. @throws {CyclopsError} When it cannot be written. */

@@ -1,27 +1,25 @@
 /**
- * Cityscapes on disk (Cordts et al. 2016): where its files lie, its cameras, and an export of KITTI-like data to its
- * layout.
+ * Cityscapes on disk (Cordts et al. 2016): where its files lie and its cameras.
  *
- *     ROOT/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png      left colour camera
- *          rightImg8bit/train/aachen/aachen_000000_000019_rightImg8bit.png    right colour camera
- *          camera/train/aachen/aachen_000000_000019_camera.json               baseline, focal length, centre
+ *     ROOT/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png      left color camera
+ *          rightImg8bit/train/aachen/aachen_000000_000019_rightImg8bit.png    right color camera
+ *          camera/train/aachen/aachen_000000_000019_camera.json               baseline, focal length, principal point
  *
- * The folders `val` and `test` are laid out alike. `train_extra`, 19,998 more pairs, belongs to the training part where
- * it is there: with the 2,975 of `train` these are the 22,973 pairs of Godard et al. 2017.
+ * The folders `val` and `test` are laid out alike. `train_extra`, 19,998 more pairs, belongs to the training part if
+ * it exists: with the 2,975 of `train` these are the 22,973 pairs of Godard et al. 2017.
  *
  * @module
  */
 import { basename, dirname, extname, join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
-import { exists, fileError, readBytes, readJson, writeAtomic } from "../base/files.ts";
+import { exists, fileError, readJson } from "../base/files.ts";
 import type { StereoCamera } from "../geometry/camera.ts";
-import { imageSize, readRgb, rowsLeft, writeRgb } from "./image.ts";
-import { parseFrame, readCalibration } from "./kitti.ts";
+import { croppedRows, imageSize } from "./image.ts";
 import type { PairSide, StereoPair } from "./split.ts";
 
 /**
- * Share of the image's height that is dropped at the bottom, where the car's own bonnet mirrors the street and breaks
- * photometric constancy. Godard et al. 2017 drop a fifth; up to a quarter is found elsewhere.
+ * Fraction of the image's height that is cut off at the bottom, where the car's hood mirrors the street and breaks
+ * photometric constancy: a fifth in Godard et al. 2017, up to a quarter elsewhere.
  */
 export const CITYSCAPES_CROP_BOTTOM = 0.2;
 
@@ -67,11 +65,11 @@ async function folderPairs(root: string, part: string): Promise<StereoPair[]> {
 }
 
 /**
- * The pairs of a part, by the left images there are; `train` includes `train_extra` where it is there.
+ * The pairs of a part, by the left images that exist; `train` includes `train_extra` if it exists.
  *
- * @param side Which images must be there. @default "both"
- * @returns Pairs in the order of their names. Right images are not looked for one by one: see `checkPairs`.
- * @throws {CyclopsError} When a whole folder is missing, saying what holds it, or there is no image in it.
+ * @param side Which images must exist. @default "both"
+ * @returns Pairs in the order of their names. Right images are not checked one by one: see `checkPairs`.
+ * @throws {CyclopsError} When a whole folder is missing, naming the archive that holds it, or has no images.
  */
 export async function cityscapesSplit(
   root: string,
@@ -93,7 +91,7 @@ export async function cityscapesSplit(
   if (pairs.length === 0) {
     throw new CyclopsError(
       `Cannot open Cityscapes in ${root}: no image under ${SUFFIX.left}/${part}, ` +
-        `wanted CITY/CITY_000000_000019_${SUFFIX.left}.png and its like (${SOURCE})`,
+        `expected files such as CITY/CITY_000000_000019_${SUFFIX.left}.png (${SOURCE})`,
     );
   }
   return pairs;
@@ -105,12 +103,12 @@ export function cityscapesCameraPath(left: string): string {
 }
 
 /**
- * Reads a frame's camera, as its cropped image has it: the crop takes rows at the bottom, so that focal length and
- * centre stay what they are.
+ * Reads a frame's camera for its cropped image: the crop cuts rows at the bottom, which leaves focal length and
+ * principal point unchanged.
  *
  * @param root The data's root folder.
  * @param left The frame's left image, relative to the root; its size is read from its file.
- * @throws {CyclopsError} When a file is missing, or a number is missing or makes no stereo camera.
+ * @throws {CyclopsError} When a file or a number is missing, or does not describe a stereo camera.
  */
 export async function readCityscapesCamera(
   root: string,
@@ -128,7 +126,7 @@ export async function readCityscapesCamera(
     const found = json?.[group]?.[key];
     if (typeof found !== "number" || !Number.isFinite(found) || (positive && found <= 0)) {
       throw new CyclopsError(
-        `Cannot read the camera ${path}: ${group}.${key} is ${JSON.stringify(found)}, wanted a number${
+        `Cannot read the camera ${path}: ${group}.${key} is ${JSON.stringify(found)}, expected a number${
           positive ? " above 0" : ""
         }`,
       );
@@ -137,66 +135,9 @@ export async function readCityscapesCamera(
   };
   const { width, height } = await imageSize(join(root, left));
   return {
-    imageSize: { width, height: rowsLeft(height, cropBottom) },
+    imageSize: { width, height: croppedRows(height, cropBottom) },
     focalPx: value("intrinsic", "fx", true),
     centerPx: { x: value("intrinsic", "u0", false), y: value("intrinsic", "v0", false) },
     baselineM: value("extrinsic", "baseline", true),
   };
-}
-
-/**
- * Copies stereo pairs from KITTI raw's layout, e.g. street scenes, to Cityscapes', cameras included: to try out what is
- * meant for Cityscapes without fetching it. Each date becomes a city, each drive a sequence.
- *
- * @param root The root folder of the KITTI-like data.
- * @param pairs What to copy, relative to `root`.
- * @param out Root folder of the copy.
- * @returns The copied pairs, relative to `out`.
- * @throws {CyclopsError} When a file cannot be read or written.
- *
- * @example
- * ```ts ignore
- * const { root, pairs } = await openDataset({ data: "data/street", part: "train" });
- * await exportCityscapes(root, pairs, "data/street-as-cityscapes", "train");
- * const copy = await openDataset({ data: "data/street-as-cityscapes", split: "cityscapes", cropBottom: 0 });
- * ```
- */
-export async function exportCityscapes(
-  root: string,
-  pairs: readonly StereoPair[],
-  out: string,
-  part: CityscapesPart,
-): Promise<StereoPair[]> {
-  const copied: StereoPair[] = [];
-  const cameras = new Map<string, string>();
-  for (const pair of pairs) {
-    const { date, drive, index } = parseFrame(pair.left);
-    const city = `street${date.replaceAll("_", "")}`;
-    const stem = `${city}_${drive.padStart(6, "0")}_${String(index).padStart(6, "0")}`;
-    const left = `${SUFFIX.left}/${part}/${city}/${stem}_${SUFFIX.left}.png`;
-    const copy = { left, right: sibling(left, SUFFIX.right, ".png") };
-    for (const side of ["left", "right"] as const) {
-      const from = join(root, pair[side]), to = join(out, copy[side]);
-      if (extname(from).toLowerCase() === ".png") await writeAtomic(to, await readBytes(from));
-      else await writeRgb(to, await readRgb(from));
-    }
-    const camera = cameras.get(date) ?? await cameraJson(root, date);
-    cameras.set(date, camera);
-    await writeAtomic(join(out, cityscapesCameraPath(left)), camera);
-    copied.push(copy);
-  }
-  return copied;
-}
-
-/** A date's calibration as a camera file. */
-async function cameraJson(root: string, date: string): Promise<string> {
-  const { focalPx, centerPx, baselineM } = await readCalibration(root, date);
-  return JSON.stringify(
-    {
-      extrinsic: { baseline: baselineM, pitch: 0, roll: 0, x: 0, y: 0, yaw: 0, z: 0 },
-      intrinsic: { fx: focalPx, fy: focalPx, u0: centerPx.x, v0: centerPx.y },
-    },
-    undefined,
-    2,
-  ) + "\n";
 }

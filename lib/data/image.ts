@@ -1,6 +1,6 @@
 /**
- * Images on disk: 8-bit RGB (PNG, JPEG and what else sharp reads) and 16-bit grey PNG (KITTI's depth maps).
- * sharp, a native module, is loaded at the first use, so that importing this file costs nothing.
+ * Images on disk: 8-bit RGB (PNG, JPEG and whatever else sharp reads) and 16-bit gray PNG (KITTI's depth maps). sharp, a
+ * native module, is loaded at first use, so that importing this file costs nothing.
  *
  * @module
  */
@@ -27,15 +27,15 @@ export type Gray16Image = ImageOf<Uint16Array>;
  */
 export type FloatMap = ImageOf<Float32Array>;
 
-/** How hard PNG encoding tries. */
+/** How PNG files are compressed. */
 export interface PngOptions {
   /** zlib level, 0 (fast) to 9 (small). @default 6 */
   readonly compressionLevel?: number;
-  /** 256 dithered colours: about a third of the bytes, for pictures that only people look at. RGB only. @default false */
+  /** 256 dithered colors, about a third of the bytes: for pictures that only people look at. RGB only. @default false */
   readonly palette?: boolean;
 }
 
-/** An image of 8 bits a channel from values in [0,1], row-major; what lies outside is cut off. */
+/** An 8-bit image from row-major RGB values in [0, 1]; values outside are clipped. */
 export function imageFromUnit({ width, height }: ImageSize, values: ArrayLike<number>): RgbImage {
   const data = Uint8Array.from(values, (v) => Math.round(255 * Math.min(1, Math.max(0, v))));
   return { width, height, data };
@@ -43,23 +43,23 @@ export function imageFromUnit({ width, height }: ImageSize, values: ArrayLike<nu
 
 let loading: Promise<typeof Sharp> | undefined;
 
-/** sharp, loaded once: one thread a call (callers run several images at once) and no cache of decoded files. */
-export function loadSharp(): Promise<typeof Sharp> {
+/** sharp, loaded once: one thread per call (callers run several images at once), no cache of decoded files. */
+function loadSharp(): Promise<typeof Sharp> {
   return loading ??= import("sharp").then(({ default: sharp }) => {
     sharp.concurrency(1);
     sharp.cache(false);
     return sharp;
   }, (error) => {
     loading = undefined;
-    const mend = error instanceof Deno.errors.NotCapable ? "" : " (run deno install to fetch it)";
+    const fix = error instanceof Deno.errors.NotCapable ? "" : " (run deno install to fetch it)";
     throw new CyclopsError(
-      `Cannot load sharp, which reads and writes images: ${messageOf(error)}${mend}`,
+      `Cannot load sharp, which reads and writes images: ${messageOf(error)}${fix}`,
       { cause: error instanceof Error ? error : undefined },
     );
   });
 }
 
-/** What a file's first bytes say it is. */
+/** What a file is by its first bytes. */
 function kindOf(bytes: Uint8Array): string {
   const head = String.fromCharCode(...bytes.subarray(0, 32));
   if (bytes.length === 0) return "an empty file";
@@ -69,34 +69,33 @@ function kindOf(bytes: Uint8Array): string {
   if (head.startsWith("RIFF") && head.slice(8, 12) === "WEBP") return "a WebP";
   if (head.startsWith("version https://git")) return "a Git LFS pointer, not the image itself";
   if (/^\s*<(!doctype|html|\?xml)/i.test(head)) return "a web page, not an image";
-  return "no image format known here";
+  return "not a known image format";
 }
 
 function imageError(action: string, path: string, bytes: Uint8Array, error: unknown): CyclopsError {
   const kind = kindOf(bytes);
   const image = /^an? (PNG|JPEG|GIF|WebP)$/.test(kind);
-  const said = messageOf(error).split("\n")[0];
   const found = image
-    ? `${kind} of ${bytes.length} bytes that breaks off or is damaged (${said}): fetch or convert it again`
-    : `it is ${kind} (${bytes.length} bytes), wanted a PNG or JPEG`;
+    ? `${kind} of ${bytes.length} bytes, truncated or damaged (${messageOf(error).split("\n")[0]}): ` +
+      "fetch or convert it again"
+    : `it is ${kind} (${bytes.length} bytes), expected a PNG or JPEG`;
   return new CyclopsError(`Cannot ${action} ${path}: ${found}`, {
     cause: error instanceof Error ? error : undefined,
   });
 }
 
-/** Rows that are left of an image whose lowest share, in [0, 1), is cropped away; at least one, px. */
-export function rowsLeft(height: number, cropBottom: number): number {
+/** Rows of an image after the fraction `cropBottom`, in [0, 1), was cut off at the bottom; at least 1. */
+export function croppedRows(height: number, cropBottom: number): number {
   return Math.max(1, Math.round(height * (1 - cropBottom)));
 }
 
 /**
- * Decodes an image to RGB; grey is repeated, alpha dropped, a camera's orientation flag obeyed.
+ * Decodes an image to RGB: gray is repeated, alpha dropped, a camera's orientation flag obeyed.
  *
- * @param bytes The file's content.
  * @param size Resize to exactly this, with a Lanczos-3 filter that averages when it shrinks.
- * @param path The file's name for errors.
- * @param cropBottom Share of the height that is dropped at the bottom before resizing, in [0, 1).
- * @throws {CyclopsError} When the bytes are no image or break off.
+ * @param path The file's name, for errors.
+ * @param cropBottom Fraction of the height to cut off at the bottom before resizing, in [0, 1).
+ * @throws {CyclopsError} When the bytes are not an image, or truncated.
  */
 export async function decodeRgb(
   bytes: Uint8Array,
@@ -109,7 +108,7 @@ export async function decodeRgb(
     let image = sharp(bytes, { failOn: "warning" }).autoOrient();
     if (cropBottom > 0) {
       const { autoOrient: { width, height } } = await image.metadata();
-      image = image.extract({ left: 0, top: 0, width, height: rowsLeft(height, cropBottom) });
+      image = image.extract({ left: 0, top: 0, width, height: croppedRows(height, cropBottom) });
     }
     if (size) image = image.resize(size.width, size.height, { fit: "fill", kernel: "lanczos3" });
     const { data, info } = await image.toColourspace("srgb").removeAlpha().raw({ depth: "uchar" })
@@ -128,7 +127,7 @@ export async function decodeRgb(
 /**
  * Reads an image file as RGB; see {@linkcode decodeRgb}.
  *
- * @throws {CyclopsError} When the file is missing, cut or no image.
+ * @throws {CyclopsError} When the file is missing, truncated or not an image.
  *
  * @example
  * ```ts ignore
@@ -139,11 +138,12 @@ export async function readRgb(path: string, size?: ImageSize, cropBottom = 0): P
   return await decodeRgb(await readBytes(path), size, path, cropBottom);
 }
 
-/** An RGB image for sharp. */
 async function rawRgb({ width, height, data }: RgbImage): Promise<ReturnType<typeof Sharp>> {
   if (data.length !== width * height * 3) {
     throw new RangeError(
-      `Cannot encode an image: ${data.length} bytes for ${width}×${height} px, wanted ${width * height * 3}`,
+      `Cannot encode an image: ${data.length} bytes for ${width}×${height} px, expected ${
+        width * height * 3
+      }`,
     );
   }
   const sharp = await loadSharp();
@@ -158,21 +158,21 @@ export async function encodeRgbPng(image: RgbImage, options: PngOptions = {}): P
 }
 
 /**
- * An RGB image as the bytes of a JPEG file, for pictures that only people look at: a third of a palette PNG's bytes.
+ * An RGB image as the bytes of a JPEG file: a third of a palette PNG's bytes, for pictures that only people look at.
  *
  * @param quality 1 to 100.
  */
 export async function encodeRgbJpeg(image: RgbImage, quality = 75): Promise<Uint8Array> {
-  // Full colour resolution keeps coloured lines and letters sharp.
+  // Full color resolution keeps colored lines and letters sharp.
   return await (await rawRgb(image)).jpeg({ quality, chromaSubsampling: "4:4:4", mozjpeg: true }).toBuffer();
 }
 
 /**
- * Draws an SVG on white, as the bytes of a PNG file with at most 64 colours.
+ * Renders an SVG on white, as the bytes of a PNG file with at most 64 colors.
  *
  * @param scale px of the picture per px of the drawing.
  */
-export async function rasteriseSvg(svg: string, scale = 1): Promise<Uint8Array> {
+export async function rasterizeSvg(svg: string, scale = 1): Promise<Uint8Array> {
   const sharp = await loadSharp();
   return await sharp(new TextEncoder().encode(svg), { density: 72 * scale })
     .flatten({ background: "white" }).png({ palette: true, colours: 64, compressionLevel: 9 }).toBuffer();
@@ -184,9 +184,9 @@ export async function writeRgb(path: string, image: RgbImage, options: PngOption
 }
 
 /**
- * Reads a 16-bit grey PNG exactly.
+ * Reads a 16-bit gray PNG exactly.
  *
- * @throws {CyclopsError} When the file is missing, cut, no image, or has another depth or several channels.
+ * @throws {CyclopsError} When the file is missing, truncated, not an image, or has another depth or several channels.
  */
 export async function readGray16(path: string): Promise<Gray16Image> {
   const bytes = await readBytes(path);
@@ -206,15 +206,15 @@ export async function readGray16(path: string): Promise<Gray16Image> {
   } catch (error) {
     throw imageError("read the 16-bit image", path, bytes, error);
   }
-  throw new CyclopsError(`Cannot read the 16-bit image ${path}: it is ${found}, wanted a 16-bit grey PNG`);
+  throw new CyclopsError(`Cannot read the 16-bit image ${path}: it is ${found}, expected a 16-bit gray PNG`);
 }
 
-/** A 16-bit grey image as the bytes of a PNG file. */
+/** A 16-bit gray image as the bytes of a PNG file. */
 export async function encodeGray16Png(image: Gray16Image, options: PngOptions = {}): Promise<Uint8Array> {
   const { width, height, data } = image;
   if (data.length !== width * height) {
     throw new RangeError(
-      `Cannot encode an image: ${data.length} values for ${width}×${height} px, wanted ${width * height}`,
+      `Cannot encode an image: ${data.length} values for ${width}×${height} px, expected ${width * height}`,
     );
   }
   const sharp = await loadSharp();
@@ -222,7 +222,7 @@ export async function encodeGray16Png(image: Gray16Image, options: PngOptions = 
     .toColourspace("grey16").png({ compressionLevel: options.compressionLevel ?? 6 }).toBuffer();
 }
 
-/** Writes a 16-bit grey PNG. @throws {CyclopsError} When it cannot be written. */
+/** Writes a 16-bit gray PNG. @throws {CyclopsError} When it cannot be written. */
 export async function writeGray16(
   path: string,
   image: Gray16Image,
@@ -232,10 +232,10 @@ export async function writeGray16(
 }
 
 /**
- * An image's size in px from its header alone. A PNG needs 24 bytes and no native code; other formats go through
- * sharp and count a camera's orientation flag, as {@linkcode readRgb} does.
+ * An image's size in px, from its header. A PNG needs 24 bytes and no native code; other formats go through sharp, with
+ * a camera's orientation flag obeyed as in {@linkcode readRgb}.
  *
- * @throws {CyclopsError} When the file is missing or no image.
+ * @throws {CyclopsError} When the file is missing or not an image.
  */
 export async function imageSize(path: string): Promise<ImageSize> {
   const head = new Uint8Array(24);

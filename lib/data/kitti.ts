@@ -1,10 +1,10 @@
 /**
- * KITTI raw on disk: where its files lie, its calibration, its depth maps and the Eigen split. The street data use
- * the same layout, so this is the one reader of both.
+ * KITTI raw on disk: where its files lie, its calibration, its depth maps, the Eigen split and what a download lacks.
+ * Street data use the same layout, so this reads both.
  *
  *     ROOT/2011_09_26/calib_cam_to_cam.txt, calib_velo_to_cam.txt
- *     ROOT/2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png     left colour camera
- *                                               /image_03/data/0000000069.png     right colour camera
+ *     ROOT/2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png     left color camera
+ *                                               /image_03/data/0000000069.png     right color camera
  *                                               /velodyne_points/data/0000000069.bin
  *                                               /proj_depth/groundtruth/image_02/0000000069.png
  *
@@ -12,14 +12,14 @@
  */
 import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
-import { exists, readText } from "../base/files.ts";
+import { readText } from "../base/files.ts";
 import { multiply, rigid, type StereoCamera } from "../geometry/camera.ts";
 import { type FloatMap, type PngOptions, readGray16, writeGray16 } from "./image.ts";
-import { readSplit, type StereoPair } from "./split.ts";
+import { findImage, folderLookup, type StereoPair } from "./split.ts";
 import eigen from "../../data/splits/eigen.json" with { type: "json" };
 
-/** The two colour cameras: 2 is the left one, 3 the right one. */
-export type ColourCamera = 2 | 3;
+/** The two color cameras: 2 is the left one, 3 the right one. */
+export type ColorCamera = 2 | 3;
 
 /** One frame of one drive. */
 export interface Frame {
@@ -36,13 +36,11 @@ export function drivePath({ date, drive }: Pick<Frame, "date" | "drive">): strin
   return `${date}/${date}_drive_${drive}_sync`;
 }
 
-/** The ten digits that name a frame's files. */
-function digits(index: number): string {
-  return String(index).padStart(10, "0");
-}
+/** A frame's files are named by ten digits. */
+const digits = (index: number) => String(index).padStart(10, "0");
 
 /** A frame's image, relative to the root. @param extension "png" (KITTI's own) or "jpg". @default "png" */
-export function framePath(frame: Frame, camera: ColourCamera, extension = "png"): string {
+export function framePath(frame: Frame, camera: ColorCamera, extension = "png"): string {
   return `${drivePath(frame)}/image_0${camera}/data/${digits(frame.index)}.${extension}`;
 }
 
@@ -52,7 +50,7 @@ export function velodynePath(frame: Frame): string {
 }
 
 /** A frame's depth map, relative to the root. */
-export function depthPath(frame: Frame, camera: ColourCamera): string {
+export function depthPath(frame: Frame, camera: ColorCamera): string {
   return `${drivePath(frame)}/proj_depth/groundtruth/image_0${camera}/${digits(frame.index)}.png`;
 }
 
@@ -66,11 +64,11 @@ export function framePair(frame: Frame, extension = "png"): StereoPair {
  *
  * @throws {CyclopsError} When the path does not follow KITTI raw's layout.
  */
-export function parseFrame(path: string): Frame & { readonly camera: ColourCamera } {
+export function parseFrame(path: string): Frame & { readonly camera: ColorCamera } {
   const match = path.match(/(?:^|\/)([^/]+)\/\1_drive_(\d{4})_sync\/image_0([23])\/data\/(\d+)\.\w+$/);
   if (!match) {
     throw new CyclopsError(
-      `Cannot tell the frame of ${path}: wanted KITTI raw's layout, such as ` +
+      `Cannot tell the frame of ${path}: expected KITTI raw's layout, such as ` +
         `2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png`,
     );
   }
@@ -78,15 +76,15 @@ export function parseFrame(path: string): Frame & { readonly camera: ColourCamer
   return { date, drive, index: Number(index), camera: camera === "2" ? 2 : 3 };
 }
 
-/** What a date's two calibration files say, matrices row-major. */
+/** A date's calibration, from its two files; matrices row-major. */
 export interface Calibration extends StereoCamera {
   /** Rectifying rotation of camera 0, 3×3. */
   readonly rectification: readonly number[];
-  /** P_rect_02, 3×4: rectified camera coordinates to the left colour image. */
+  /** P_rect_02, 3×4: rectified camera coordinates to the left color image. */
   readonly leftProjection: readonly number[];
-  /** P_rect_03, 3×4, of the right colour image. */
+  /** P_rect_03, 3×4, of the right color image. */
   readonly rightProjection: readonly number[];
-  /** P_rect_02 · R_rect_00 · Tr_velo_to_cam, 3×4: scanner coordinates (m) to the left colour image (px). */
+  /** P_rect_02 · R_rect_00 · Tr_velo_to_cam, 3×4: scanner coordinates (m) to the left color image (px). */
   readonly velodyneToImage: readonly number[];
 }
 
@@ -105,16 +103,15 @@ function parseMatrices(text: string, path: string): (key: string, length: number
   return (key, length) => {
     const line = lines.get(key);
     if (line === undefined) {
+      const found = [...lines.keys()].filter(Boolean).join(", ").slice(0, 300) || "no lines at all";
       throw new CyclopsError(
-        `Cannot read the calibration ${path}: no line ${key} (there are ${
-          [...lines.keys()].filter(Boolean).join(", ") || "no lines at all"
-        }): fetch the date's calib archive again`,
+        `Cannot read the calibration ${path}: no line ${key} (found ${found}): fetch the date's calib archive again`,
       );
     }
     const values = line.split(/\s+/).map(Number);
     if (values.length !== length || !values.every(Number.isFinite)) {
       throw new CyclopsError(
-        `Cannot read the calibration ${path}: ${key} is "${line.slice(0, 80)}", wanted ${length} numbers`,
+        `Cannot read the calibration ${path}: ${key} is "${line.slice(0, 80)}", expected ${length} numbers`,
       );
     }
     return values;
@@ -126,7 +123,7 @@ function parseMatrices(text: string, path: string): (key: string, length: number
  *
  * @param root The data's root folder.
  * @param date As in `2011_09_26`.
- * @throws {CyclopsError} When a file or a line of it is missing or makes no stereo camera.
+ * @throws {CyclopsError} When a file or a line is missing, or does not describe a stereo camera.
  */
 export async function readCalibration(root: string, date: string): Promise<Calibration> {
   const paths = calibrationPaths(date);
@@ -141,7 +138,7 @@ export async function readCalibration(root: string, date: string): Promise<Calib
   if (!(focalPx > 0 && baselineM > 0)) {
     throw new CyclopsError(
       `Cannot read the calibration ${camPath}: focal length ${focalPx} px and baseline ${baselineM} m, ` +
-        `wanted both above 0 (is P_rect_03 that of the right camera?)`,
+        `expected both above 0 (is P_rect_03 that of the right camera?)`,
     );
   }
   const toCamera = rigid(velo("R", 9), velo("T", 3));
@@ -158,9 +155,9 @@ export async function readCalibration(root: string, date: string): Promise<Calib
   };
 }
 
-/** A stereo camera with a scanner whose images are rectified as taken: camera 0 is the left colour camera. */
+/** A stereo camera with a laser scanner, rectified by construction: camera 0 is the left color camera. */
 export interface StereoRig extends StereoCamera {
-  /** Scanner coordinates to left camera coordinates. */
+  /** From scanner coordinates to left camera coordinates. */
   readonly velodyneToCamera: {
     /** 3×3 row-major. */
     readonly rotation: readonly number[];
@@ -170,7 +167,7 @@ export interface StereoRig extends StereoCamera {
 }
 
 /**
- * The two calibration files of such a rig, in KITTI's format and with enough digits to read back the same numbers.
+ * The two calibration files of such a rig in KITTI's format, with enough digits to read back the same numbers.
  *
  * @returns The contents of calib_cam_to_cam.txt and calib_velo_to_cam.txt.
  */
@@ -207,7 +204,7 @@ export async function readDepthPng(path: string): Promise<FloatMap> {
  */
 export async function writeDepthPng(path: string, depth: FloatMap, options: PngOptions = {}): Promise<void> {
   const { width, height } = depth;
-  // A loop: Uint16Array.from walks an iterator and takes ten times as long.
+  // A loop: Uint16Array.from walks an iterator, ten times slower.
   const data = new Uint16Array(depth.data.length);
   for (let i = 0; i < data.length; i++) {
     const value = Math.round(depth.data[i] * DEPTH_STEPS);
@@ -220,7 +217,7 @@ export async function writeDepthPng(path: string, depth: FloatMap, options: PngO
 export type EigenPart = "test" | "train" | "val";
 
 /** The names of the Eigen split's parts on the command line. */
-export const eigenNames: Readonly<Record<`eigen-${EigenPart}`, EigenPart>> = {
+export const eigenNames: Readonly<Record<string, EigenPart>> = {
   "eigen-test": "test",
   "eigen-train": "train",
   "eigen-val": "val",
@@ -239,36 +236,71 @@ interface EigenFacts {
  * @returns The pairs under KITTI's own names (PNG), by drive and frame.
  */
 export function eigenSplit(part: EigenPart): StereoPair[] {
-  const facts: EigenFacts = eigen;
-  const pairs: StereoPair[] = [];
-  const add = (key: string, indices: Iterable<number>) => {
+  const { test, trainVal }: EigenFacts = eigen;
+  const pairsOf = (key: string, indices: readonly number[]) => {
     const [date, drive] = key.split("/");
-    for (const index of indices) pairs.push(framePair({ date, drive, index }));
+    return indices.map((index) => framePair({ date, drive, index }));
   };
-  if (part === "test") { for (const [key, indices] of Object.entries(facts.test)) add(key, indices); }
-  else {
-    for (const [key, { frames, val }] of Object.entries(facts.trainVal)) {
-      const validates = new Set(val);
-      const wanted = part === "val";
-      add(key, Array.from({ length: frames }, (_, i) => i).filter((i) => validates.has(i) === wanted));
-    }
-  }
-  return pairs;
+  if (part === "test") return Object.entries(test).flatMap(([key, indices]) => pairsOf(key, indices));
+  return Object.entries(trainVal).flatMap(([key, { frames, val }]) => {
+    const validates = new Set(val);
+    const all = Array.from({ length: frames }, (_, i) => i);
+    return pairsOf(key, all.filter((i) => validates.has(i) === (part === "val")));
+  });
+}
+
+/** How much of the Eigen split a folder holds. */
+export interface DownloadReport {
+  /** For each part: pairs that the split names, and how many left images, right images and laser scans exist. */
+  readonly parts: readonly {
+    readonly part: EigenPart;
+    readonly pairs: number;
+    readonly left: number;
+    readonly right: number;
+    readonly scans: number;
+  }[];
+  /** Every drive of the split by its path, with the images that exist and those that the split names. */
+  readonly drives: readonly { readonly path: string; readonly found: number; readonly expected: number }[];
+  /** Calibration files that are absent. */
+  readonly calibrations: readonly string[];
+  /** Nothing that training (images, calibration) or testing (laser scans too) needs is missing. */
+  readonly complete: boolean;
 }
 
 /**
- * The frames that a user means by a split: `eigen-test`, `eigen-train`, `eigen-val`, the name of a file under
- * ROOT/splits without its ending, such as `test`, or the path of a split file.
+ * Counts the files of KITTI raw that the Eigen split names, PNG or JPEG. Only folders are listed, no file is opened.
  *
- * @throws {CyclopsError} When there is no such split or its file is damaged.
+ * @param root The data's root folder; a missing one counts as empty.
  */
-export async function findSplit(root: string, split: string): Promise<StereoPair[]> {
-  if (Object.hasOwn(eigenNames, split)) return eigenSplit(eigenNames[split as keyof typeof eigenNames]);
-  const own = join(root, "splits", `${split}.txt`);
-  if (/^[\w-]+$/.test(split) && await exists(own)) return await readSplit(own);
-  if (await exists(split)) return await readSplit(split);
-  throw new CyclopsError(
-    `Cannot find the split "${split}": no such file, no ${own}, wanted one of those or ` +
-      Object.keys(eigenNames).join(", "),
-  );
+export async function checkDownload(root: string): Promise<DownloadReport> {
+  const has = folderLookup(root);
+  const drives = new Map<string, { path: string; found: number; expected: number }>();
+  const dates = new Set<string>();
+  const parts: DownloadReport["parts"][number][] = [];
+  for (const part of ["test", "train", "val"] as const) {
+    const pairs = eigenSplit(part);
+    const count = { part, pairs: pairs.length, left: 0, right: 0, scans: 0 };
+    for (const pair of pairs) {
+      const frame = parseFrame(pair.left), path = drivePath(frame);
+      dates.add(frame.date);
+      const drive = drives.get(path) ?? { path, found: 0, expected: 0 };
+      drives.set(path, drive);
+      for (const side of ["left", "right"] as const) {
+        drive.expected++;
+        if (await findImage(has, pair[side]) === undefined) continue;
+        drive.found++;
+        count[side]++;
+      }
+      if (await has(velodynePath(frame))) count.scans++;
+    }
+    parts.push(count);
+  }
+  const calibrations: string[] = [];
+  for (const date of [...dates].sort()) {
+    for (const path of Object.values(calibrationPaths(date))) if (!await has(path)) calibrations.push(path);
+  }
+  const all = [...drives.values()].sort((a, b) => a.path < b.path ? -1 : 1);
+  const complete = all.every(({ found, expected }) => found === expected) && calibrations.length === 0 &&
+    parts[0].scans === parts[0].pairs;
+  return { parts, drives: all, calibrations, complete };
 }

@@ -1,6 +1,5 @@
 /**
- * NumPy's .npy files of floats: read with every claim of the header checked against the file's size before
- * anything is allocated, and written so that `numpy.load` reads them.
+ * NumPy's .npy files of floats. The header is checked against the file's size before anything is allocated.
  *
  * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  *
@@ -13,17 +12,16 @@ import { fileError, fillFrom, writeAtomic } from "../base/files.ts";
 export interface NpyArray {
   /** Sizes of the axes, slowest first; empty for a single number. */
   readonly shape: readonly number[];
-  /** The values in C order. float64 files are rounded to float32. */
-  readonly data: Float32Array<ArrayBuffer>;
+  /** Values in C order; float64 files are rounded to float32. */
+  readonly data: Float32Array;
 }
 
-/** What a header says. */
 interface NpyHeader {
   readonly bytesPerValue: 4 | 8;
   readonly shape: readonly number[];
 }
 
-/** No real header comes near this; versions 2 and 3 could claim 4 GiB. */
+/** Bytes; real headers are far shorter, but versions 2 and 3 could claim 4 GiB. */
 const MAX_HEADER = 1 << 20;
 const MAGIC = "\x93NUMPY";
 
@@ -34,22 +32,22 @@ function parseHeader(text: string, fail: (why: string) => CyclopsError): NpyHead
   const order = dict?.match(/'fortran_order'\s*:\s*(True|False)/)?.[1];
   const axes = dict?.match(/'shape'\s*:\s*\(([^()]*)\)/)?.[1];
   if (order === undefined || axes === undefined || !dict?.includes("'descr'")) {
-    throw fail(`its header is "${shown}", wanted descr, fortran_order and shape`);
+    throw fail(`its header is "${shown}", expected descr, fortran_order and shape`);
   }
   if (descr !== "<f4" && descr !== "<f8") {
     throw fail(
-      `its values are ${descr ?? "structured"}, wanted little-endian float32 or float64 ` +
+      `its values are ${descr ?? "structured"}, expected little-endian float32 or float64 ` +
         `(in Python: array.astype("<f4"))`,
     );
   }
   if (order === "True") {
-    throw fail("it is in Fortran order, wanted C order (in Python: numpy.ascontiguousarray(array))");
+    throw fail("it is in Fortran order, expected C order (in Python: numpy.ascontiguousarray(array))");
   }
   const words = axes.split(",").map((word) => word.trim());
   if (words.at(-1) === "") words.pop();
   const shape = words.map((word) => /^\d+$/.test(word) ? Number(word) : NaN);
   if (!shape.every(Number.isSafeInteger)) {
-    throw fail(`its shape is (${axes.slice(0, 80)}), wanted whole numbers`);
+    throw fail(`its shape is (${axes.slice(0, 80)}), expected integers`);
   }
   return { bytesPerValue: descr === "<f4" ? 4 : 8, shape };
 }
@@ -67,8 +65,8 @@ function indexIn(shape: readonly number[], flat: number): string {
 /**
  * Reads a .npy file of float32 or float64 values, versions 1 to 3.
  *
- * @throws {CyclopsError} When the file is missing or no .npy, has other values or Fortran order, holds NaN or
- * infinity, or its header promises more or less than the file holds.
+ * @throws {CyclopsError} When the file is missing or not a .npy file, has other types or Fortran order, holds NaN or
+ * infinity, or its size does not match the header.
  */
 export async function readNpy(path: string): Promise<NpyArray> {
   const fail = (why: string) => new CyclopsError(`Cannot read the array ${path}: ${why}`);
@@ -80,20 +78,20 @@ export async function readNpy(path: string): Promise<NpyArray> {
   }
   try {
     const { size, isFile } = await file.stat();
-    if (!isFile) throw fail("it is a folder, wanted a .npy file");
+    if (!isFile) throw fail("it is a folder, expected a .npy file");
     const start = new Uint8Array(12);
     const got = await fillFrom(file, start);
     if (got < 10 || String.fromCharCode(...start.subarray(0, 6)) !== MAGIC) {
-      throw fail(`it is no .npy file (${size} bytes, no NUMPY mark at the beginning)`);
+      throw fail(`it is not a .npy file (${size} bytes without the NUMPY magic)`);
     }
     const version = start[6];
-    if (version < 1 || version > 3) throw fail(`it has format version ${version}, wanted 1, 2 or 3`);
+    if (version < 1 || version > 3) throw fail(`it has format version ${version}, expected 1, 2 or 3`);
     const view = new DataView(start.buffer);
     const lengthEnd = version === 1 ? 10 : 12;
     const headerLength = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
     const dataStart = lengthEnd + headerLength;
     if (got < lengthEnd || dataStart > size || headerLength > MAX_HEADER) {
-      throw fail(`its header claims ${headerLength} bytes, the file has ${size}: it is cut or damaged`);
+      throw fail(`its header claims ${headerLength} bytes, the file has ${size}: it is truncated or damaged`);
     }
     await file.seek(lengthEnd, Deno.SeekMode.Start);
     const headerBytes = new Uint8Array(headerLength);
@@ -101,20 +99,22 @@ export async function readNpy(path: string): Promise<NpyArray> {
     const { shape, bytesPerValue } = parseHeader(new TextDecoder().decode(headerBytes), fail);
     // Exact whatever the header claims: a product of doubles could overflow into a size that fits.
     const values = shape.reduce((product, n) => product * BigInt(n), 1n);
-    const wanted = values * BigInt(bytesPerValue);
-    if (wanted !== BigInt(size - dataStart)) {
+    const expected = values * BigInt(bytesPerValue);
+    if (expected !== BigInt(size - dataStart)) {
       throw fail(
-        `its header promises shape (${shape.join(", ")}), ${wanted} bytes, but ${size - dataStart} follow: ` +
-          `it is cut or damaged, write it again`,
+        `its header promises shape (${shape.join(", ")}), ${expected} bytes, but ${
+          size - dataStart
+        } follow: ` +
+          `it is truncated or damaged, write it again`,
       );
     }
     const raw = bytesPerValue === 4 ? new Float32Array(Number(values)) : new Float64Array(Number(values));
     const bytes = new Uint8Array(raw.buffer);
-    if (await fillFrom(file, bytes) !== bytes.length) throw fail("it became shorter while it was read");
+    if (await fillFrom(file, bytes) !== bytes.length) throw fail("it shrank while it was being read");
     const data = raw instanceof Float32Array ? raw : Float32Array.from(raw);
     const bad = data.findIndex((v) => !Number.isFinite(v));
     if (bad >= 0) {
-      throw fail(`value ${indexIn(shape, bad)} is ${raw[bad]}, wanted finite float32 numbers only`);
+      throw fail(`value ${indexIn(shape, bad)} is ${raw[bad]}, expected finite float32 numbers only`);
     }
     return { shape, data };
   } catch (error) {
@@ -125,11 +125,8 @@ export async function readNpy(path: string): Promise<NpyArray> {
   }
 }
 
-/** The bytes of a version 1 .npy file with float32 values. @throws {RangeError} When data and shape disagree. */
-export function encodeNpy(
-  array: { readonly shape: readonly number[]; readonly data: Float32Array },
-): Uint8Array {
-  const { shape, data } = array;
+/** The bytes of a version 1 .npy file. @throws {RangeError} When data and shape disagree. */
+export function encodeNpy({ shape, data }: NpyArray): Uint8Array {
   if (shape.reduce((a, b) => a * b, 1) !== data.length) {
     throw new RangeError(`Cannot encode an array: ${data.length} values for shape (${shape.join(", ")})`);
   }
@@ -146,10 +143,7 @@ export function encodeNpy(
   return bytes;
 }
 
-/** Writes float32 values as .npy. @throws {CyclopsError} When the file cannot be written. */
-export async function writeNpy(
-  path: string,
-  array: { readonly shape: readonly number[]; readonly data: Float32Array },
-): Promise<void> {
+/** Writes float32 values as `numpy.load` reads them. @throws {CyclopsError} When the file cannot be written. */
+export async function writeNpy(path: string, array: NpyArray): Promise<void> {
   await writeAtomic(path, encodeNpy(array));
 }

@@ -3,31 +3,15 @@
  *
  *     8 bytes     length N of the header, unsigned, little-endian
  *     N bytes     JSON: {"name": {"dtype": "F32", "shape": [3, 4], "data_offsets": [begin, end]}, …,
- *                 "__metadata__": {"key": "text", …}}, padded with spaces
+ *                 "__metadata__": {"key": "value", …}}, padded with spaces
  *     the rest    the tensors, row-major, little-endian, one after the other without holes
  *
- * A header is believed only once all of it is checked against the file's size; nothing is allocated before.
+ * The whole header is checked against the file's size before anything is allocated.
  *
  * @module
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { fileError, fillFrom, writeAtomic } from "../base/files.ts";
-
-/** The element types this codec knows, as the format names them. */
-export type TensorType =
-  | "F64"
-  | "F32"
-  | "F16"
-  | "BF16"
-  | "I64"
-  | "I32"
-  | "I16"
-  | "I8"
-  | "U64"
-  | "U32"
-  | "U16"
-  | "U8"
-  | "BOOL";
 
 /** A tensor's elements: F16 and BF16 as their 16 bits, BOOL as 0 or 1; see {@linkcode toFloat32}. */
 export type TensorData =
@@ -42,9 +26,7 @@ export type TensorData =
   | BigInt64Array
   | BigUint64Array;
 
-const TYPES: Readonly<
-  Record<TensorType, { readonly bytes: number; readonly array: new (bytes: ArrayBuffer) => TensorData }>
-> = {
+const TYPES = {
   F64: { bytes: 8, array: Float64Array },
   F32: { bytes: 4, array: Float32Array },
   F16: { bytes: 2, array: Uint16Array },
@@ -58,7 +40,10 @@ const TYPES: Readonly<
   U16: { bytes: 2, array: Uint16Array },
   U8: { bytes: 1, array: Uint8Array },
   BOOL: { bytes: 1, array: Uint8Array },
-};
+} as const;
+
+/** The element types, as the format names them. */
+export type TensorType = keyof typeof TYPES;
 
 /** A tensor as stored. */
 export interface StoredTensor {
@@ -66,7 +51,7 @@ export interface StoredTensor {
   readonly dtype: TensorType;
   /** Sizes of the axes; empty for a single number. */
   readonly shape: readonly number[];
-  /** Row-major elements. */
+  /** Row-major. */
   readonly data: TensorData;
 }
 
@@ -85,19 +70,19 @@ export interface TensorEntry {
   readonly end: number;
 }
 
-/** What a file's header says, checked. */
+/** A file's header, checked. */
 export interface SafetensorsHeader {
   /** Entries by name, in the order of their bytes. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
-  /** Free text by key. */
+  /** Strings by key. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** What a file holds. */
+/** The content of a file. */
 export interface SafetensorsFile {
   /** The tensors by name. */
   readonly tensors: Map<string, StoredTensor>;
-  /** Free text by key. */
+  /** Strings by key. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -106,9 +91,9 @@ const METADATA = "__metadata__";
 /** The format's own limit on the header, bytes. */
 const HEADER_LIMIT = 100_000_000;
 
-function refuse(path: string, found: string): CyclopsError {
+function malformed(path: string, found: string): CyclopsError {
   return new CyclopsError(
-    `Cannot read the tensors in ${path}: ${found} (the file is cut, damaged or no safetensors file: ` +
+    `Cannot read the tensors in ${path}: ${found} (the file is truncated, damaged or not a safetensors file: ` +
       `copy it again or use another)`,
   );
 }
@@ -144,38 +129,40 @@ function isCount(value: unknown): value is number {
 }
 
 function parseEntry(name: string, value: unknown, path: string): TensorEntry {
-  const wrong = (what: string) => refuse(path, `tensor ${quote(name)} ${what}`);
-  if (!isObject(value)) throw wrong(`is described by ${quote(value)}, wanted dtype, shape and data_offsets`);
+  const wrong = (what: string) => malformed(path, `tensor ${quote(name)} ${what}`);
+  if (!isObject(value)) {
+    throw wrong(`is described by ${quote(value)}, expected dtype, shape and data_offsets`);
+  }
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !Object.hasOwn(TYPES, dtype)) {
-    throw wrong(`has dtype ${quote(dtype)}, known are ${Object.keys(TYPES).join(", ")}`);
+    throw wrong(`has dtype ${quote(dtype)}, expected ${Object.keys(TYPES).join(", ")}`);
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
-    throw wrong(`has shape ${quote(shape)}, wanted whole numbers`);
+    throw wrong(`has shape ${quote(shape)}, expected integers`);
   }
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
-    throw wrong(`has data_offsets ${quote(offsets)}, wanted [begin, end]`);
+    throw wrong(`has data_offsets ${quote(offsets)}, expected [begin, end]`);
   }
   const [begin, end] = offsets as number[];
   const type = dtype as TensorType;
   // Beyond 2^53 the product loses digits but stays far above any file's size, so that the comparison still holds.
-  const wanted = shape.reduce((product, size) => product * size, TYPES[type].bytes);
-  if (wanted !== end - begin) {
+  const expected = shape.reduce((product, size) => product * size, TYPES[type].bytes);
+  if (expected !== end - begin) {
     throw wrong(
-      `has shape ${quote(shape)} of ${type}, ${wanted} bytes, but data_offsets span ${end - begin}`,
+      `has shape ${quote(shape)} of ${type}, ${expected} bytes, but data_offsets span ${end - begin}`,
     );
   }
   return { dtype: type, shape, begin, end };
 }
 
 /**
- * Parses a header and checks all it says.
+ * Parses and checks a header.
  *
  * @param json The header's bytes.
  * @param bodyBytes How many bytes follow the header.
- * @param path The file's name for errors.
- * @throws {CyclopsError} When it is no JSON object, holds a key twice, names an unknown type, or when shapes, offsets
- * and the size of the body do not fit together.
+ * @param path The file's name, for errors.
+ * @throws {CyclopsError} When it is not a JSON object, holds a key twice, names an unknown type, or when shapes, offsets
+ * and the size of the body do not match.
  */
 export function parseSafetensorsHeader(json: Uint8Array, bodyBytes: number, path: string): SafetensorsHeader {
   let text: string, parsed: unknown;
@@ -183,15 +170,15 @@ export function parseSafetensorsHeader(json: Uint8Array, bodyBytes: number, path
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
     parsed = JSON.parse(text);
   } catch (error) {
-    throw refuse(path, `its header is not JSON (${messageOf(error)})`);
+    throw malformed(path, `its header is not JSON (${messageOf(error)})`);
   }
-  if (!isObject(parsed)) throw refuse(path, `its header is ${quote(parsed)}, wanted an object`);
+  if (!isObject(parsed)) throw malformed(path, `its header is ${quote(parsed)}, expected an object`);
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw refuse(path, `its header holds the key ${quote(twice)} twice`);
+  if (twice !== undefined) throw malformed(path, `its header holds the key ${quote(twice)} twice`);
 
   const { [METADATA]: metadata = {}, ...rest } = parsed;
   if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === "string")) {
-    throw refuse(path, `its ${METADATA} is ${quote(metadata)}, wanted texts by key`);
+    throw malformed(path, `its ${METADATA} is ${quote(metadata)}, expected strings by key`);
   }
   const entries = Object.entries(rest)
     .map(([name, value]) => [name, parseEntry(name, value, path)] as const)
@@ -200,82 +187,56 @@ export function parseSafetensorsHeader(json: Uint8Array, bodyBytes: number, path
   for (const [name, { begin, end }] of entries) {
     if (begin !== at) {
       const what = begin < at ? "overlaps the one before" : "leaves a hole before it";
-      throw refuse(path, `tensor ${quote(name)} begins at byte ${begin} and ${what}, wanted ${at}`);
+      throw malformed(path, `tensor ${quote(name)} begins at byte ${begin} and ${what}, expected ${at}`);
     }
     at = end;
   }
   if (at !== bodyBytes) {
-    throw refuse(path, `its header speaks of ${at} bytes of tensors, the file has ${bodyBytes}`);
+    throw malformed(path, `its header describes ${at} bytes of tensors, the file has ${bodyBytes}`);
   }
   return { tensors: new Map(entries), metadata: metadata as Record<string, string> };
-}
-
-async function fill(file: Deno.FsFile, bytes: Uint8Array, path: string): Promise<void> {
-  if (await fillFrom(file, bytes) < bytes.length) throw refuse(path, "it became shorter while it was read");
-}
-
-async function withOpen<T>(path: string, use: (file: Deno.FsFile) => Promise<T>): Promise<T> {
-  try {
-    using file = await Deno.open(path);
-    return await use(file);
-  } catch (error) {
-    throw error instanceof CyclopsError ? error : fileError("read the tensors in", path, error);
-  }
-}
-
-async function readHeader(
-  file: Deno.FsFile,
-  path: string,
-): Promise<SafetensorsHeader & { readonly body: number }> {
-  const { size } = await file.stat();
-  if (size < 8) throw refuse(path, `it has ${size} bytes, wanted a header of at least 8`);
-  const first = new Uint8Array(8);
-  await fill(file, first, path);
-  const length = Number(new DataView(first.buffer).getBigUint64(0, true));
-  if (length > size - 8) throw refuse(path, `its header claims ${length} bytes of a file of ${size}`);
-  if (length > HEADER_LIMIT) {
-    throw refuse(path, `its header claims ${length} bytes, the format allows ${HEADER_LIMIT}`);
-  }
-  const json = new Uint8Array(length);
-  await fill(file, json, path);
-  const body = 8 + length;
-  return { ...parseSafetensorsHeader(json, size - body, path), body };
-}
-
-/** Reads and checks a file's header alone. @throws {CyclopsError} As {@linkcode readSafetensors}. */
-export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
-  return await withOpen(path, async (file) => {
-    const { tensors, metadata } = await readHeader(file, path);
-    return { tensors, metadata };
-  });
 }
 
 /**
  * Reads a safetensors file.
  *
- * @param names Read only these tensors; names the file lacks are passed over. @default all
- * @throws {CyclopsError} When the file is missing, cut, or its header does not hold.
+ * @throws {CyclopsError} When the file is missing or truncated, or its header is wrong.
  */
-export async function readSafetensors(path: string, names?: ReadonlySet<string>): Promise<SafetensorsFile> {
-  return await withOpen(path, async (file) => {
-    const header = await readHeader(file, path);
+export async function readSafetensors(path: string): Promise<SafetensorsFile> {
+  const fill = async (file: Deno.FsFile, bytes: Uint8Array) => {
+    if (await fillFrom(file, bytes) < bytes.length) {
+      throw malformed(path, "it shrank while it was being read");
+    }
+    return bytes;
+  };
+  try {
+    using file = await Deno.open(path);
+    const { size } = await file.stat();
+    if (size < 8) throw malformed(path, `it has ${size} bytes, expected a header of at least 8`);
+    const first = await fill(file, new Uint8Array(8));
+    const length = Number(new DataView(first.buffer).getBigUint64(0, true));
+    if (length > size - 8) throw malformed(path, `its header claims ${length} bytes of a file of ${size}`);
+    if (length > HEADER_LIMIT) {
+      throw malformed(path, `its header claims ${length} bytes, the format allows ${HEADER_LIMIT}`);
+    }
+    const header = parseSafetensorsHeader(await fill(file, new Uint8Array(length)), size - 8 - length, path);
     const tensors = new Map<string, StoredTensor>();
+    // In the order of their bytes, without holes: no seeking.
     for (const [name, { dtype, shape, begin, end }] of header.tensors) {
-      if (names && !names.has(name)) continue;
-      const bytes = new Uint8Array(end - begin);
-      await file.seek(header.body + begin, Deno.SeekMode.Start);
-      await fill(file, bytes, path);
-      tensors.set(name, { dtype, shape, data: new TYPES[dtype].array(bytes.buffer) });
+      const { buffer } = await fill(file, new Uint8Array(end - begin));
+      tensors.set(name, { dtype, shape, data: new TYPES[dtype].array(buffer as ArrayBuffer) });
     }
     return { tensors, metadata: header.metadata };
-  });
+  } catch (error) {
+    throw error instanceof CyclopsError ? error : fileError("read the tensors in", path, error);
+  }
 }
 
 /**
- * A safetensors file as pieces that follow each other: the header, then each tensor's own memory, not copied. The
- * same tensors give the same bytes, whatever the order of the map: wide types first, then by name.
+ * A safetensors file as chunks of bytes: the header, then each tensor's own memory, not copied. The same tensors give
+ * the same bytes, whatever the order of the map: wide types first, then by name.
  *
- * @throws {RangeError} When a shape, type and data do not fit, or a tensor is called `__metadata__`.
+ * @throws {RangeError} When shape, type and data do not match, or a tensor is called `__metadata__`.
  */
 export function encodeSafetensors(
   tensors: TensorMap,
@@ -293,7 +254,7 @@ export function encodeSafetensors(
     if (name === METADATA || !(data instanceof array) || data.length !== count) {
       throw new RangeError(
         `Cannot encode tensor ${quote(name)}: ${data.length} elements in a ${data.constructor.name}, ` +
-          `wanted ${dtype} of shape ${quote(shape)}`,
+          `expected ${dtype} of shape ${quote(shape)}`,
       );
     }
     header[name] = { dtype, shape, data_offsets: [at, at += count * bytes] };
@@ -310,9 +271,9 @@ export function encodeSafetensors(
 }
 
 /**
- * Writes a safetensors file, whole or not at all.
+ * Writes a safetensors file atomically.
  *
- * @param metadata Free text by key.
+ * @param metadata Strings by key.
  * @throws {CyclopsError} When it cannot be written; what was there before stays.
  *
  * @example
@@ -331,12 +292,12 @@ export async function writeSafetensors(
   await writeAtomic(path, encodeSafetensors(tensors, metadata));
 }
 
-/** A tensor of 32-bit numbers. */
+/** A float32 tensor. */
 export function float32Tensor(shape: readonly number[], data: Float32Array): StoredTensor {
   return { dtype: "F32", shape, data };
 }
 
-/** IEEE half precision, as its 16 bits, to a number. */
+/** A number from the 16 bits of its IEEE half precision. */
 function fromHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 0x1f, fraction = bits & 0x3ff;
   if (exponent === 0) return sign * fraction * 2 ** -24;
@@ -345,8 +306,7 @@ function fromHalf(bits: number): number {
 }
 
 /**
- * A tensor's elements as 32-bit numbers, rounded where the type holds more digits; F32 is returned as it is, not
- * copied.
+ * A tensor's elements as float32, rounded where the type is wider; F32 data is returned itself, not copied.
  */
 export function toFloat32({ dtype, data }: StoredTensor): Float32Array {
   if (data instanceof Float32Array) return data;

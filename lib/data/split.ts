@@ -1,5 +1,5 @@
 /**
- * Split files in the field's text format: one stereo pair a line, left and right image, relative to the data's root.
+ * Split files in the field's text format, one stereo pair per line, and the check that their images exist.
  *
  * @module
  */
@@ -9,35 +9,34 @@ import { fileError, readText } from "../base/files.ts";
 
 /** A stereo pair: image paths relative to the data's root. */
 export interface StereoPair {
-  /** The left image (image_02). */
+  /** The left image (KITTI's image_02). */
   readonly left: string;
-  /** The right image (image_03). */
+  /** The right image (KITTI's image_03). */
   readonly right: string;
 }
 
-/** How many items an error lists before it only counts. */
+/** Which images of a pair must exist. */
+export type PairSide = "left" | "right" | "both";
+
+/** Items that an error lists before it only counts. */
 const SHOWN = 100;
 
-/** Lists items one a line, the first hundred and how many more there are. */
-export function listSome(items: readonly string[]): string {
-  const lines = items.slice(0, SHOWN).map((item) => `  ${item}`);
-  if (items.length > SHOWN) lines.push(`  … and ${items.length - SHOWN} more`);
+/** Lists files one per line; beyond the first hundred it only counts how many there are in each folder. */
+export function listFiles(paths: readonly string[]): string {
+  const lines = paths.slice(0, SHOWN).map((path) => `  ${path}`);
+  for (const [folder, group] of Map.groupBy(paths.slice(SHOWN), (path) => dirname(path))) {
+    lines.push(`  … and ${group.length} in ${folder}`);
+  }
   return lines.join("\n");
 }
 
-/** Lists files one a line; beyond the first hundred it only counts how many there are in each folder. */
-export function listFiles(paths: readonly string[]): string {
-  const lines = paths.slice(0, SHOWN).map((path) => `  ${path}`);
-  const folders = new Map<string, number>();
-  for (const path of paths.slice(SHOWN)) {
-    folders.set(dirname(path), (folders.get(dirname(path)) ?? 0) + 1);
-  }
-  for (const [folder, count] of folders) lines.push(`  … and ${count} in ${folder}`);
-  return lines.join("\n");
+/** Whether a path cannot leave the folder it is relative to. */
+export function staysInside(path: string): boolean {
+  return !path.startsWith("/") && !path.split(/[\\/]/).includes("..");
 }
 
 /**
- * Parses a split. Empty lines and lines that start with # are passed over.
+ * Parses a split. Empty lines and lines that start with # are ignored.
  *
  * @param text Lines of `LEFT RIGHT`.
  * @param path Name of the file, for errors.
@@ -49,20 +48,20 @@ export function parseSplit(text: string, path: string): StereoPair[] {
     const line = raw.trim();
     if (line === "" || line.startsWith("#")) continue;
     const words = line.split(/\s+/);
-    if (words.length !== 2) bad.push(`line ${i + 1} has ${words.length} words: ${line.slice(0, 100)}`);
-    else if (words.some((w) => w.startsWith("/") || w.split(/[\\/]/).includes(".."))) {
-      bad.push(`line ${i + 1} leaves the data's root: ${line.slice(0, 100)}`);
+    if (words.length !== 2) bad.push(`  line ${i + 1} has ${words.length} words: ${line.slice(0, 100)}`);
+    else if (!words.every(staysInside)) {
+      bad.push(`  line ${i + 1} leaves the data's root: ${line.slice(0, 100)}`);
     } else pairs.push({ left: words[0], right: words[1] });
   }
   if (bad.length) {
+    const more = bad.length > SHOWN ? [`  … and ${bad.length - SHOWN} more`] : [];
     throw new CyclopsError(
-      `Cannot read the split ${path}: wanted two image paths a line, relative to the data's root, but\n${
-        listSome(bad)
-      }`,
+      `Cannot read the split ${path}: expected two image paths per line, relative to the data's root, but\n` +
+        [...bad.slice(0, SHOWN), ...more].join("\n"),
     );
   }
   if (pairs.length === 0) {
-    throw new CyclopsError(`Cannot read the split ${path}: it names no pair, wanted lines of LEFT RIGHT`);
+    throw new CyclopsError(`Cannot read the split ${path}: it names no pair, expected lines of LEFT RIGHT`);
   }
   return pairs;
 }
@@ -77,10 +76,7 @@ export function formatSplit(pairs: readonly StereoPair[]): string {
   return pairs.map(({ left, right }) => `${left} ${right}\n`).join("");
 }
 
-/** Which images of a pair must be there. */
-export type PairSide = "left" | "right" | "both";
-
-/** Other endings an image may have: the field converts KITTI's PNG to JPEG to save space. */
+/** Other extensions an image may have: the field converts KITTI's PNG to JPEG to save space. */
 const STAND_INS: Readonly<Record<string, readonly string[]>> = {
   ".png": [".jpg", ".jpeg"],
   ".jpg": [".png"],
@@ -88,7 +84,7 @@ const STAND_INS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Tells whether files exist, listing each folder once: far quicker than asking for each of 45,000.
+ * A test for whether files exist that lists each folder once: far quicker than 45,000 calls of stat.
  *
  * @param root Folder that the paths are relative to.
  */
@@ -111,41 +107,36 @@ export function folderLookup(root: string): (path: string) => Promise<boolean> {
   };
 }
 
-/**
- * The image under that name, or its PNG/JPEG stand-in; `undefined` when neither is there.
- *
- * @param has From {@linkcode folderLookup}.
- */
+/** The image of that name or its PNG/JPEG stand-in; `undefined` if neither exists. */
 export async function findImage(
   has: (path: string) => Promise<boolean>,
   path: string,
 ): Promise<string | undefined> {
   if (await has(path)) return path;
-  const ending = extname(path);
-  for (const other of STAND_INS[ending.toLowerCase()] ?? []) {
-    const name = path.slice(0, path.length - ending.length) + other;
+  const extension = extname(path);
+  for (const other of STAND_INS[extension.toLowerCase()] ?? []) {
+    const name = path.slice(0, path.length - extension.length) + other;
     if (await has(name)) return name;
   }
 }
 
 /**
- * Checks that the images of a split are there.
+ * Checks that the images of a split exist.
  *
  * @param root The data's root folder.
- * @param pairs As read from the split.
  * @param side Which images are needed: evaluation needs the left ones only. @default "both"
  * @returns The pairs under the names the images really have (JPEG for PNG and the other way round).
- * @throws {CyclopsError} When images are absent: says how many, and lists them.
+ * @throws {CyclopsError} When images are absent: counts and lists them.
  */
-export async function checkPairs(
+export async function checkPairs<P extends StereoPair>(
   root: string,
-  pairs: readonly StereoPair[],
+  pairs: readonly P[],
   side: PairSide = "both",
-): Promise<StereoPair[]> {
+): Promise<P[]> {
   const has = folderLookup(root);
-  const absent: string[] = [], found: StereoPair[] = [];
+  const absent: string[] = [], found: P[] = [];
   let images = 0;
-  const look = async (path: string, needed: boolean) => {
+  const find = async (path: string, needed: boolean) => {
     if (!needed) return path;
     images++;
     const name = await findImage(has, path);
@@ -153,9 +144,9 @@ export async function checkPairs(
     return name ?? path;
   };
   for (const pair of pairs) {
-    const left = await look(pair.left, side !== "right");
-    const right = await look(pair.right, side !== "left");
-    found.push({ left, right });
+    const left = await find(pair.left, side !== "right");
+    const right = await find(pair.right, side !== "left");
+    found.push({ ...pair, left, right });
   }
   if (absent.length) {
     throw new CyclopsError(

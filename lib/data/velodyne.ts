@@ -1,6 +1,6 @@
 /**
  * Velodyne scans as KITTI raw stores them: little-endian float32 x, y, z, reflectance, one point after the other.
- * Axes are the scanner's: x forward, y left, z up, metres.
+ * Axes are the scanner's: x forward, y left, z up, in meters.
  *
  * @module
  */
@@ -13,14 +13,14 @@ const POINT_BYTES = 16;
  * Reads a scan.
  *
  * @returns [points × 4]: x, y, z in m, reflectance in [0, 1].
- * @throws {CyclopsError} When the file is missing, empty or cut inside a point.
+ * @throws {CyclopsError} When the file is missing, empty or truncated inside a point.
  */
 export async function readVelodyne(path: string): Promise<Float32Array<ArrayBuffer>> {
   const bytes = await readBytes(path);
   if (bytes.length === 0 || bytes.length % POINT_BYTES !== 0) {
     throw new CyclopsError(
-      `Cannot read the Velodyne scan ${path}: it has ${bytes.length} bytes, wanted a positive multiple of ` +
-        `${POINT_BYTES} (four float32 a point): the file is cut or no scan, fetch it again`,
+      `Cannot read the Velodyne scan ${path}: it has ${bytes.length} bytes, expected a positive multiple of ` +
+        `${POINT_BYTES} (four float32 per point): it is truncated or not a scan, fetch it again`,
     );
   }
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
@@ -29,7 +29,7 @@ export async function readVelodyne(path: string): Promise<Float32Array<ArrayBuff
 /** The bytes of a scan file. @param points [points × 4]: x, y, z in m, reflectance. */
 export function encodeVelodyne(points: Float32Array): Uint8Array {
   if (points.length % 4 !== 0) {
-    throw new RangeError(`Cannot encode a scan: ${points.length} numbers, wanted a multiple of 4`);
+    throw new RangeError(`Cannot encode a scan: ${points.length} numbers, expected a multiple of 4`);
   }
   return new Uint8Array(points.buffer, points.byteOffset, points.byteLength).slice();
 }

@@ -12,7 +12,7 @@ import { lossCurves } from "../charts/curves.ts";
 import type { Chart } from "../charts/chart.ts";
 import { LiveDisplay, show } from "../charts/live.ts";
 import type { StereoDataset } from "../data/dataset.ts";
-import { identityDifferences } from "../data/identity.ts";
+import { identityDifferences } from "../data/dataset.ts";
 import { type CheckpointEntry, findCheckpoint, scanCheckpoints } from "../training/checkpoint.ts";
 import { openPart, train, type TrainRecord } from "../training/loop.ts";
 import { type MetricsRecord, readMetrics } from "../training/metrics_log.ts";

@@ -14,7 +14,7 @@ import { createHash } from "node:crypto";
 import { basename, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { asideName, exists, fileError, hashFile, readJson, writeAtomic } from "../base/files.ts";
-import type { DataIdentity } from "../data/identity.ts";
+import type { DataIdentity } from "../data/dataset.ts";
 import { encodeSafetensors, readSafetensors, type TensorMap, toFloat32 } from "../data/safetensors.ts";
 
 /** Version of the layout; a reader refuses others. */

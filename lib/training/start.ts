@@ -5,7 +5,7 @@
  */
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import type { StereoDataset } from "../data/dataset.ts";
-import { identityDifferences } from "../data/identity.ts";
+import { identityDifferences } from "../data/dataset.ts";
 import { type CheckpointFacts, loadCheckpoint } from "./checkpoint.ts";
 import { storedOptions, type TrainingOptions } from "./options.ts";
 import type { Run } from "./run_folder.ts";

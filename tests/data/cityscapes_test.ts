@@ -2,16 +2,12 @@ import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertReject
 import { dirname, join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { openBatches, openPairCache, readStereo, sequentialBatches } from "../../lib/data/loader.ts";
-import {
-  cityscapesCameraPath,
-  exportCityscapes,
-  isCityscapes,
-  readCityscapesCamera,
-} from "../../lib/data/cityscapes.ts";
+import { cityscapesCameraPath, isCityscapes, readCityscapesCamera } from "../../lib/data/cityscapes.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
 import { readRgb } from "../../lib/data/image.ts";
 import { readCalibration } from "../../lib/data/kitti.ts";
 import { generateStreet, STREET_DATE } from "../../lib/street/mod.ts";
+import { exportCityscapes } from "./_cityscapes.ts";
 import { withFolder } from "./_pairs.ts";
 
 const SIZE = { height: 16, width: 48 };
@@ -141,7 +137,7 @@ Deno.test("what is missing of Cityscapes is named, with what holds it", () =>
     await assertRejects(
       () => readCityscapesCamera(root, left),
       CyclopsError,
-      "baseline is 0, wanted a number above 0",
+      "baseline is 0, expected a number above 0",
     );
     await Deno.remove(camera);
     await assertRejects(() => readCityscapesCamera(root, left), CyclopsError, "camera_trainvaltest.zip");

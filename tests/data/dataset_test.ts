@@ -1,8 +1,7 @@
-import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
+import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
-import { openDataset } from "../../lib/data/dataset.ts";
-import { identityDifferences } from "../../lib/data/identity.ts";
+import { identityDifferences, openDataset } from "../../lib/data/dataset.ts";
 import { framePair } from "../../lib/data/kitti.ts";
 import { formatSplit } from "../../lib/data/split.ts";
 import { withFolder, writePairs } from "./_pairs.ts";
@@ -25,6 +24,31 @@ Deno.test("a split file opens by its path and by its name in ROOT/splits", () =>
       const dataset = await openDataset({ data: root, split, part: "val" });
       assertEquals([dataset.name, dataset.pairs], ["two", pairs.slice(1)]);
     }
+  }));
+
+Deno.test("a bare word is a split of the data, even beside a folder of that name", () =>
+  withFolder(async (root) => {
+    const pairs = await writePairs(root, 2);
+    await Deno.writeTextFile(join(root, "splits", "tests.txt"), formatSplit(pairs)); // there is a folder ./tests
+    assertEquals((await openDataset({ data: root, split: "tests" })).pairs, pairs);
+    const error = await assertRejects(() => openDataset({ data: root, split: "tset" }), UsageError) as Error;
+    assertStringIncludes(error.message, 'Cannot find the split "tset"');
+  }));
+
+Deno.test("folders without a split are told which layouts are accepted, and never to be written into", () =>
+  withFolder(async (root) => {
+    const refused = async (...folders: string[]) => {
+      for (const folder of folders) await Deno.mkdir(join(root, folder), { recursive: true });
+      const error = await assertRejects(() => openDataset({ data: root }), CyclopsError) as Error;
+      assert(!error.message.includes("--out"), error.message);
+      return error.message;
+    };
+    const own = await refused("left", "right");
+    for (const said of ["splits/train.txt", "--split eigen", "left/000001.png right/000001.png"]) {
+      assertStringIncludes(own, said);
+    }
+    assertStringIncludes(await refused("2011_09_26"), "This looks like KITTI: --split eigen");
+    assertStringIncludes(await refused("leftImg8bit"), "This looks like Cityscapes");
   }));
 
 Deno.test("the Eigen split without its images lists what is absent", () =>
@@ -53,7 +77,7 @@ Deno.test("a missing root, a missing part and an unknown split say what to do", 
     await assertRejects(
       () => openDataset({ data: root, split: "eigne" }),
       UsageError,
-      "wanted street, eigen",
+      "expected street, eigen",
     );
   }));
 

@@ -8,7 +8,7 @@ import {
   encodeGray16Png,
   encodeRgbPng,
   imageSize,
-  rasteriseSvg,
+  rasterizeSvg,
   readGray16,
   readRgb,
   writeGray16,
@@ -100,7 +100,7 @@ Deno.test("a truncated PNG or JPEG is refused, not half decoded", async () => {
       for (const part of [0.6, 0.95]) {
         await Deno.writeFile(path, bytes.subarray(0, Math.floor(bytes.length * part)));
         const error = await assertRejects(() => readRgb(path), CyclopsError, path);
-        assertStringIncludes(error.message, "breaks off or is damaged");
+        assertStringIncludes(error.message, "truncated or damaged");
         await assertRejects(() => readRgb(path, { width: 24, height: 16 }), CyclopsError, "damaged");
       }
     }
@@ -122,7 +122,7 @@ Deno.test("what is no image is called by its name", async () => {
         ["", "an empty file (0 bytes)"],
         ["version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"],
         ["<!DOCTYPE html><p>404", "a web page"],
-        ["once upon a time", "no image format known here"],
+        ["once upon a time", "not a known image format"],
       ]
     ) {
       await Deno.writeTextFile(path, content);
@@ -140,7 +140,7 @@ Deno.test("an 8-bit image is no depth map", async () => {
     await assertRejects(
       () => readGray16(path),
       CyclopsError,
-      "it is 8-bit, 3 channels, wanted a 16-bit grey PNG",
+      "it is 8-bit, 3 channels, expected a 16-bit gray PNG",
     );
   });
 });
@@ -149,7 +149,7 @@ Deno.test("data of another size than the image claims is refused before it is en
   await assertRejects(
     () => encodeRgbPng({ width: 2, height: 2, data: new Uint8Array(11) }),
     RangeError,
-    "wanted 12",
+    "expected 12",
   );
   await assertRejects(() => encodeGray16Png({ width: 2, height: 2, data: new Uint16Array(3) }), RangeError);
 });
@@ -157,7 +157,7 @@ Deno.test("data of another size than the image claims is refused before it is en
 Deno.test("an SVG is drawn on white at the scale asked for", async () => {
   const svg =
     `<svg xmlns="http://www.w3.org/2000/svg" width="4" height="2"><rect width="2" height="2"/></svg>`;
-  const { width, height, data } = await decodeRgb(await rasteriseSvg(svg, 2));
+  const { width, height, data } = await decodeRgb(await rasterizeSvg(svg, 2));
   assertEquals([width, height], [8, 4]);
   assertEquals([...data.subarray(0, 3), ...data.subarray(21, 24)], [0, 0, 0, 255, 255, 255]);
 });

@@ -5,11 +5,10 @@ import { writeAtomic } from "../../lib/base/files.ts";
 import { readGray16, writeGray16 } from "../../lib/data/image.ts";
 import {
   calibrationPaths,
+  checkDownload,
   depthPath,
   eigenSplit,
-  findSplit,
   formatCalibration,
-  framePair,
   framePath,
   parseFrame,
   readCalibration,
@@ -40,7 +39,7 @@ Deno.test("an image path tells its frame", () => {
       framePath(frame, 2).replace("2011_09_26/", "2011_09_28/"),
       velodynePath(frame),
     ]
-  ) assertThrows(() => parseFrame(path), CyclopsError, `${path}: wanted KITTI raw's layout`);
+  ) assertThrows(() => parseFrame(path), CyclopsError, `${path}: expected KITTI raw's layout`);
 });
 
 Deno.test("the Eigen split has 697, 22600 and 888 pairs, none twice", () => {
@@ -113,15 +112,15 @@ Deno.test("a calibration without P_rect_03 is refused, with what there is", asyn
       return (await assertRejects(() => readCalibration(root, "2026_01_02"), CyclopsError, path)).message;
     };
     const without = await breakAndRead(whole.replace(/^P_rect_03.*\n/m, ""));
-    assert(/no line P_rect_03 \(there are .*P_rect_02/.test(without), without);
+    assert(/no line P_rect_03 \(found .*P_rect_02/.test(without), without);
     const short = await breakAndRead(whole.replace(/^P_rect_03.*$/m, "P_rect_03: 1 2 3"));
-    assert(short.includes('P_rect_03 is "1 2 3", wanted 12 numbers'), short);
+    assert(short.includes('P_rect_03 is "1 2 3", expected 12 numbers'), short);
     const words = await breakAndRead(whole.replace(/^S_rect_02.*$/m, "S_rect_02: wide high"));
-    assert(words.includes('S_rect_02 is "wide high", wanted 2 numbers'), words);
+    assert(words.includes('S_rect_02 is "wide high", expected 2 numbers'), words);
     const swapped = await breakAndRead(
       whole.replace(/P_rect_0([23])/g, (_, n) => `P_rect_0${n === "2" ? 3 : 2}`),
     );
-    assert(swapped.includes("baseline -0.5 m, wanted both above 0"), swapped);
+    assert(swapped.includes("baseline -0.5 m, expected both above 0"), swapped);
     assert((await breakAndRead("")).includes("no lines at all"));
   });
 });
@@ -148,13 +147,24 @@ Deno.test("depth maps are kept to 1/256 m, and what is unknown stays 0", async (
   });
 });
 
-Deno.test("a split is found by name, under the data's root, or as a file", async () => {
+Deno.test("a download is counted against the Eigen split", async () => {
   await withFolder(async (root) => {
-    assertEquals((await findSplit(root, "eigen-val")).length, 888);
-    const pair = framePair(frame);
-    await writeAtomic(join(root, "splits/test.txt"), formatSplit([pair]));
-    assertEquals(await findSplit(root, "test"), [pair]);
-    assertEquals(await findSplit("nowhere", join(root, "splits/test.txt")), [pair]);
-    await assertRejects(() => findSplit(root, "tset"), CyclopsError, 'Cannot find the split "tset"');
+    const drive = "2011_09_26/2011_09_26_drive_0002_sync";
+    for (
+      const path of [
+        `${drive}/image_02/data/0000000069.png`,
+        `${drive}/image_03/data/0000000069.jpg`, // converted, as many do
+        `${drive}/image_02/data/0000000070.png`, // not in the split
+        `${drive}/velodyne_points/data/0000000069.bin`,
+        "2011_09_26/calib_cam_to_cam.txt",
+      ]
+    ) await writeAtomic(join(root, path), "");
+    const report = await checkDownload(root);
+    assertEquals(report.parts[0], { part: "test", pairs: 697, left: 1, right: 1, scans: 1 });
+    assertEquals(report.parts[1], { part: "train", pairs: 22600, left: 0, right: 0, scans: 0 });
+    assertEquals(report.drives.filter(({ found }) => found > 0), [{ path: drive, found: 2, expected: 50 }]);
+    assertEquals(report.drives.length, 61);
+    assertEquals(report.calibrations.length, 9); // five dates, two files each, one exists
+    assertEquals(report.complete, false);
   });
 });

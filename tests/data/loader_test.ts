@@ -117,7 +117,7 @@ for (const workers of [0, 1]) {
       using batches = openBatches(dataset, { size: SIZE, batch: 3, seed: 7, workers });
       const error = await assertRejects(() => batches.next(), CyclopsError) as Error;
       assertStringIncludes(error.message, path);
-      assertStringIncludes(error.message, "breaks off or is damaged");
+      assertStringIncludes(error.message, "truncated or damaged");
     }));
 }
 

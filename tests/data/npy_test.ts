@@ -65,7 +65,7 @@ const bad: readonly (readonly [what: string, bytes: Uint8Array, said: string])[]
   [
     "another dtype",
     npy(header("(1,)", "'<i4'"), new Uint8Array(4)),
-    "values are <i4, wanted little-endian float32",
+    "values are <i4, expected little-endian float32",
   ],
   ["big-endian values", npy(header("(1,)", "'>f4'"), new Uint8Array(4)), "values are >f4"],
   ["a structured dtype", npy(header("(1,)", "[('a', '<f4')]"), new Uint8Array(4)), "values are structured"],
@@ -82,13 +82,13 @@ const bad: readonly (readonly [what: string, bytes: Uint8Array, said: string])[]
   ["a huge shape", npy(header("(4000000000, 1000000)"), new Float32Array(3)), "but 12 follow"],
   // 2^32 · 2^32 · 4 bytes wrap to 0 in 64-bit arithmetic.
   ["a shape that overflows", npy(header("(4294967296, 4294967296)")), "but 0 follow"],
-  ["a negative axis", npy(header("(-1, 2)"), new Float32Array(2)), "wanted whole numbers"],
-  ["an axis beyond exact numbers", npy(header("(99999999999999999999,)")), "wanted whole numbers"],
-  ["no shape", npy("{'descr': '<f4', 'fortran_order': False, }"), "wanted descr, fortran_order and shape"],
+  ["a negative axis", npy(header("(-1, 2)"), new Float32Array(2)), "expected integers"],
+  ["an axis beyond exact numbers", npy(header("(99999999999999999999,)")), "expected integers"],
+  ["no shape", npy("{'descr': '<f4', 'fortran_order': False, }"), "expected descr, fortran_order and shape"],
   ["no dictionary", npy("hello"), 'its header is "hello"'],
   ["a version to come", npy(header("(1,)"), new Float32Array(1), 4), "format version 4"],
-  ["another format", new TextEncoder().encode("PK\x03\x04 a zip archive"), "no NUMPY mark"],
-  ["an empty file", new Uint8Array(0), "0 bytes, no NUMPY mark"],
+  ["another format", new TextEncoder().encode("PK\x03\x04 a zip archive"), "without the NUMPY magic"],
+  ["an empty file", new Uint8Array(0), "0 bytes without the NUMPY magic"],
 ];
 for (const [what, bytes, said] of bad) {
   Deno.test(`an array file with ${what} is refused`, async () => {
@@ -102,7 +102,11 @@ Deno.test("a header that claims more than the file holds is refused before it is
   const lying = npy(header("(1,)"), new Float32Array(1), 2);
   new DataView(lying.buffer).setUint32(8, 0xfffffff0, true);
   await assertRejects(() => read(lying), CyclopsError, "its header claims 4294967280 bytes");
-  await assertRejects(() => read(npy(header("(1,)")).subarray(0, 10)), CyclopsError, "it is cut or damaged");
+  await assertRejects(
+    () => read(npy(header("(1,)")).subarray(0, 10)),
+    CyclopsError,
+    "it is truncated or damaged",
+  );
 });
 
 Deno.test("a missing array and a folder are named", async () => {

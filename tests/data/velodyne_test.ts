@@ -23,7 +23,11 @@ Deno.test("a scan cut inside a point, or empty, is refused with its length", asy
     const path = join(folder, "0000000003.bin");
     for (const length of [0, 15, 33]) {
       await Deno.writeFile(path, new Uint8Array(length));
-      await assertRejects(() => readVelodyne(path), CyclopsError, `${path}: it has ${length} bytes, wanted`);
+      await assertRejects(
+        () => readVelodyne(path),
+        CyclopsError,
+        `${path}: it has ${length} bytes, expected`,
+      );
     }
     await assertRejects(() => readVelodyne(join(folder, "none.bin")), CyclopsError, "no such file");
   });

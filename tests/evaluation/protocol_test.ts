@@ -1,8 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { findSplit } from "../../lib/data/kitti.ts";
-import { checkPairs } from "../../lib/data/split.ts";
+import { openDataset } from "../../lib/data/dataset.ts";
 import { readDisparities } from "../../lib/evaluation/disparities.ts";
 import { type DepthMetrics, metricNames } from "../../lib/evaluation/metrics.ts";
 import { type Crop, cropBox, evaluate, evaluateAll, scoreFrame } from "../../lib/evaluation/protocol.ts";
@@ -174,7 +173,7 @@ Deno.test(
     const root = join(kittiSample, "raw");
     const rows: Expected[] = JSON.parse(await Deno.readTextFile(join(root, "expected.json"))).rows;
     assertEquals(rows.length, 6);
-    const pairs = await checkPairs(root, await findSplit(root, join(root, "split.txt")), "left");
+    const { pairs } = await openDataset({ data: root, split: join(root, "split.txt"), side: "left" });
     const disparities = await readDisparities(join(root, "disparities.npy"));
     const protocols = rows.map(({ crop, capMetres }) => ({ crop, capM: capMetres }));
     const found = await evaluateAll({ root, pairs, disparities }, protocols);

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
-import { exportCityscapes } from "../../lib/data/cityscapes.ts";
+import { exportCityscapes } from "../data/_cityscapes.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
 import { resolveTraining, trainingOptions } from "../../lib/training/options.ts";
 import { train } from "../../lib/training/loop.ts";

@@ -1,7 +1,7 @@
 import { assertEquals, assertNotEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { selectBackend } from "../../lib/backend/mod.ts";
-import { exportCityscapes } from "../../lib/data/cityscapes.ts";
+import { exportCityscapes } from "../data/_cityscapes.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
 import { loadCheckpoint } from "../../lib/training/checkpoint.ts";
 import { checkpointDistance, ofKind, recordsIn, testFolder, TINY, tinyStreet } from "./_runs.ts";
