@@ -19,13 +19,13 @@ const DAMAGES: readonly Damage[] = [
     file: (root) =>
       join(root, "2026_01_02/2026_01_02_drive_0001_sync/proj_depth/groundtruth/image_02/0000000000.png"),
     change: (png) => png.subarray(0, 60),
-    wanted: "breaks off",
+    wanted: "truncated or damaged",
   },
   {
     what: "a scan cut inside a point",
     file: (root) => join(root, "2026_01_02/2026_01_02_drive_0001_sync/velodyne_points/data/0000000000.bin"),
     change: (scan) => scan.subarray(0, 10),
-    wanted: "has 10 bytes, wanted a positive multiple of 16",
+    wanted: "has 10 bytes, expected a positive multiple of 16",
   },
   {
     what: "a calibration without P_rect_03",
