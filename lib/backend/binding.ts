@@ -6,7 +6,7 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
-import { openLibrary, readCString } from "./library.ts";
+import { openLibrary, readCString, type TensorFlowSymbols } from "./library.ts";
 
 /** TensorFlow's data types by their number in the C API (`tf_datatype.h`). */
 export const DTYPE = {
@@ -84,6 +84,41 @@ export interface Binding {
   getNumOfTensors(): number;
   /** Whether one of the devices is a GPU. */
   isUsingGpuDevice(): boolean;
+  /** While set, operations and new tensors are recorded instead of computed: see `compile.ts`. */
+  recorder: Recorder | undefined;
+  /** A second handle of the same memory, so that it outlives the first. */
+  shareTensor(id: number): TensorMetadata;
+  /** Takes a compiled function out of the runtime. */
+  removeFunction(name: string): void;
+  /** Shapes of the values of variables (resources), by the id of their handle: TensorFlow does not tell them. */
+  readonly resourceShapes: Map<number, readonly number[]>;
+  /** What {@linkcode Recorder}s are made from. */
+  readonly runtime: Runtime;
+}
+
+/** Takes the place of execution while a function is traced. Its tensors have ids below -1. */
+export interface Recorder {
+  executeOp: Binding["executeOp"];
+  createTensor: Binding["createTensor"];
+  /** Throws: a traced tensor has no values yet. */
+  read(): never;
+}
+
+/** The loaded library and its helpers, for the graphs of compiled functions. */
+export interface Runtime {
+  readonly c: TensorFlowSymbols;
+  readonly context: Pointer;
+  readonly status: Pointer;
+  /** A NUL-terminated copy of a name; kept forever. */
+  cName(text: string): Pointer;
+  /** Throws what the last call put into `status`. */
+  check(action: string): void;
+  int64s(values: readonly number[]): Int32Array<ArrayBuffer>;
+  /** The caller deletes the tensor. */
+  newTensor(shape: readonly number[], dtype: number, values: ArrayBufferView): Pointer;
+  /** The caller deletes the tensor. */
+  resolve(id: number): Pointer;
+  setGraphAttribute(operation: Pointer, attribute: Attribute): void;
 }
 
 /** Values as they come out of a native tensor; float16 and bfloat16 as raw 16-bit words. */
@@ -98,10 +133,30 @@ export type NativeValues =
 
 type Pointer = Deno.PointerObject;
 
+interface AttributeFunctions extends
+  Record<
+    "typeList" | "boolList" | "intList" | "floatList",
+    (op: Pointer, name: Pointer, values: BufferSource, count: number) => void
+  > {
+  type(op: Pointer, name: Pointer, value: number): void;
+  bool(op: Pointer, name: Pointer, value: number): void;
+  int(op: Pointer, name: Pointer, value: bigint): void;
+  float(op: Pointer, name: Pointer, value: number): void;
+  string(op: Pointer, name: Pointer, value: BufferSource, length: bigint): void;
+  stringList(op: Pointer, name: Pointer, values: BufferSource, lengths: BufferSource, count: number): void;
+  shape(op: Pointer, name: Pointer, values: BufferSource, rank: number): void;
+}
+
 /** Bytes of one `TF_TString`. */
 const STRING_BYTES = 24;
 
 const DTYPE_NAME = new Map<number, string>(Object.entries(DTYPE).map(([name, number]) => [number, name]));
+
+/** The type's name, for messages. */
+export function dtypeName(dtype: number): string {
+  return DTYPE_NAME.get(dtype) ?? `dtype ${dtype}`;
+}
+
 const BYTES_PER_ELEMENT = new Map<number, number>([
   [DTYPE.float32, 4],
   [DTYPE.float64, 8],
@@ -130,9 +185,11 @@ export function encodeConfig(options: BindingOptions): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes);
 }
 
-/** TensorFlow's message without the names it makes up for its own functions. */
+/** TensorFlow's message without the names that it makes up for its own functions. */
 function cleanMessage(message: string): string {
   return message
+    .replace(/\s*\[\[\{\{node ([^}]*)\}\}\]\]/g, " (in $1)") // an operation of a compiled function
+    .replace(/'\{\{node ([^}]*)\}\} = .*?'/gs, "$1")
     .replace(/\{\{(function_node|node) [^}]*\}\}\s*/g, "")
     .replace(/\s*\[Op:\w+\](\s*name:.*)?$/s, "")
     .trim();
@@ -206,7 +263,11 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
   function handleOf(id: number): Pointer {
     const handle = handles.get(id);
     if (handle === undefined) {
-      throw new CyclopsError(`TensorFlow cannot use tensor ${id}: it was disposed or never made`);
+      throw new CyclopsError(
+        id < -1
+          ? "Cannot use a tensor that was made inside a compiled function outside of it: return it from the function"
+          : `TensorFlow cannot use tensor ${id}: it was disposed or never made`,
+      );
     }
     return handle;
   }
@@ -222,12 +283,13 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     const handle = handles.get(id);
     if (handle === undefined) return "disposed";
     const dtype = c.TFE_TensorHandleDataType(handle);
-    return `${DTYPE_NAME.get(dtype) ?? `dtype ${dtype}`}[${shapeOf(handle)}]`;
+    return `${dtypeName(dtype)}[${shapeOf(handle)}]`;
   }
 
   function failed(name: string, inputs: readonly number[]): CyclopsError {
     const message = cleanMessage(readCString(c.TF_Message(status)));
-    return new CyclopsError(`TensorFlow cannot run ${name}(${inputs.map(describe).join(", ")}): ${message}`);
+    const described = inputs.length > 8 ? `${inputs.length} inputs` : inputs.map(describe).join(", ");
+    return new CyclopsError(`TensorFlow cannot run ${name}(${described}): ${message}`);
   }
 
   // One operation object serves all calls. It keeps its last inputs alive until the next call.
@@ -235,49 +297,78 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
   const outputHandles = new BigUint64Array(256);
   const outputCount = new Int32Array(1);
 
-  function setAttribute(op: Pointer, { name, type, value }: Attribute): void {
-    const n = cName(name);
-    switch (type) {
-      case ATTRIBUTE.type:
-        if (Array.isArray(value)) c.TFE_OpSetAttrTypeList(op, n, Int32Array.from(value), value.length);
-        else c.TFE_OpSetAttrType(op, n, value as number);
-        break;
-      case ATTRIBUTE.bool:
-        if (Array.isArray(value)) {
-          c.TFE_OpSetAttrBoolList(op, n, Uint8Array.from(value, (v) => v ? 1 : 0), value.length);
-        } else c.TFE_OpSetAttrBool(op, n, value ? 1 : 0);
-        break;
-      case ATTRIBUTE.int:
-        if (Array.isArray(value)) c.TFE_OpSetAttrIntList(op, n, int64s(value), value.length);
-        else c.TFE_OpSetAttrInt(op, n, BigInt(value as number));
-        break;
-      case ATTRIBUTE.float:
-        if (Array.isArray(value)) c.TFE_OpSetAttrFloatList(op, n, Float32Array.from(value), value.length);
-        else c.TFE_OpSetAttrFloat(op, n, value as number);
-        break;
-      case ATTRIBUTE.string:
-        if (Array.isArray(value)) {
-          const texts = value.map((v) => encoder.encode(v as string));
-          const pointers = BigUint64Array.from(
-            texts,
-            (t) => Deno.UnsafePointer.value(Deno.UnsafePointer.of(t)),
-          );
-          const lengths = BigUint64Array.from(texts, (t) => BigInt(t.length));
-          c.TFE_OpSetAttrStringList(op, n, pointers, lengths, value.length);
-        } else {
-          const text = encoder.encode(value as string);
-          c.TFE_OpSetAttrString(op, n, text, BigInt(text.length));
+  const setAttribute = attributeSetter({
+    type: c.TFE_OpSetAttrType,
+    typeList: c.TFE_OpSetAttrTypeList,
+    bool: c.TFE_OpSetAttrBool,
+    boolList: c.TFE_OpSetAttrBoolList,
+    int: c.TFE_OpSetAttrInt,
+    intList: c.TFE_OpSetAttrIntList,
+    float: c.TFE_OpSetAttrFloat,
+    floatList: c.TFE_OpSetAttrFloatList,
+    string: c.TFE_OpSetAttrString,
+    stringList: c.TFE_OpSetAttrStringList,
+    shape: (op, name, shape, rank) => c.TFE_OpSetAttrShape(op, name, shape, rank, status),
+  });
+  const setGraphAttribute = attributeSetter({
+    type: c.TF_SetAttrType,
+    typeList: c.TF_SetAttrTypeList,
+    bool: c.TF_SetAttrBool,
+    boolList: c.TF_SetAttrBoolList,
+    int: c.TF_SetAttrInt,
+    intList: c.TF_SetAttrIntList,
+    float: c.TF_SetAttrFloat,
+    floatList: c.TF_SetAttrFloatList,
+    string: c.TF_SetAttrString,
+    stringList: c.TF_SetAttrStringList,
+    shape: c.TF_SetAttrShape,
+  });
+
+  /** Operations to be run and nodes of a graph take the same attributes, by functions of two families. */
+  function attributeSetter(set: AttributeFunctions): (op: Pointer, attribute: Attribute) => void {
+    return (op, { name, type, value }) => {
+      const n = cName(name);
+      switch (type) {
+        case ATTRIBUTE.type:
+          if (Array.isArray(value)) set.typeList(op, n, Int32Array.from(value), value.length);
+          else set.type(op, n, value as number);
+          break;
+        case ATTRIBUTE.bool:
+          if (Array.isArray(value)) {
+            set.boolList(op, n, Uint8Array.from(value, (v) => v ? 1 : 0), value.length);
+          } else set.bool(op, n, value ? 1 : 0);
+          break;
+        case ATTRIBUTE.int:
+          if (Array.isArray(value)) set.intList(op, n, int64s(value), value.length);
+          else set.int(op, n, BigInt(value as number));
+          break;
+        case ATTRIBUTE.float:
+          if (Array.isArray(value)) set.floatList(op, n, Float32Array.from(value), value.length);
+          else set.float(op, n, value as number);
+          break;
+        case ATTRIBUTE.string:
+          if (Array.isArray(value)) {
+            const texts = value.map((v) => encoder.encode(v as string));
+            const pointers = BigUint64Array.from(
+              texts,
+              (t) => Deno.UnsafePointer.value(Deno.UnsafePointer.of(t)),
+            );
+            const lengths = BigUint64Array.from(texts, (t) => BigInt(t.length));
+            set.stringList(op, n, pointers, lengths, value.length);
+          } else {
+            const text = encoder.encode(value as string);
+            set.string(op, n, text, BigInt(text.length));
+          }
+          break;
+        case ATTRIBUTE.shape: {
+          const shape = value as number[];
+          set.shape(op, n, int64s(shape), shape.length);
+          break;
         }
-        break;
-      case ATTRIBUTE.shape: {
-        const shape = value as number[];
-        c.TFE_OpSetAttrShape(op, n, int64s(shape), shape.length, status);
-        check(`set attribute ${name} to shape [${shape}]`);
-        break;
+        default:
+          throw new CyclopsError(`TensorFlow cannot set attribute ${name}: its kind ${type} is unknown`);
       }
-      default:
-        throw new CyclopsError(`TensorFlow cannot set attribute ${name}: its kind ${type} is unknown`);
-    }
+    };
   }
 
   function executeOp(
@@ -315,7 +406,22 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     values: ArrayBufferView | Uint8Array[],
   ): number {
     if (dtype === DTYPE.string) return createStrings(shape, values as Uint8Array[]);
-    const bytes = (values as ArrayBufferView).byteLength;
+    const tensor = newTensor(shape, dtype, values as ArrayBufferView);
+    let handle = c.TFE_NewTensorHandle(tensor, status) as Pointer;
+    c.TF_DeleteTensor(tensor);
+    check("make a tensor handle");
+    if (gpu !== undefined && dtype !== DTYPE.int32) {
+      const onGpu = c.TFE_TensorHandleCopyToDevice(handle, context, cName(gpu), status) as Pointer;
+      c.TFE_DeleteTensorHandle(handle);
+      check(`copy a tensor [${shape}] to ${gpu}`);
+      handle = onGpu;
+    }
+    handles.set(nextId, handle);
+    return nextId++;
+  }
+
+  function newTensor(shape: readonly number[], dtype: number, values: ArrayBufferView): Pointer {
+    const bytes = values.byteLength;
     let size = BYTES_PER_ELEMENT.get(dtype) ?? 0;
     for (let i = 0; i < shape.length; i++) size *= shape[i];
     if (size !== bytes) {
@@ -334,17 +440,20 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     if (bytes > 0) {
       c.copyIn(c.TF_TensorData(tensor), values as Uint8Array<ArrayBuffer>, BigInt(bytes));
     }
-    let handle = c.TFE_NewTensorHandle(tensor, status) as Pointer;
-    c.TF_DeleteTensor(tensor);
-    check("make a tensor handle");
-    if (gpu !== undefined && dtype !== DTYPE.int32) {
-      const onGpu = c.TFE_TensorHandleCopyToDevice(handle, context, cName(gpu), status) as Pointer;
-      c.TFE_DeleteTensorHandle(handle);
-      check(`copy a tensor [${shape}] to ${gpu}`);
-      handle = onGpu;
-    }
+    return tensor;
+  }
+
+  function shareTensor(id: number): TensorMetadata {
+    const handle = c.TFE_TensorHandleCopySharingTensor(handleOf(id), status) as Pointer;
+    check(`share ${describe(id)}`);
     handles.set(nextId, handle);
-    return nextId++;
+    return { id: nextId++, shape: shapeOf(handle), dtype: c.TFE_TensorHandleDataType(handle) };
+  }
+
+  function resolve(id: number): Pointer {
+    const tensor = c.TFE_TensorHandleResolve(handleOf(id), status) as Pointer;
+    check(`read ${describe(id)}`);
+    return tensor;
   }
 
   /** The C API never destroys strings that were put into a tensor from outside, so TensorFlow gets a copy of its own. */
@@ -375,6 +484,7 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
   }
 
   function deleteTensor(id: number): void {
+    if (id < -1) return; // a traced one: it goes with its graph
     const handle = handleOf(id);
     handles.delete(id);
     c.TFE_DeleteTensorHandle(handle);
@@ -383,8 +493,7 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
   function tensorDataSync(id: number): NativeValues {
     const handle = handleOf(id);
     const dtype = c.TFE_TensorHandleDataType(handle);
-    const tensor = c.TFE_TensorHandleResolve(handle, status) as Pointer;
-    check(`read ${describe(id)}`);
+    const tensor = resolve(id);
     try {
       const data = c.TF_TensorData(tensor);
       if (dtype === DTYPE.string) return readStrings(data, shapeOf(handle).reduce((a, b) => a * b, 1));
@@ -422,8 +531,7 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
       throw new CyclopsError(`TensorFlow cannot show ${describe(id)} as float32`);
     }
     if (gpu !== undefined) return tensorDataSync(id) as Float32Array;
-    const tensor = c.TFE_TensorHandleResolve(handle, status) as Pointer;
-    check(`read ${describe(id)}`);
+    const tensor = resolve(id);
     // The handle keeps the memory; `tensor` is but a second reference to it.
     const data = c.TF_TensorData(tensor);
     const bytes = Number(c.TF_TensorByteSize(tensor));
@@ -447,7 +555,9 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     throw new CyclopsError("Cannot use a SavedModel: this backend runs single operations only");
   }
 
-  const addon = {
+  const addon: Binding & Record<string, unknown> = {
+    recorder: undefined,
+    runtime: { c, context, status, cName, check, int64s, newTensor, resolve, setGraphAttribute },
     // Constants and classes by which tfjs-node's kernels know the addon.
     TensorMetadata: class {},
     TFEOpAttr: class {},
@@ -468,11 +578,19 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     TF_ATTR_RESOURCE: ATTRIBUTE.resource,
     TF_Version: readCString(c.TF_Version()),
     devices,
-    createTensor,
+    createTensor: (shape, dtype, values) =>
+      (addon.recorder?.createTensor ?? createTensor)(shape, dtype, values),
     deleteTensor,
-    tensorDataSync,
-    tensorView,
-    executeOp,
+    shareTensor,
+    removeFunction: (name) => {
+      c.TFE_ContextRemoveFunction(context, cName(name), status);
+      check(`remove the function ${name}`);
+    },
+    resourceShapes: new Map(),
+    tensorDataSync: (id) => addon.recorder?.read() ?? tensorDataSync(id),
+    tensorView: (id) => addon.recorder?.read() ?? tensorView(id),
+    executeOp: (name, attributes, inputs, outputs) =>
+      (addon.recorder?.executeOp ?? executeOp)(name, attributes, inputs, outputs),
     getNumOfTensors: () => handles.size,
     isUsingGpuDevice: () => gpu !== undefined,
     getNumOfSavedModels: () => 0,

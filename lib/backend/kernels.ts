@@ -5,7 +5,7 @@
  * @module
  */
 import type { GradConfig, KernelConfig } from "@tensorflow/tfjs-core";
-import { attr, execute } from "./native.ts";
+import { attr, execute, isTracing } from "./native.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, type TensorInfo, tf } from "./tf.ts";
 
 /** Attributes of both resize kernels. */
@@ -233,6 +233,13 @@ const nativeKernels: Record<string, KernelFunction> = {
       const attributes = [attr.type("T", "float32"), ...resizeAttributes(call)];
       return execute("ResizeNearestNeighborGrad", attributes, [dy as TensorInfo, size])[0];
     });
+  },
+  /** tfjs-node gives the same data, so that a copy of a variable cannot be told from it while a function is traced. */
+  Identity: ({ inputs, backend }) => {
+    const x = inputs.x as TensorInfo;
+    if (isTracing()) return execute("Identity", [attr.type("T", x.dtype as "float32")], [x])[0];
+    (backend as { incRef(data: object): void }).incRef(x.dataId);
+    return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
   },
   /**
    * tfjs-node reads all indices back into JavaScript and checks them one by one; TensorFlow checks them itself on

@@ -1,10 +1,13 @@
 /**
- * The C symbols of libtensorflow that the binding calls: TensorFlow's stable eager C API (`c_api.h`, `c_api_eager.h`,
+ * The C symbols of libtensorflow that the binding calls: TensorFlow's stable C API (`c_api.h`, `c_api_eager.h`,
  * `tf_tensor.h`, `tf_tstring.h`), and `TFE_OpReset` of `c_api_experimental.h`.
  *
  * @module
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
+
+/** A node's output: the operation and which of its outputs. Passed by value: 16 bytes. */
+const TF_OUTPUT = { struct: ["pointer", "i32"] } as const;
 
 /** Names, parameters and results of the functions. */
 export const SYMBOLS = {
@@ -42,12 +45,53 @@ export const SYMBOLS = {
   TFE_OpSetAttrShape: { parameters: ["pointer", "pointer", "buffer", "i32", "pointer"], result: "void" },
   TFE_Execute: { parameters: ["pointer", "buffer", "buffer", "pointer"], result: "void" },
 
+  TF_NewGraph: { parameters: [], result: "pointer" },
+  TF_DeleteGraph: { parameters: ["pointer"], result: "void" },
+  TF_GraphGetOpDef: { parameters: ["pointer", "pointer", "pointer", "pointer"], result: "void" },
+  TF_NewBuffer: { parameters: [], result: "pointer" },
+  TF_DeleteBuffer: { parameters: ["pointer"], result: "void" },
+  TF_NewOperation: { parameters: ["pointer", "pointer", "buffer"], result: "pointer" },
+  TF_AddInput: { parameters: ["pointer", TF_OUTPUT], result: "void" },
+  TF_AddInputList: { parameters: ["pointer", "buffer", "i32"], result: "void" },
+  TF_AddControlInput: { parameters: ["pointer", "pointer"], result: "void" },
+  TF_FinishOperation: { parameters: ["pointer", "pointer"], result: "pointer" },
+  TF_OperationNumOutputs: { parameters: ["pointer"], result: "i32" },
+  TF_OperationOutputType: { parameters: [TF_OUTPUT], result: "i32" },
+  TF_GraphGetTensorNumDims: { parameters: ["pointer", TF_OUTPUT, "pointer"], result: "i32" },
+  TF_GraphGetTensorShape: { parameters: ["pointer", TF_OUTPUT, "buffer", "i32", "pointer"], result: "void" },
+  TF_GraphSetTensorShape: { parameters: ["pointer", TF_OUTPUT, "buffer", "i32", "pointer"], result: "void" },
+  TF_SetAttrTensor: { parameters: ["pointer", "pointer", "pointer", "pointer"], result: "void" },
+  TF_SetAttrType: { parameters: ["pointer", "pointer", "i32"], result: "void" },
+  TF_SetAttrTypeList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TF_SetAttrBool: { parameters: ["pointer", "pointer", "u8"], result: "void" },
+  TF_SetAttrBoolList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TF_SetAttrInt: { parameters: ["pointer", "pointer", "i64"], result: "void" },
+  TF_SetAttrIntList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TF_SetAttrFloat: { parameters: ["pointer", "pointer", "f32"], result: "void" },
+  TF_SetAttrFloatList: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TF_SetAttrString: { parameters: ["pointer", "pointer", "buffer", "usize"], result: "void" },
+  TF_SetAttrStringList: { parameters: ["pointer", "pointer", "buffer", "buffer", "i32"], result: "void" },
+  TF_SetAttrShape: { parameters: ["pointer", "pointer", "buffer", "i32"], result: "void" },
+  TF_GraphToFunctionWithControlOutputs: {
+    // graph, name, append a hash, operations (-1: all), inputs, outputs, names, control outputs, names, options,
+    // description, status
+    parameters: [
+      ...["pointer", "pointer", "u8", "i32", "pointer", "i32", "buffer", "i32", "buffer", "pointer"] as const,
+      ...["i32", "buffer", "pointer", "pointer", "pointer", "pointer"] as const,
+    ],
+    result: "pointer",
+  },
+  TF_DeleteFunction: { parameters: ["pointer"], result: "void" },
+  TFE_ContextAddFunction: { parameters: ["pointer", "pointer", "pointer"], result: "void" },
+  TFE_ContextRemoveFunction: { parameters: ["pointer", "pointer", "pointer"], result: "void" },
+
   TF_AllocateTensor: { parameters: ["i32", "buffer", "i32", "usize"], result: "pointer" },
   TF_TensorData: { parameters: ["pointer"], result: "pointer" },
   TF_TensorByteSize: { parameters: ["pointer"], result: "usize" },
   TF_DeleteTensor: { parameters: ["pointer"], result: "void" },
   TFE_NewTensorHandle: { parameters: ["pointer", "pointer"], result: "pointer" },
   TFE_DeleteTensorHandle: { parameters: ["pointer"], result: "void" },
+  TFE_TensorHandleCopySharingTensor: { parameters: ["pointer", "pointer"], result: "pointer" },
   TFE_TensorHandleResolve: { parameters: ["pointer", "pointer"], result: "pointer" },
   TFE_TensorHandleCopyToDevice: {
     parameters: ["pointer", "pointer", "pointer", "pointer"],

@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { compile, type Compiled, type CompileOptions, type TraceInfo, updateInPlace } from "./compile.ts";
 export * from "./cpu.ts";
 export * from "./gradients.ts";
 export { ensureLibrary } from "./install.ts";

@@ -7,7 +7,7 @@
 import { CyclopsError } from "../base/errors.ts";
 import { ATTRIBUTE, type Attribute, type Binding, DTYPE, type TensorMetadata } from "./binding.ts";
 import { currentBinding } from "./select.ts";
-import { type Tensor, type TensorInfo, tf } from "./tf.ts";
+import { type Tensor, type TensorInfo, tf, type Variable } from "./tf.ts";
 
 export { type Attribute, DTYPE } from "./binding.ts";
 
@@ -51,6 +51,11 @@ export function isNative(): boolean {
   return currentBinding() !== undefined;
 }
 
+/** True while a compiled function is traced: operations are recorded, and JavaScript cannot look at values. */
+export function isTracing(): boolean {
+  return currentBinding()?.recorder !== undefined;
+}
+
 /** The part of tfjs-node's backend object that is used here. */
 interface NodeBackend {
   getInputTensorIds(tensors: readonly TensorInfo[]): number[];
@@ -83,7 +88,7 @@ export class NativeTensor {
   readonly shape: readonly number[];
   /** TensorFlow's number of the type; see `DTYPE`. */
   readonly dtype: number;
-  #id: number;
+  #id: number | undefined;
 
   /**
    * Takes over a handle.
@@ -98,24 +103,26 @@ export class NativeTensor {
 
   /** The binding's number of the handle. */
   get id(): number {
+    if (this.#id === undefined) {
+      throw new CyclopsError(`Cannot use a native tensor [${this.shape}]: it was disposed`);
+    }
     return this.#id;
   }
 
   /** Releases the native memory. Further use is an error. */
   dispose(): void {
-    if (this.#id < 0) return;
-    binding().deleteTensor(this.#id);
-    this.#id = -1;
+    if (this.#id !== undefined) binding().deleteTensor(this.#id);
+    this.#id = undefined;
   }
 
   /** Hands the native tensor over to tfjs, which disposes it from now on. For the types that tfjs knows. */
   toTensor<T extends Tensor = Tensor>(): T {
     const tensor = nodeBackend().createOutputTensor({
-      id: this.#id,
+      id: this.id,
       shape: [...this.shape],
       dtype: this.dtype,
     });
-    this.#id = -1;
+    this.#id = undefined;
     return tensor as T;
   }
 }
@@ -174,6 +181,107 @@ export function execute(
   return binding().executeOp(name, attributes, inputs.map(idOf), outputs).map((m) =>
     backend.createOutputTensor(m)
   );
+}
+
+const FLOAT = attr.type("dtype", "float32");
+let resources = 0;
+
+/**
+ * A float32 variable in TensorFlow's own memory (a resource), which operations such as `ResourceApplyAdam` change in
+ * place. tfjs does not know it; nobody disposes it but its owner.
+ */
+export class ResourceVariable {
+  /** Size of each dimension. */
+  readonly shape: readonly number[];
+  /** What TensorFlow's operations on resources take. */
+  readonly handle: NativeTensor;
+
+  /** @param value Copied. @default zeros */
+  constructor(shape: readonly number[], value?: Tensor) {
+    this.shape = [...shape];
+    // Handles of one name would share their memory.
+    const name = attr.string("shared_name", `cyclops-${resources++}`);
+    this.handle = executeNative("VarHandleOp", [FLOAT, attr.shape("shape", shape), name], [])[0];
+    binding().resourceShapes.set(this.handle.id, this.shape);
+    this.assign(value ?? tf.zeros(this.shape as number[]));
+  }
+
+  /** Copies a tensor's values in, so that the resource alone holds its memory. */
+  assign(value: Tensor): void {
+    const copy = tf.tidy(() => tf.add(value, 0));
+    executeNative("AssignVariableOp", [FLOAT], [this.handle, copy], 0);
+    copy.dispose();
+  }
+
+  /** The current value. While it is held, the next change in place has to copy. */
+  read(): Tensor {
+    return execute("ReadVariableOp", [FLOAT], [this.handle])[0];
+  }
+
+  dispose(): void {
+    binding().resourceShapes.delete(this.handle.id);
+    executeNative("DestroyResourceOp", [attr.bool("ignore_lookup_error", true)], [this.handle], 0);
+    this.handle.dispose();
+  }
+}
+
+/** A `tf.Variable` whose value lives in a resource. */
+export class BoundVariable extends ResourceVariable {
+  readonly variable: Variable;
+  /** The tensor data that the resource's value was last read into or written from. */
+  #known: object | undefined;
+  /** How many called {@linkcode bindVariable}. */
+  users = 0;
+
+  constructor(variable: Variable) {
+    super(variable.shape, variable);
+    this.variable = variable;
+    this.#known = variable.dataId;
+  }
+
+  /** Brings the resource up to date if someone else has assigned to the variable. */
+  sync(): void {
+    if (this.#known === this.variable.dataId) return;
+    this.assign(this.variable);
+    this.#known = this.variable.dataId;
+  }
+
+  /** Lets go of the value: TensorFlow updates in place only what nobody else holds. */
+  release(): void {
+    this.sync();
+    tf.engine().disposeTensor(this.variable);
+  }
+
+  /** Gives the variable the resource's value again. */
+  refresh(): void {
+    const now = this.read();
+    (this.variable as { dataId: object }).dataId = now.dataId;
+    (tf.engine() as unknown as { incRef(t: Tensor, b: null): void }).incRef(this.variable, null);
+    now.dispose();
+    this.#known = this.variable.dataId;
+  }
+
+  /** Ends one user's binding; the variable keeps its value. */
+  override dispose(): void {
+    if (--this.users > 0) return;
+    bound.delete(this.variable);
+    super.dispose();
+  }
+}
+
+const bound = new WeakMap<Variable, BoundVariable>();
+
+/** Moves a variable's value into a resource. Whoever calls this disposes the result once. */
+export function bindVariable(variable: Variable): BoundVariable {
+  let found = bound.get(variable);
+  if (!found) bound.set(variable, found = new BoundVariable(variable));
+  found.users++;
+  return found;
+}
+
+/** The resource that holds a variable's value, if it is bound to one. */
+export function resourceOf(variable: Variable): BoundVariable | undefined {
+  return bound.get(variable);
 }
 
 /**

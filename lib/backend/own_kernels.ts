@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { viewValues } from "./native.ts";
+import { isTracing, viewValues } from "./native.ts";
 import { currentBinding } from "./select.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { type Tensor, tf } from "./tf.ts";
@@ -50,6 +50,7 @@ let forced: "host" | "portable" | undefined;
 
 /** Whether loops over the values are the better implementation with the backend in use. */
 export function prefersHost(): boolean {
+  if (isTracing()) return false; // loops need values
   if (forced) return forced === "host";
   const backend = tf.getBackend();
   return backend === "cpu" || (backend === "tensorflow" && !currentBinding()?.isUsingGpuDevice());

@@ -1,4 +1,5 @@
 import { assertEquals } from "../_assert.ts";
+import { compile } from "../../lib/backend/compile.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor4D, tf } from "../../lib/backend/tf.ts";
 import { checkGradients, seededTensor } from "../_finite_differences.ts";
@@ -36,4 +37,15 @@ Deno.test("cpu: a small network's gradients agree with finite differences", () =
       { tolerance: 5e-3 },
     );
   });
+});
+
+Deno.test("cpu: a compiled function is the function itself", () => {
+  let calls = 0;
+  const f = compile((x: Tensor4D) => {
+    calls++;
+    return tf.square(x).dataSync();
+  });
+  tf.tidy(() => assertEquals([...f(tf.fill([1, 1, 1, 2], 3)), ...f(tf.fill([1, 1, 1, 2], 2))], [9, 9, 4, 4]));
+  assertEquals([calls, f.traces.length], [2, 0]);
+  f.dispose();
 });
