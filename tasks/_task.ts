@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli";
-import { bold, dim, red, setColorEnabled } from "@std/fmt/colors";
+import { parseArgs } from "node:util";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
 import {
   allowedValues,
@@ -16,40 +15,74 @@ import {
   resolveOptions,
   toKebabCase,
 } from "../lib/base/options.ts";
+import { styled } from "../lib/base/terminal.ts";
 import { withUserPaths } from "./_paths.ts";
 
-/** A task's face: its name, its options and how it is called. */
+/** A task's name, options and usage. */
 export interface TaskDescription<S extends OptionSpecs> {
   /** As in `deno task NAME`. */
   readonly name: string;
   /** One or two sentences for the top of the help. */
   readonly summary: string;
   readonly options: S;
+  /** Headings of groups of options in the help, by the first option of each. @default one group, "Options" */
+  readonly headings?: { readonly [K in keyof S]?: string };
+  /** The options that the help shows, where their defaults depend on others, e.g. on a preset. @default options */
+  readonly helpOptions?: (options: OptionsOf<S>) => S;
   /**
-   * What the words that are no options stand for, e.g. "IMAGE…"; none are taken when absent. With "--" in it what
-   * follows a "--" is theirs, even when it looks like an option.
+   * Placeholder of the arguments that are not options, e.g. "IMAGE…"; none are accepted when absent. With "--" in it,
+   * whatever follows a "--" is an argument, even when it looks like an option.
    */
   readonly positionals?: string;
   /** Whole command lines shown at the end of the help. */
   readonly examples?: readonly string[];
 }
 
-const COMMON = { help: "Show this help.", debug: "Show stack traces of errors." } as const;
+/** Columns of the help, and those before an option's description. */
+const COLUMNS = 80, INDENT = 26;
+
+/** Stands for a space at which {@linkcode wrap} does not break. */
+const NBSP = "\u00a0";
+
+/** Breaks text between words. */
+function wrap(text: string, columns: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line && line.length + 1 + word.length > columns) lines.push(word);
+    else lines[lines.length - 1] = line ? `${line} ${word}` : word;
+  }
+  return lines.map((line) => line.replaceAll(NBSP, " "));
+}
 
 /** The help text of a task. */
 export function helpText<S extends OptionSpecs>(task: TaskDescription<S>): string {
-  const rows = Object.entries(task.options).map(([key, spec]) => [flagName(key, spec), describe(spec)]);
-  for (const [name, help] of Object.entries(COMMON)) rows.push([`--${name}`, help]);
-  const width = Math.max(...rows.map(([name]) => name.length));
+  const usage = `deno task ${task.name}`;
   const lines = [
-    `${bold(`deno task ${task.name}`)}${task.positionals ? ` ${task.positionals}` : ""} [options]`,
+    `${styled("bold", usage)}${task.positionals ? ` ${task.positionals}` : ""} [options]`,
     "",
-    task.summary,
-    "",
-    "Options",
-    ...rows.map(([name, help]) => `  ${name.padEnd(width)}  ${help}`),
+    ...wrap(task.summary.replaceAll("\n", " "), COLUMNS),
   ];
-  if (task.examples?.length) lines.push("", "Examples", ...task.examples.map((e) => `  ${dim(e)}`));
+  const row = (name: string, help: string) => {
+    const [first, ...rest] = wrap(help, COLUMNS - INDENT);
+    const short = name.length <= INDENT - 4;
+    lines.push(short ? `  ${name}`.padEnd(INDENT) + first : `  ${name}`);
+    for (const line of short ? rest : [first, ...rest]) lines.push(" ".repeat(INDENT) + line);
+  };
+  Object.entries(task.options).forEach(([key, spec], i) => {
+    const heading = task.headings?.[key] ?? (i === 0 ? "Options" : undefined);
+    if (heading) lines.push("", styled("bold", heading));
+    row(flagName(key, spec), describe(spec));
+  });
+  if (task.headings) lines.push("", styled("bold", "Common"));
+  row("--help", "Show this help.");
+  row("--debug", "Show stack traces of errors.");
+  if (task.examples?.length) {
+    lines.push("", styled("bold", "Examples"));
+    for (const example of task.examples) {
+      lines.push(`  ${styled("dim", wrap(example, COLUMNS - 4).join(" \\\n      "))}`);
+    }
+  }
   return lines.join("\n");
 }
 
@@ -74,98 +107,87 @@ function flagName(key: string, spec: OptionSpec): string {
 function describe(spec: OptionSpec): string {
   const notes: string[] = [];
   if (spec.kind === "number" && spec.unit) notes.push(spec.unit);
-  const standard = spec.kind === "flag"
-    ? (spec.default ? "yes" : undefined)
-    : formatValue(spec, spec.default);
-  if (standard !== undefined) notes.push(`default: ${standard}`);
-  return notes.length ? `${spec.help} (${notes.join(", ")})` : spec.help;
+  const standard = formatValue(spec, spec.default);
+  if (spec.kind === "flag") { if (spec.default) notes.push("default: yes"); }
+  else if (standard !== undefined) notes.push(`default: ${standard}`);
+  // No line breaks within the notes.
+  return notes.length ? `${spec.help} (${notes.join(", ")})`.replace(/ (?=[^(]*\)$)/g, NBSP) : spec.help;
+}
+
+/** What a command line says. */
+export interface TaskArgs<S extends OptionSpecs> {
+  readonly options: OptionsOf<S>;
+  readonly positionals: readonly string[];
+  /** Keys of the options that were given. */
+  readonly given: ReadonlySet<string>;
 }
 
 /**
- * Reads a command line into options and positional words.
+ * Parses a command line into options and positional arguments.
  *
  * @throws {UsageError} On an unknown option, a missing or a disallowed value.
  */
 export function parseTaskArgs<S extends OptionSpecs>(
   task: TaskDescription<S>,
   args: readonly string[],
-): {
-  readonly options: OptionsOf<S>;
-  readonly positionals: readonly string[];
-  readonly given: ReadonlySet<string>;
-} {
+): TaskArgs<S> {
+  const refuse = (why: string) => new UsageError(`Cannot run ${task.name}: ${why}`);
   const keys = new Map(Object.keys(task.options).map((key) => [toKebabCase(key), key]));
-  const isFlag = (name: string) => task.options[keys.get(name)!].kind === "flag";
-  const flags = [...keys.keys()].filter(isFlag);
-  const valued = [...keys.keys()].filter((name) => !isFlag(name));
-  const isNumber = (name: string) => keys.has(name) && task.options[keys.get(name)!].kind === "number";
-  args = joinNegative(args, isNumber);
-  const parsed = parseArgs(args, {
-    boolean: flags,
-    negatable: flags,
-    string: [...valued, "_"], // "_": a file may be called 01
-    collect: valued,
-    unknown: (word, name) => {
-      if (name === undefined) return;
+  const isFlag = (name: string) => keys.has(name) && task.options[keys.get(name)!].kind === "flag";
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: Object.fromEntries(
+      [...keys.keys()].map((name) => [name, { type: isFlag(name) ? "boolean" as const : "string" as const }]),
+    ),
+    strict: false,
+    tokens: true,
+  });
+  const values: Record<string, unknown> = {};
+  const positionals: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind !== "option") continue;
+    const { rawName, value } = token;
+    const negated = token.name.startsWith("no-") && isFlag(token.name.slice(3));
+    const name = negated ? token.name.slice(3) : token.name;
+    const key = keys.get(name);
+    if (!key || !rawName.startsWith("--")) {
       const near = nearestNames(name, [...keys.keys()]);
       const hint = near.length
         ? `did you mean ${near.map((n) => "--" + n).join(" or ")}?`
         : `deno task ${task.name} --help lists the options`;
-      throw new UsageError(`Cannot run ${task.name}: unknown option ${word} (${hint})`);
-    },
-  });
-  const values: Record<string, unknown> = {};
-  const given = new Set<string>();
-  for (const [name, key] of keys) {
+      throw refuse(`unknown option ${rawName} (${hint})`);
+    }
     const spec = task.options[key];
-    const mentioned = args.some((a) =>
-      a === `--${name}` || a === `--no-${name}` || a.startsWith(`--${name}=`)
-    );
-    if (!mentioned) continue;
-    given.add(key);
     if (spec.kind === "flag") {
-      const odd = args.find((a) => a.startsWith(`--${name}=`) && !/=(true|false)$/.test(a));
-      if (odd) throw new UsageError(`Cannot run ${task.name}: ${odd}, wanted --${name} or --no-${name}`);
-      values[key] = parsed[name];
+      if (value !== undefined && (negated || !["true", "false"].includes(value))) {
+        throw refuse(`${rawName}=${value}, expected --${name} or --no-${name}`);
+      }
+      values[key] = !negated && value !== "false";
       continue;
     }
-    const all = parsed[name] as string[] | undefined;
-    if (!all?.length || all.at(-1) === "") {
-      throw new UsageError(`Cannot run ${task.name}: --${name} needs a value, ${allowedValues(spec)}`);
-    }
-    if (all.length > 1) {
-      throw new UsageError(`Cannot run ${task.name}: --${name} is given ${all.length} times, wanted once`);
-    }
-    const word = all[0];
-    values[key] = spec.kind === "number" ? (word.trim() === "" ? NaN : Number(word)) : word;
+    // "--seed --resume" lacks a value, "--rate -0.5" does not.
+    const option = !token.inlineValue && value !== undefined && /^-(?!\.?\d)./.test(value);
+    if (!value || option) throw refuse(`--${name} needs a value, ${allowedValues(spec)}`);
+    if (key in values) throw refuse(`--${name} is given more than once`);
+    values[key] = spec.kind === "number" ? (value.trim() === "" ? NaN : Number(value)) : value;
     if (spec.kind === "number" && !Number.isFinite(values[key])) {
-      throw new UsageError(`Cannot run ${task.name}: --${name} is "${word}", wanted ${allowedValues(spec)}`);
+      throw refuse(`--${name} is "${value}", expected ${allowedValues(spec)}`);
     }
   }
-  const positionals = parsed._.map(String);
   if (positionals.length && !task.positionals) {
-    throw new UsageError(
-      `Cannot run ${task.name}: "${positionals[0]}" is not an option (options start with --)`,
-    );
+    throw refuse(`"${positionals[0]}" is not an option (options start with --)`);
   }
-  return { options: resolveOptions(task.name, task.options, values), positionals, given };
-}
-
-/** `--rate -0.5` as `--rate=-0.5`: the parser would take the number for an option. */
-function joinNegative(args: readonly string[], isNumber: (name: string) => boolean): string[] {
-  const joined: string[] = [];
-  for (const arg of args) {
-    const last = joined.at(-1);
-    if (last?.startsWith("--") && isNumber(last.slice(2)) && /^-\.?\d/.test(arg)) {
-      joined[joined.length - 1] = `${last}=${arg}`;
-    } else joined.push(arg);
-  }
-  return joined;
+  return {
+    options: resolveOptions(task.name, task.options, values),
+    positionals,
+    given: new Set(Object.keys(values)),
+  };
 }
 
 /**
  * Runs a task from the command line and ends the process: status 0 on success (or what `main` returns), 2 for a
- * wrong call, 1 for a failure. Errors show as one line; `--debug` adds the stack.
+ * usage error, 1 for a failure. Errors show as one line; `--debug` adds the stack.
  */
 export async function runTask<S extends OptionSpecs>(
   task: TaskDescription<S>,
@@ -175,39 +197,39 @@ export async function runTask<S extends OptionSpecs>(
     given: ReadonlySet<string>,
   ) => Promise<number | void> | number | void,
 ): Promise<never> {
-  if (!Deno.stdout.isTerminal()) setColorEnabled(false);
-  // `deno task NAME -- --option`, as npm wants it, gives the "--" on; some tasks mean something by it.
+  // `deno task NAME -- --option`, as npm requires it, passes the "--" on; some tasks give it a meaning.
   const idle = Deno.args[0] === "--" && !task.positionals?.includes("--");
-  let args = idle ? Deno.args.slice(1) : Deno.args;
-  const debug = args.includes("--debug");
-  args = args.filter((a) => a !== "--debug");
-  if (args.includes("--help") || args.includes("-h")) {
-    console.log(helpText(task));
-    Deno.exit(0);
-  }
+  const all = idle ? Deno.args.slice(1) : Deno.args;
+  const debug = all.includes("--debug");
   const fail = (error: unknown): never => {
     const usage = error instanceof UsageError;
-    console.error(`${red("error")}: ${messageOf(error)}`);
+    console.error(`${styled("red", "error")}: ${messageOf(error)}`);
     if (debug && error instanceof Error) console.error(error.stack, error.cause ?? "");
-    else if (usage) console.error(`deno task ${task.name} --help shows how it is called`);
-    else console.error("--debug shows where it happened");
+    else if (usage) console.error(`deno task ${task.name} --help shows the usage`);
+    else console.error("--debug shows the stack trace");
     Deno.exit(usage ? 2 : 1);
   };
-  // What nobody waited for ends the process as everything else does, and not with Deno's stack trace.
+  // An unhandled rejection ends the process like any other error, not with Deno's stack trace.
   globalThis.addEventListener("unhandledrejection", ({ reason }) => fail(reason));
   try {
+    const args = all.filter((a) => !["--debug", "--help", "-h"].includes(a));
+    if (args.length < all.length - Number(debug)) {
+      const options = task.helpOptions?.(parseTaskArgs(task, args).options) ?? task.options;
+      console.log(helpText({ ...task, options }));
+      Deno.exit(0);
+    }
     const { options, positionals, given } = parseTaskArgs(task, args);
-    const spelt = await withUserPaths(task.options, options, given);
-    Deno.exit(await main(spelt, positionals, given) ?? 0);
+    const resolved = await withUserPaths(task.options, options, given);
+    Deno.exit(await main(resolved, positionals, given) ?? 0);
   } catch (error) {
     return fail(error);
   }
 }
 
-/** Ctrl-C and a polite kill, as something that work in progress can heed; a second one ends the process at once. */
+/** SIGINT and SIGTERM as a signal that work in progress can heed; a second one ends the process at once. */
 export interface StopSignal {
   readonly signal: AbortSignal;
-  /** The exit status that the process then owes: 130 or 143; 0 while nothing was asked. */
+  /** The exit status that the process then owes: 130 or 143; 0 before any signal. */
   readonly status: number;
 }
 
@@ -219,7 +241,7 @@ export function stopSignal(): StopSignal {
     Deno.addSignalListener(name, () => {
       if (stop.status !== 0) Deno.exit(status);
       stop.status = status;
-      console.error(`\n${name}: finishing this step; again to end at once`);
+      console.error(`\n${name}: finishing this step; press again to quit at once`);
       controller.abort();
     });
   }

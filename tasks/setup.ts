@@ -19,7 +19,7 @@ await runTask({
     version: text({
       default: TENSORFLOW_VERSION,
       value: "V",
-      pattern: { regexp: /^\d+\.\d+\.\d+(rc\d+)?$/, wanted: "a version such as 2.15.1" },
+      pattern: { regexp: /^\d+\.\d+\.\d+(rc\d+)?$/, expected: "a version such as 2.15.1" },
       help: "TensorFlow's version, 2.12 or newer; only the default is tested.",
     }),
     ifAbsent: flag({ help: "Do nothing where a library is there already; other tasks begin with this." }),

@@ -4,28 +4,35 @@
  * @module
  */
 import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
-import { flag, list, text } from "../lib/base/options.ts";
-import { readTraining, trainConfigOptions } from "../lib/training/config.ts";
+import { flag, list, type OptionsOf, text } from "../lib/base/options.ts";
+import { configOptions, readTraining } from "../lib/training/config.ts";
+import { type PresetName, TRAINING_HEADINGS } from "../lib/training/options.ts";
 import { runAllStages, runStage } from "../lib/training/stage_run.ts";
 import { runTask, stopSignal } from "./_task.ts";
 
-await runTask({
+const options = (preset?: PresetName) => ({
+  out: text({ default: "runs/first", value: "DIR", help: "Folder of the run." }),
+  resume: flag({ help: "Resume the run in the folder, with its own options." }),
+  overwrite: flag({ help: "Start over, deleting the run in the folder." }),
+  from: list({ value: "RUN", help: "Runs or checkpoints whose weights to start from." }),
+  config: text({
+    value: "FILE",
+    help: "Options from a JSON file (schema: data/train.schema.json), e.g. a run's options.json.",
+  }),
+  ...backendOptions,
+  ...configOptions(preset),
+});
+
+/** The task; its options, with the defaults of the preset that is given, are all that its help shows. */
+export const TRAIN = {
   name: "train",
   summary:
-    "Trains on stereo pairs. The run's folder gets metrics.jsonl, the resolved options and checkpoints;\n" +
-    "Ctrl-C ends the training after the current step and saves it.",
-  options: {
-    out: text({ default: "runs/first", value: "DIR", help: "Folder of the run." }),
-    resume: flag({ help: "Go on with the run that the folder holds, with its own options." }),
-    overwrite: flag({ help: "Start anew, losing the run that the folder holds." }),
-    from: list({ value: "RUN", help: "Runs or checkpoints whose weights to start from." }),
-    config: text({
-      value: "FILE",
-      help: "Options from a JSON file (schema: data/train.schema.json), e.g. a run's options.json.",
-    }),
-    ...backendOptions,
-    ...trainConfigOptions,
-  },
+    "Trains on stereo pairs. The run's folder gets metrics.jsonl, the resolved options and checkpoints; " +
+    "Ctrl-C stops the training after the current step and saves it. Defaults are those of --preset; " +
+    "--help --preset vgg shows the preset vgg's.",
+  options: options(),
+  headings: { out: "Run", backend: "Backend", ...TRAINING_HEADINGS },
+  helpOptions: ({ preset }: { readonly preset: PresetName }) => options(preset),
   examples: [
     "deno task train --data data/street --steps 1200",
     "deno task train --stage cycle --from runs/first --out runs/cycle",
@@ -36,18 +43,26 @@ await runTask({
     "deno task train --data /data/kitti --split eigen --from runs/city --out runs/tuned",
     "deno task train --resume --out runs/first",
   ],
-}, async (options, _, given) => {
+};
+
+async function main(
+  options: OptionsOf<typeof TRAIN.options>,
+  _: readonly string[],
+  given: ReadonlySet<string>,
+): Promise<number> {
   const { out, resume, overwrite } = options;
   const commandLine = Object.fromEntries(
-    Object.entries(options).filter(([key]) => given.has(key) && key in trainConfigOptions),
+    Object.entries(options).filter(([key]) => given.has(key) && key in configOptions()),
   );
-  const { stage, ...chosen } = await readTraining(options.config, commandLine);
+  const { stage, ...overrides } = await readTraining(options.config, commandLine);
   await prepareBackend(options);
   const stop = stopSignal();
   const run = { out, resume, overwrite, from: options.from, signal: stop.signal };
   const summary = stage === "all"
-    ? await runAllStages({ ...run, given: chosen })
-    : await runStage({ ...run, given: { ...chosen, stage } });
+    ? await runAllStages({ ...run, given: overrides })
+    : await runStage({ ...run, given: { ...overrides, stage } });
   if (summary.checkpoint) console.log(summary.checkpoint);
   return stop.status;
-});
+}
+
+if (import.meta.main) await runTask(TRAIN, main);

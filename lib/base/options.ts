@@ -6,22 +6,45 @@
  */
 import { UsageError } from "./errors.ts";
 
-/** A numeric option. */
-export interface NumberSpec<D extends number | undefined = number | undefined> {
-  /** Tells the kinds of options apart. */
-  readonly kind: "number";
+interface Spec<D> {
   /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
   readonly default: D;
-  /** Smallest allowed value. */
+  /** What the option does, for the help text. */
+  readonly help: string;
+}
+
+/** A numeric option. */
+export interface NumberSpec<D extends number | undefined = number | undefined> extends Spec<D> {
+  readonly kind: "number";
   readonly min?: number;
-  /** Largest allowed value. */
   readonly max?: number;
-  /** Only whole numbers are allowed. */
+  /** Only integers are allowed. */
   readonly integer?: boolean;
   /** Unit shown in the help, e.g. "m" or "px". */
   readonly unit?: string;
-  /** One line for the help text. */
-  readonly help: string;
+}
+
+/** A string: a path or a name. */
+export interface TextSpec<D extends string | undefined = string | undefined> extends Spec<D> {
+  readonly kind: "text";
+  /**
+   * Placeholder in the help. `DIR`, `FILE` and `RUN` in it mark a path, which tasks resolve against the user's current
+   * directory: "DIR", "FILE.npy", or "eigen|FILE" for a path or a name.
+   */
+  readonly value?: string;
+  readonly pattern?: { readonly regexp: RegExp; readonly expected: string };
+}
+
+/** An option with a fixed set of values. */
+export interface ChoiceSpec<V extends string = string, D extends V | undefined = V | undefined>
+  extends Spec<D> {
+  readonly kind: "choice";
+  readonly choices: readonly V[];
+}
+
+/** A yes/no option: `--name` or `--no-name`. */
+export interface FlagSpec extends Spec<boolean> {
+  readonly kind: "flag";
 }
 
 /** Height and width in px. */
@@ -31,67 +54,20 @@ export interface Size {
 }
 
 /** A size in px: `128x416` on the command line and on disk, {@linkcode Size} in the program. */
-export interface SizeSpec<D extends Size | undefined = Size | undefined> {
+export interface SizeSpec<D extends Size | undefined = Size | undefined> extends Spec<D> {
   readonly kind: "size";
-  /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
-  readonly default: D;
-  /** One line for the help text. */
-  readonly help: string;
 }
 
 /** Several names: `a,b` on the command line and on disk, an array in the program. */
 export interface ListSpec<
   V extends string = string,
   D extends readonly V[] | undefined = readonly V[] | undefined,
-> {
+> extends Spec<D> {
   readonly kind: "list";
-  /** All names that are allowed; any where absent. */
+  /** The allowed names; any where absent. */
   readonly choices?: readonly V[];
-  /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
-  readonly default: D;
-  /** What one entry stands for in the help; as {@linkcode TextSpec.value}. */
+  /** Placeholder of one entry in the help; see {@linkcode TextSpec.value}. */
   readonly value: string;
-  /** One line for the help text. */
-  readonly help: string;
-}
-
-/** A free-text option (a path, a name). */
-export interface TextSpec<D extends string | undefined = string | undefined> {
-  /** Tells the kinds of options apart. */
-  readonly kind: "text";
-  /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
-  readonly default: D;
-  /**
-   * What the value stands for in the help. `DIR`, `FILE` and `RUN` in it say that it names files, which tasks take
-   * relative to the folder where the user stands: "DIR", "FILE.npy", "FILE|NAME".
-   */
-  readonly value?: string;
-  /** What the text must match, and how to say so. */
-  readonly pattern?: { readonly regexp: RegExp; readonly wanted: string };
-  /** One line for the help text. */
-  readonly help: string;
-}
-
-/** An option with a fixed set of values. */
-export interface ChoiceSpec<V extends string = string, D extends V | undefined = V | undefined> {
-  /** Tells the kinds of options apart. */
-  readonly kind: "choice";
-  /** All values that are allowed. */
-  readonly choices: readonly V[];
-  /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
-  readonly default: D;
-  /** One line for the help text. */
-  readonly help: string;
-}
-
-/** A yes/no option: `--name` or `--no-name`. */
-export interface FlagSpec {
-  /** Tells the kinds of options apart. */
-  readonly kind: "flag";
-  /** Value when it is not mentioned. */
-  readonly default: boolean;
-  /** One line for the help text. */
-  readonly help: string;
 }
 
 /** Any option. */
@@ -114,28 +90,28 @@ export type InputOf<S extends OptionSpecs> = {
   readonly [K in keyof S]?: ValueOf<S[K]> | (S[K] extends SizeSpec | ListSpec ? string : never);
 };
 
+type Given<S extends Spec<unknown>, D> = Omit<S, "kind" | "default"> & { readonly default?: D };
+
 /** Describes a number. Leave `default` out for a value that may stay undefined. */
 export function number<const D extends number | undefined = undefined>(
-  spec: Omit<NumberSpec<D>, "kind" | "default"> & { readonly default?: D },
+  spec: Given<NumberSpec, D>,
 ): NumberSpec<D> {
   return { kind: "number", ...spec, default: spec.default as D };
 }
 
-/** Describes a whole number; see {@linkcode number}. */
+/** Describes an integer; see {@linkcode number}. */
 export function integer<const D extends number | undefined = undefined>(
-  spec: Omit<NumberSpec<D>, "kind" | "default" | "integer"> & { readonly default?: D },
+  spec: Given<Omit<NumberSpec, "integer">, D>,
 ): NumberSpec<D> {
   return { kind: "number", integer: true, ...spec, default: spec.default as D };
 }
 
-/** Describes a text. Leave `default` out for a value that may stay undefined. */
-export function text<const D extends string | undefined = undefined>(
-  spec: Omit<TextSpec<D>, "kind" | "default"> & { readonly default?: D },
-): TextSpec<D> {
+/** Describes a string; see {@linkcode number}. */
+export function text<const D extends string | undefined = undefined>(spec: Given<TextSpec, D>): TextSpec<D> {
   return { kind: "text", ...spec, default: spec.default as D };
 }
 
-/** Describes a choice between fixed values. */
+/** Describes a choice between fixed values; see {@linkcode number}. */
 export function choice<const V extends string, const D extends V | undefined = undefined>(
   choices: readonly V[],
   spec: { readonly default?: D; readonly help: string },
@@ -143,7 +119,7 @@ export function choice<const V extends string, const D extends V | undefined = u
   return { kind: "choice", choices, help: spec.help, default: spec.default as D };
 }
 
-/** Describes a size in px; see {@linkcode number}. */
+/** Describes a size in px, its default as text; see {@linkcode number}. */
 export function size<const D extends string | undefined = undefined>(
   spec: { readonly default?: D; readonly help: string },
 ): SizeSpec<D extends string ? Size : undefined> {
@@ -153,7 +129,7 @@ export function size<const D extends string | undefined = undefined>(
 
 /** Describes a list of names; see {@linkcode number}. */
 export function list<const V extends string = string, const D extends readonly V[] | undefined = undefined>(
-  spec: Omit<ListSpec<V, D>, "kind" | "default"> & { readonly default?: D },
+  spec: Given<ListSpec<V>, D>,
 ): ListSpec<V, D> {
   return { kind: "list", ...spec, default: spec.default as D };
 }
@@ -163,7 +139,7 @@ export function flag(spec: { readonly default?: boolean; readonly help: string }
   return { kind: "flag", default: spec.default ?? false, help: spec.help };
 }
 
-/** The allowed values of one option, as a phrase for errors and help. */
+/** The allowed values of an option, as a phrase for errors. */
 export function allowedValues(spec: OptionSpec): string {
   switch (spec.kind) {
     case "flag":
@@ -171,22 +147,21 @@ export function allowedValues(spec: OptionSpec): string {
     case "choice":
       return spec.choices.map((c) => `"${c}"`).join(", ");
     case "text":
-      return spec.pattern?.wanted ?? "a text";
+      return spec.pattern?.expected ?? "a string";
     case "size":
       return "HEIGHTxWIDTH in px, e.g. 128x416";
     case "list":
-      return spec.choices
-        ? `some of ${spec.choices.join(", ")}, separated by commas`
-        : "names separated by commas";
+      return `${spec.choices ? `some of ${spec.choices.join(", ")}` : "names"}, separated by commas`;
     case "number": {
-      const what = spec.integer ? "a whole number" : "a number";
-      const unit = spec.unit ? ` (${spec.unit})` : "";
-      if (spec.min !== undefined && spec.max !== undefined) {
-        return `${what} from ${spec.min} to ${spec.max}${unit}`;
-      }
-      if (spec.min !== undefined) return `${what}, at least ${spec.min}${unit}`;
-      if (spec.max !== undefined) return `${what}, at most ${spec.max}${unit}`;
-      return what + unit;
+      const { min, max } = spec;
+      const range = min !== undefined && max !== undefined
+        ? ` from ${min} to ${max}`
+        : min !== undefined
+        ? `, at least ${min}`
+        : max !== undefined
+        ? `, at most ${max}`
+        : "";
+      return `${spec.integer ? "an integer" : "a number"}${range}${spec.unit ? ` (${spec.unit})` : ""}`;
     }
   }
 }
@@ -196,14 +171,13 @@ export function toKebabCase(key: string): string {
   return key.replace(/[A-Z]/g, (c) => "-" + c.toLowerCase());
 }
 
-/** The known names closest to a misspelt one, for "did you mean". */
+/** The known names closest to a misspelled one, for "did you mean". */
 export function nearestNames(name: string, known: readonly string[]): string[] {
-  return known
+  const near = known
     .map((k) => ({ k, d: editDistance(name.toLowerCase(), k.toLowerCase()) }))
-    .filter(({ k, d }) => d <= Math.max(2, Math.floor(k.length / 3)))
-    .sort((a, b) => a.d - b.d)
-    .slice(0, 3)
-    .map(({ k }) => k);
+    .filter(({ k, d }) => d <= Math.max(2, Math.floor(k.length / 3)));
+  const best = Math.min(...near.map(({ d }) => d));
+  return near.filter(({ d }) => d === best).slice(0, 3).map(({ k }) => k);
 }
 
 function editDistance(a: string, b: string): number {
@@ -218,15 +192,36 @@ function editDistance(a: string, b: string): number {
   return row[b.length];
 }
 
-/** A value, given in its typed or its textual form, in its typed form; `undefined` where it is not allowed. */
+/** Parses `64x192`, height × width in px. @returns `undefined` where the text is not a size. */
+export function parseSize<S extends string>(
+  text: S,
+): S extends `${number}x${number}` ? Size : Size | undefined {
+  const match = /^(\d+)x(\d+)$/.exec(text);
+  return (match ? { height: Number(match[1]), width: Number(match[2]) } : undefined) as Size;
+}
+
+/** The opposite of {@linkcode parseSize}. */
+export function formatSize({ height, width }: Size): string {
+  return `${height}x${width}`;
+}
+
+/** The typed form of a value that is typed or text; `undefined` where it is not allowed. */
 function parseValue(spec: OptionSpec, value: unknown): unknown {
+  const allowed = (ok: boolean) => ok ? value : undefined;
   switch (spec.kind) {
     case "flag":
-      return typeof value === "boolean" ? value : undefined;
+      return allowed(typeof value === "boolean");
     case "choice":
-      return typeof value === "string" && spec.choices.includes(value) ? value : undefined;
+      return allowed(typeof value === "string" && spec.choices.includes(value));
     case "text":
-      return typeof value === "string" && (spec.pattern?.regexp.test(value) ?? true) ? value : undefined;
+      return allowed(typeof value === "string" && (spec.pattern?.regexp.test(value) ?? true));
+    case "number": {
+      const { integer, min = -Infinity, max = Infinity } = spec;
+      return allowed(
+        typeof value === "number" && Number.isFinite(value) && (!integer || Number.isInteger(value)) &&
+          value >= min && value <= max,
+      );
+    }
     case "size": {
       const { height, width }: Partial<Size> = (typeof value === "string" ? parseSize(value) : value) ?? {};
       const whole = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
@@ -236,16 +231,9 @@ function parseValue(spec: OptionSpec, value: unknown): unknown {
       const names: unknown = typeof value === "string"
         ? value.split(",").map((name) => name.trim()).filter((name) => name !== "")
         : value;
-      const allowed = (name: unknown) =>
-        typeof name === "string" && (spec.choices === undefined || spec.choices.includes(name));
-      return Array.isArray(names) && names.every(allowed) ? Object.freeze([...names]) : undefined;
+      const known = (name: unknown) => typeof name === "string" && (spec.choices?.includes(name) ?? true);
+      return Array.isArray(names) && names.every(known) ? Object.freeze([...names]) : undefined;
     }
-    case "number":
-      return typeof value === "number" && Number.isFinite(value) &&
-          (!spec.integer || Number.isInteger(value)) &&
-          (spec.min === undefined || value >= spec.min) && (spec.max === undefined || value <= spec.max)
-        ? value
-        : undefined;
   }
 }
 
@@ -267,6 +255,13 @@ export function formatOptions(
       Object.hasOwn(specs, key) ? formatValue(specs[key], value) : value,
     ]),
   );
+}
+
+/** The same options with other defaults, e.g. those of a preset. */
+export function withDefaults<S extends OptionSpecs>(specs: S, defaults: OptionsOf<S>): S {
+  return Object.fromEntries(
+    Object.entries(specs).map(([key, spec]) => [key, { ...spec, default: defaults[key] }]),
+  ) as unknown as S;
 }
 
 /**
@@ -292,39 +287,21 @@ export function resolveOptions<S extends OptionSpecs>(
   given: Readonly<Record<string, unknown>> = {},
 ): OptionsOf<S> {
   for (const key of Object.keys(given)) {
-    if (!Object.hasOwn(specs, key)) {
-      const near = nearestNames(key, Object.keys(specs));
-      const hint = near.length
-        ? `did you mean ${near.join(" or ")}`
-        : `known: ${Object.keys(specs).join(", ")}`;
-      throw new UsageError(`Cannot configure ${what}: unknown option "${key}" (${hint})`);
-    }
+    if (Object.hasOwn(specs, key)) continue;
+    const near = nearestNames(key, Object.keys(specs));
+    const hint = near.length
+      ? `did you mean ${near.join(" or ")}`
+      : `known: ${Object.keys(specs).join(", ")}`;
+    throw new UsageError(`Cannot configure ${what}: unknown option "${key}" (${hint})`);
   }
   const out: Record<string, unknown> = {};
   for (const [key, spec] of Object.entries(specs)) {
     const found = given[key] === undefined ? spec.default : given[key];
-    const value = found === undefined ? undefined : parseValue(spec, found);
-    if (found !== undefined && value === undefined) {
-      throw new UsageError(
-        `Cannot configure ${what}: ${key} is ${
-          typeof found === "number" ? found : JSON.stringify(found)
-        }, wanted ${allowedValues(spec)}`,
-      );
+    out[key] = found === undefined ? undefined : parseValue(spec, found);
+    if (found !== undefined && out[key] === undefined) {
+      const shown = typeof found === "number" ? found : JSON.stringify(found);
+      throw new UsageError(`Cannot configure ${what}: ${key} is ${shown}, expected ${allowedValues(spec)}`);
     }
-    out[key] = value;
   }
   return Object.freeze(out) as OptionsOf<S>;
-}
-
-/** Parses `64x192`, height × width in px. @returns `undefined` where the text is not a size. */
-export function parseSize<S extends string>(
-  text: S,
-): S extends `${number}x${number}` ? Size : Size | undefined {
-  const match = /^(\d+)x(\d+)$/.exec(text);
-  return (match ? { height: Number(match[1]), width: Number(match[2]) } : undefined) as Size;
-}
-
-/** The opposite of {@linkcode parseSize}. */
-export function formatSize({ height, width }: Size): string {
-  return `${height}x${width}`;
 }

@@ -6,13 +6,7 @@
 import { type Scalar, tf, type Variable } from "../backend/tf.ts";
 import { opposite } from "../geometry/warp.ts";
 import { type GradientGates, type Networks, runChain } from "../models/chain.ts";
-import {
-  lossTerms,
-  viewPyramids,
-  TERM_NAMES,
-  type TermName,
-  type LossWeights,
-} from "../losses/objective.ts";
+import { lossTerms, type LossWeights, TERM_NAMES, type TermName, viewPyramids } from "../losses/objective.ts";
 import { refineOptions } from "../training/options.ts";
 import type { Pair } from "./matching.ts";
 import { imageTensor } from "./tensors.ts";

@@ -1,6 +1,6 @@
 /**
- * Everything about a training run that a user can choose, with its presets. The command line, the config file and the
- * checkpoint all use these names.
+ * Everything about a training run that a user can choose, with its presets. The command line, config files,
+ * `options.json` and checkpoints all use these names.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import {
   choice,
   flag,
   formatOptions,
+  formatSize,
   type InputOf,
   integer,
   list,
@@ -16,11 +17,12 @@ import {
   type OptionsOf,
   resolveOptions,
   size,
+  withDefaults,
 } from "../base/options.ts";
 import { augmentationOptions } from "../data/augment.ts";
-import { loaderOptions } from "../data/loader.ts";
 import { datasetOptions } from "../data/dataset.ts";
-import { ARCHITECTURES, checkSize } from "../models/architecture.ts";
+import { loaderOptions } from "../data/loader.ts";
+import { ARCHITECTURES, checkSize, sizeMultiple } from "../models/architecture.ts";
 import type { RefineOptions } from "../models/chain.ts";
 import { STAGE_NAMES } from "./stages.ts";
 
@@ -29,25 +31,25 @@ export const PRESET_NAMES = ["quick", "vgg", "resnet50", "paper"] as const;
 /** A preset's name. */
 export type PresetName = (typeof PRESET_NAMES)[number];
 
-const weight = (what: string) => number({ min: 0, help: `Weight of ${what} (default: the stage's).` });
+const lossWeight = (term: string) => number({ min: 0, help: `Weight of ${term} (default: the stage's).` });
 
-/** The options of a training run. Defaults are those of preset `quick`. */
-export const trainingOptions = {
-  preset: choice(PRESET_NAMES, { default: "quick", help: "Set of defaults; given options win over it." }),
-  stage: choice(STAGE_NAMES, { default: "half-cycle", help: "Stage of training." }),
+/** The options with the defaults that presets share; see {@linkcode PRESETS} for what each preset changes. */
+const SPECS = {
+  preset: choice(PRESET_NAMES, { default: "quick", help: "Set of defaults; options that are given win." }),
+  stage: choice(STAGE_NAMES, { default: "half-cycle", help: "Training stage." }),
   seed: integer({ default: 1, min: 0, help: "Seed of weights, data order and augmentation." }),
 
   ...datasetOptions,
   view: choice(["left", "right"], { default: "left", help: "The view that the student sees." }),
-  size: size({ default: "64x192", help: "Size of the images in training, height x width, px." }),
-
+  size: size({ default: "64x192", help: "Size of the training images, height x width, px." }),
   coarse: number({
     default: 0,
     min: 0,
     max: 1,
-    help:
-      "Share of the steps, at the beginning, that see images of half the size: cheaper, and far matches are near.",
+    help: "Fraction of the steps, from the start, that train at half the size: cheaper, and long-range " +
+      "matches are closer.",
   }),
+
   architecture: choice(["quick", "vgg", "resnet50"], { default: "quick", help: "Encoder and decoder." }),
   headBias: number({
     default: -2.4,
@@ -55,25 +57,26 @@ export const trainingOptions = {
     max: 10,
     help: "Initial bias of the disparity heads' logits; -2.4 starts at 0.025 of the width.",
   }),
+  precision: choice(["fp32", "bf16"], { default: "fp32", help: "Number format of the convolutions." }),
 
-  steps: integer({ min: 1, help: "Updates; --epochs instead counts passes over the data." }),
-  epochs: number({ min: 0.001, help: "Passes over the training data." }),
-  batch: integer({ default: 8, min: 1, help: "Image pairs an update." }),
+  steps: integer({ min: 1, help: "Updates; or give --epochs." }),
+  epochs: number({ min: 0.001, help: "Passes over the training data, instead of --steps." }),
+  batch: integer({ default: 8, min: 1, help: "Image pairs per update." }),
   accumulate: integer({
     default: 1,
     min: 1,
-    help: "Parts that a batch is cut into, to save memory; must divide it.",
+    help: "Parts to split a batch into, to save memory; must divide it.",
   }),
   replicas: integer({
     default: 1,
     min: 1,
     max: 256,
-    help: "Copies of the networks that share each batch, a thread each; for small networks on CPUs.",
+    help: "Copies of the networks that share each batch, one thread each; for small networks on CPUs.",
   }),
-  learningRate: number({ default: 2e-3, min: 0, help: "Adam's learning rate at its highest." }),
+  learningRate: number({ default: 2e-3, min: 0, help: "Adam's peak learning rate." }),
   schedule: choice(["polynomial", "halving", "constant"], {
     default: "polynomial",
-    help: "How the rate falls: polynomially to the end, or halved at 3/5 and 4/5 of the steps.",
+    help: "How the rate decays: polynomially to the end, or halved at 3/5 and 4/5 of the steps.",
   }),
   warmup: integer({ default: 30, min: 0, unit: "steps", help: "Steps over which the rate rises from 0." }),
   decayPower: number({ default: 0.9, min: 0, help: "Exponent of the polynomial schedule." }),
@@ -81,7 +84,7 @@ export const trainingOptions = {
     default: 0.02,
     min: 0,
     max: 1,
-    help: "Share of the rate left at the end (polynomial).",
+    help: "Fraction of the rate left at the end (polynomial schedule).",
   }),
   beta1: number({ default: 0.9, min: 0, max: 0.999999, help: "Adam's decay of the first moment." }),
   beta2: number({ default: 0.999, min: 0, max: 0.999999, help: "Adam's decay of the second moment." }),
@@ -90,41 +93,41 @@ export const trainingOptions = {
     default: 0.85,
     min: 0,
     max: 1,
-    help: "Share of SSIM in photometric terms; L1 has the rest.",
+    help: "Weight of SSIM in photometric terms; L1 has the rest.",
   }),
   photometricViews: choice(["target", "both"], {
     default: "target",
-    help: "Compare the produced view alone, or the seen one too.",
+    help: "Compare the synthesized view only, or the input view too.",
   }),
   border: choice(["edge", "zero"], { default: "edge", help: "What warps read beyond the image." }),
-  photometricWeight: weight("the student's photometric term"),
-  consistencyWeight: weight("the student's left-right consistency"),
-  smoothnessWeight: weight("the student's smoothness"),
-  cycleWeight: weight("the cycle term"),
-  cycleConsistencyWeight: weight("the backward network's consistency"),
-  cycleSmoothnessWeight: weight("the backward network's smoothness"),
-  refinedWeight: weight("the refined photometric term"),
-  refinedConsistencyWeight: weight("the refined consistency"),
-  refinedSmoothnessWeight: weight("the refined smoothness"),
-  distillationWeight: weight("distillation of disparities"),
-  featureDistillationWeight: weight("distillation of features"),
+  photometricWeight: lossWeight("the student's photometric term"),
+  consistencyWeight: lossWeight("the student's left-right consistency"),
+  smoothnessWeight: lossWeight("the student's smoothness"),
+  cycleWeight: lossWeight("the cycle term"),
+  cycleConsistencyWeight: lossWeight("the backward network's consistency"),
+  cycleSmoothnessWeight: lossWeight("the backward network's smoothness"),
+  refinedWeight: lossWeight("the refined photometric term"),
+  refinedConsistencyWeight: lossWeight("the refined consistency"),
+  refinedSmoothnessWeight: lossWeight("the refined smoothness"),
+  distillationWeight: lossWeight("disparity distillation"),
+  featureDistillationWeight: lossWeight("feature distillation"),
 
   freeze: list({
     choices: ["student", "backward", "refine"],
     value: "NETWORK",
-    help: "Networks that do not learn, e.g. student,backward (default: the stage's).",
+    help: "Networks that are not trained, e.g. student,backward (default: the stage's).",
   }),
   cycleGradient: number({
     default: 0,
     min: 0,
     max: 1,
-    help: "How much of the cycle terms' gradient reaches the student.",
+    help: "Fraction of the cycle terms' gradient that reaches the student.",
   }),
   refineGradient: number({
     default: 0,
     min: 0,
     max: 1,
-    help: "How much of the refined terms' gradient reaches student and backward network.",
+    help: "Fraction of the refined terms' gradient that reaches student and backward network.",
   }),
   gradientRamp: integer({
     default: 0,
@@ -136,9 +139,9 @@ export const trainingOptions = {
     choices: ["inconsistency", "disparity", "features"],
     default: ["inconsistency", "disparity"],
     value: "INPUT",
-    help: "What the refine network sees besides the image: inconsistency, disparity, features.",
+    help: "Inputs of the refine network besides the image: inconsistency, disparity, features.",
   }),
-  blindTeacher: flag({ help: "Zero the inconsistency: the control that shows what it brings." }),
+  blindTeacher: flag({ help: "Zero the inconsistency: the control that shows what it contributes." }),
   privilegedTeacher: flag({ help: "Feed the teacher the real opposite view's inconsistency (row P)." }),
   refineHead: choice(["residual", "scratch"], {
     default: "residual",
@@ -148,13 +151,13 @@ export const trainingOptions = {
     default: 0.1,
     min: 0,
     max: 1,
-    help: "Initial weights of a residual head against He's.",
+    help: "Scale of a residual head's initial weights, relative to He initialization.",
   }),
   distill: choice(["disp", "feat", "both"], {
     default: "disp",
     help: "What the student learns from the teacher.",
   }),
-  distillMask: flag({ help: "Follow the teacher only where its photometric error is the lower one." }),
+  distillMask: flag({ help: "Follow the teacher only where its photometric error is lower." }),
   distillFrom: choice(["student", "scratch"], {
     default: "student",
     help: "Start from the undistilled student or from new weights.",
@@ -169,7 +172,7 @@ export const trainingOptions = {
     unit: "steps",
     help: "Steps between validations; 0 for none.",
   }),
-  validationPairs: integer({ default: 64, min: 1, unit: "pairs", help: "Pairs in a validation." }),
+  validationPairs: integer({ default: 64, min: 1, unit: "pairs", help: "Pairs per validation." }),
   checkpointEvery: integer({
     default: 500,
     min: 0,
@@ -182,18 +185,30 @@ export const trainingOptions = {
     unit: "min",
     help: "Time between checkpoints; 0 for none.",
   }),
-  keep: integer({ default: 2, min: 1, help: "Last checkpoints kept, besides the best." }),
+  keep: integer({ default: 2, min: 1, help: "Last checkpoints to keep, besides the best one." }),
   tensorboard: flag({
     default: true,
-    help: "Write event files for TensorBoard into the run's folder (backend tensorflow).",
+    help: "Write TensorBoard event files to the run's folder (backend tensorflow).",
   }),
-  precision: choice(["fp32", "bf16"], { default: "fp32", help: "Number format of the convolutions." }),
+} as const;
+
+/** Headings of the groups of options, by the first option of each. */
+export const TRAINING_HEADINGS = {
+  preset: "Training",
+  data: "Data",
+  architecture: "Network",
+  steps: "Updates",
+  ssimWeight: "Losses",
+  freeze: "Gradients, teacher and distillation",
+  augment: "Augmentation",
+  workers: "Loading",
+  validateEvery: "Validation and checkpoints",
 } as const;
 
 /** Resolved options of a run. */
-export type TrainingOptions = OptionsOf<typeof trainingOptions>;
+export type TrainingOptions = OptionsOf<typeof SPECS>;
 /** Options as a user gives them: sizes and lists may be text, as on the command line. */
-export type TrainingInput = InputOf<typeof trainingOptions>;
+export type TrainingInput = InputOf<typeof SPECS>;
 
 const LARGE: TrainingInput = {
   size: "256x512",
@@ -203,52 +218,65 @@ const LARGE: TrainingInput = {
   warmup: 0,
 };
 
-/** What each preset sets; everything else keeps its default. */
-export const PRESETS: Readonly<Record<PresetName, TrainingInput>> = {
-  /** Two CPU cores, minutes: too few updates to learn that colours change, so they do not. */
+const CHANGES: Readonly<Record<PresetName, TrainingInput>> = {
+  // Two CPU cores, minutes: too few updates to learn that colors change, so they do not.
   quick: { steps: 1900, replicas: 2, coarse: 0.3, photometricViews: "both", colourProbability: 0 },
-  /** monodepth's VGG-like network at its own size and schedule. */
+  // monodepth's VGG-like network at its own size and schedule.
   vgg: { ...LARGE, architecture: "vgg" },
-  /** The same with ResNet-50. */
+  // The same with ResNet-50.
   resnet50: { ...LARGE, architecture: "resnet50" },
-  /** The paper's experiment on KITTI. */
+  // The paper's experiment on KITTI.
   paper: { ...LARGE, architecture: "resnet50", split: "eigen" },
 };
+
+/** All options of each preset. */
+export const PRESETS = Object.fromEntries(
+  PRESET_NAMES.map((preset) => [preset, resolveOptions("training", SPECS, { ...CHANGES[preset], preset })]),
+) as Readonly<Record<PresetName, TrainingOptions>>;
+
+/** The options of a training run with a preset's defaults. */
+export function presetOptions(preset: PresetName): typeof SPECS {
+  return withDefaults(SPECS, PRESETS[preset]);
+}
+
+/** The options of a training run, with the defaults of preset `quick`. */
+export const trainingOptions: typeof SPECS = presetOptions("quick");
 
 /**
  * Fills in a run's options from its preset and checks that they fit together.
  *
+ * @param source The file that the options are from, for errors.
  * @throws {UsageError} Naming the option, its value and what is allowed.
  */
-export function resolveTraining(given: Readonly<Record<string, unknown>> = {}): TrainingOptions {
-  const preset =
-    resolveOptions("training", { preset: trainingOptions.preset }, { preset: given.preset }).preset;
-  const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const defaults: Record<string, unknown> = { ...PRESETS[preset] };
-  // Steps and epochs are two ways to say the same: a given one replaces the preset's, whichever that is.
-  if (chosen.steps !== undefined || chosen.epochs !== undefined) {
-    delete defaults.steps;
-    delete defaults.epochs;
+export function resolveTraining(
+  overrides: Readonly<Record<string, unknown>> = {},
+  source?: string,
+): TrainingOptions {
+  const what = source === undefined ? "training" : `training with the options in ${source}`;
+  const refuse = (why: string) => new UsageError(`Cannot configure ${what}: ${why}`);
+  const { preset } = resolveOptions(what, { preset: SPECS.preset }, { preset: overrides.preset });
+  // Steps and epochs are two ways to say the same: either replaces the preset's.
+  const own = overrides.steps !== undefined || overrides.epochs !== undefined;
+  const defaults = own ? { ...PRESETS[preset], steps: undefined, epochs: undefined } : PRESETS[preset];
+  const options = resolveOptions(what, withDefaults(SPECS, defaults), overrides);
+  const { steps, epochs, batch, accumulate, coarse } = options;
+  if (steps !== undefined && epochs !== undefined) {
+    throw refuse(`steps is ${steps} and epochs is ${epochs}, expected only one of them`);
   }
-  const options = resolveOptions("training", trainingOptions, { ...defaults, ...chosen });
-  if (options.steps !== undefined && options.epochs !== undefined) {
-    throw new UsageError(
-      `Cannot configure training: steps is ${options.steps} and epochs is ${options.epochs}, wanted only one of them`,
-    );
+  if (batch % accumulate !== 0) {
+    throw refuse(`accumulate is ${accumulate}, expected a divisor of batch, ${batch}`);
   }
-  const { height, width } = options.size;
-  checkSize(ARCHITECTURES[options.architecture], height, width);
-  if (options.coarse > 0) {
-    checkSize(
-      ARCHITECTURES[options.architecture],
-      height / 2,
-      width / 2,
-      "half the size, as --coarse wants it",
-    );
-  }
-  if (options.batch % options.accumulate !== 0) {
-    throw new UsageError(
-      `Cannot configure training: accumulate is ${options.accumulate}, wanted a divisor of batch, ${options.batch}`,
+  const architecture = ARCHITECTURES[options.architecture], { height, width } = options.size;
+  checkSize(architecture, height, width);
+  const multiple = 2 * sizeMultiple(architecture);
+  if (coarse > 0 && (height % multiple !== 0 || width % multiple !== 0)) {
+    const origin = overrides.coarse === undefined ? ` (the default of preset ${preset})` : "";
+    const fit = (n: number) => Math.max(multiple, Math.round(n / multiple) * multiple);
+    throw refuse(
+      `size is ${
+        formatSize(options.size)
+      }, but coarse is ${coarse}${origin} and trains at half the size first, ` +
+        `expected multiples of ${multiple} px; give --coarse 0, or e.g. --size ${fit(height)}x${fit(width)}`,
     );
   }
   return options;
@@ -256,7 +284,7 @@ export function resolveTraining(given: Readonly<Record<string, unknown>> = {}): 
 
 /** The options as `options.json` and checkpoints hold them: sizes and lists as text. */
 export function storedOptions(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return formatOptions(trainingOptions, options);
+  return formatOptions(SPECS, options);
 }
 
 /** How the refine network is wired in a run. */
@@ -268,4 +296,41 @@ export function refineOptions(
     residual: options.refineHead === "residual",
     blind: options.blindTeacher,
   };
+}
+
+/** Options that may differ when a run is resumed: they decide where and how it runs, not its result. */
+const NEUTRAL: readonly string[] = [
+  "data",
+  ...Object.keys(loaderOptions),
+  "validateEvery",
+  "validationPairs",
+  "checkpointEvery",
+  "checkpointMinutes",
+  "keep",
+  "tensorboard",
+];
+
+/**
+ * The options of a resumed run: its own, with those overrides that do not change its result.
+ *
+ * @throws {UsageError} When other overrides differ from the run's own options, naming them.
+ */
+export function resumedOptions(
+  own: TrainingOptions,
+  overrides: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const options = storedOptions(own);
+  const refused: string[] = [];
+  for (const [key, value] of Object.entries(storedOptions(overrides))) {
+    if (value === undefined || value === options[key]) continue;
+    if (NEUTRAL.includes(key)) options[key] = value;
+    else refused.push(`${key} is ${JSON.stringify(options[key])} there and ${JSON.stringify(value)} now`);
+  }
+  if (refused.length) {
+    throw new UsageError(
+      `Cannot resume the run with other options: ${refused.join(", ")}; leave them out, or start a new run ` +
+        "with --from and another --out",
+    );
+  }
+  return options;
 }

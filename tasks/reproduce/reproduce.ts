@@ -54,7 +54,7 @@ export const reproduceOptions = {
   budget: text({
     default: "60m",
     value: "TIME",
-    pattern: { regexp: /^\d+(\.\d+)?[smh]$/, wanted: "a time such as 90s, 60m or 2h" },
+    pattern: { regexp: /^\d+(\.\d+)?[smh]$/, expected: "a time such as 90s, 60m or 2h" },
     help: "Time for all trainings; decides how many updates each gets.",
   }),
   seeds: integer({ default: 3, min: 1, max: 100, help: "How often everything is done, with seeds 1, 2, …" }),

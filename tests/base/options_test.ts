@@ -41,17 +41,17 @@ Deno.test("defaults fill what is not given, undefined counts as not given, the r
 
 Deno.test("a value that is not allowed is refused with key, value and what is allowed", () => {
   const cases: [Record<string, unknown>, string][] = [
-    [{ steps: 0 }, "steps is 0, wanted a whole number from 1 to 1000 (steps)"],
+    [{ steps: 0 }, "steps is 0, expected an integer from 1 to 1000 (steps)"],
     [{ steps: 1.5 }, "steps is 1.5"],
     [{ steps: "7" }, 'steps is "7"'],
-    [{ rate: -1 }, "rate is -1, wanted a number, at least 0"],
-    [{ rate: NaN }, "rate is NaN, wanted a number"],
-    [{ view: "up" }, 'view is "up", wanted "left", "right"'],
+    [{ rate: -1 }, "rate is -1, expected a number, at least 0"],
+    [{ rate: NaN }, "rate is NaN, expected a number"],
+    [{ view: "up" }, 'view is "up", expected "left", "right"'],
     [{ size: "64*192" }, "HEIGHTxWIDTH"],
-    [{ size: { height: 64 } }, 'size is {"height":64}, wanted HEIGHTxWIDTH'],
-    [{ parts: "wheel,roof" }, 'parts is "wheel,roof", wanted some of wheel, door'],
+    [{ size: { height: 64 } }, 'size is {"height":64}, expected HEIGHTxWIDTH'],
+    [{ parts: "wheel,roof" }, 'parts is "wheel,roof", expected some of wheel, door'],
     [{ parts: ["roof"] }, 'parts is ["roof"]'],
-    [{ fast: 1 }, "fast is 1, wanted true or false"],
+    [{ fast: 1 }, "fast is 1, expected true or false"],
   ];
   for (const [given, message] of cases) {
     const error = assertThrows(() => resolveOptions("a test", specs, given), UsageError);

@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
-import { resolveOptions } from "../../lib/base/options.ts";
+import { formatOptions, resolveOptions } from "../../lib/base/options.ts";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { imageSize, readGray16 } from "../../lib/data/image.ts";
 import { ABLATION_JOBS, shareOf } from "../../tasks/reproduce/plan.ts";
@@ -54,7 +54,7 @@ Deno.test("quickstart and reproduction, in miniature, leave everything they prom
       seeds: 1,
       size: "32x64",
     });
-    const { budget, seeds, preset, size } = options;
+    const { budget, seeds, preset, size } = formatOptions(reproduceOptions, options);
     await Deno.mkdir(options.out);
     await Deno.writeTextFile(
       join(options.out, "plan.json"),

@@ -1,10 +1,11 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "../_assert.ts";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "../_assert.ts";
 import { stripVTControlCharacters } from "node:util";
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
 import { flag, integer, list, number, size, text } from "../../lib/base/options.ts";
 import { userPath, withUserPaths } from "../../tasks/_paths.ts";
 import { helpText, parseTaskArgs } from "../../tasks/_task.ts";
+import { TRAIN } from "../../tasks/train.ts";
 import { withFolder } from "../_folder.ts";
 
 const TASK = {
@@ -38,13 +39,16 @@ Deno.test("a wrong command line is refused, naming the option and what is wanted
   const wrong: readonly (readonly [string, string])[] = [
     ["--sead 2", "unknown option --sead (did you mean --seed?)"],
     ["--toString", "unknown option --toString"],
-    ["--seed", "--seed needs a value, a whole number, at least 0"],
-    ["--seed two", '--seed is "two", wanted a whole number, at least 0'],
-    ["--seed -1", "seed is -1, wanted a whole number, at least 0"],
-    ["--seed 1 --seed 2", "--seed is given 2 times, wanted once"],
-    ["--head-bias Infinity", '--head-bias is "Infinity", wanted a number'],
+    ["--seed", "--seed needs a value, an integer, at least 0"],
+    ["--seed --resume", "--seed needs a value"],
+    ["-s 1", "unknown option -s"],
+    ["--no-seed", "unknown option --no-seed"],
+    ["--seed two", '--seed is "two", expected an integer, at least 0'],
+    ["--seed -1", "seed is -1, expected an integer, at least 0"],
+    ["--seed 1 --seed 2", "--seed is given more than once"],
+    ["--head-bias Infinity", '--head-bias is "Infinity", expected a number'],
     ["--out= --seed 1", "--out needs a value"],
-    ["--resume=maybe", "--resume=maybe, wanted --resume or --no-resume"],
+    ["--resume=maybe", "--resume=maybe, expected --resume or --no-resume"],
   ];
   for (const [line, message] of wrong) {
     assertThrows(() => parseTaskArgs(TASK, line.split(" ")), UsageError, message, line);
@@ -96,4 +100,11 @@ Deno.test("the help names every option with its value, unit and default", () => 
     assertStringIncludes(help, line);
   }
   assertStringIncludes(help, "Examples\n  deno task test");
+});
+
+Deno.test("the help fits 80 columns and groups options under headings", () => {
+  const help = stripVTControlCharacters(helpText(TRAIN));
+  for (const line of help.split("\n")) assert(line.length <= 80, line);
+  for (const heading of ["Run", "Data", "Losses", "Examples"]) assertStringIncludes(help, `\n\n${heading}\n`);
+  assertStringIncludes(help, "  --teacher-inputs INPUT[,INPUT…]\n                          Inputs of the");
 });
