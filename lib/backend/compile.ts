@@ -239,8 +239,12 @@ function replace(value: unknown, by: (tensor: Tensor) => unknown): unknown {
   return value;
 }
 
-/** Attributes of every call. */
-const CALL: readonly Attribute[] = [];
+/**
+ * Attributes of every call. TensorFlow optimizes a function only if the call has a configuration (`ConfigProto`; here
+ * `graph_options { rewrite_options {} }`, which means the defaults): of the 3,063 nodes of a `quick` update 1,720 are
+ * left, and Conv2D, BiasAdd and Elu are one operation. Of its executors the usual one is the faster.
+ */
+const CALL: readonly Attribute[] = [attr.string("config_proto", "\x52\x02\x52\x00")];
 
 function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknown {
   const { captures, updated, assigned } = trace;

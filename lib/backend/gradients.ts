@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Tensor, tf } from "./tf.ts";
+import { type Scalar, type Tensor, tf } from "./tf.ts";
 
 /**
  * Runs a function whose operations are not recorded for differentiation: what it returns is a constant to every
@@ -35,9 +35,9 @@ export function detach<T extends Tensor>(x: T): T {
 
 /**
  * The same values, through which the gradient passes multiplied by `factor`; 0 is {@linkcode detach}, 1 changes
- * nothing.
+ * nothing. Inside a compiled function, a factor that changes from call to call must be a scalar tensor.
  */
-export function scaleGradient<T extends Tensor>(x: T, factor: number): T {
+export function scaleGradient<T extends Tensor>(x: T, factor: number | Scalar): T {
   if (factor === 1) return x;
   if (factor === 0) return detach(x);
   const scaled = tf.customGrad((value) => ({
