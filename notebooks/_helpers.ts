@@ -1,0 +1,478 @@
+/**
+ * What the notebooks hide: the data they work on, pictures with one color scale per quantity, and the networks of
+ * earlier notebooks. The method itself is in the cells.
+ *
+ * @module
+ */
+import { dirname, fromFileUrl, join } from "@std/path";
+import {
+  type Calibration,
+  colorAt,
+  type ColorBar,
+  type ColorScale,
+  cpuFeatures,
+  type Crop,
+  type CropBox,
+  depthFromDisparity,
+  type DepthMetrics,
+  depthPath,
+  disparityFromDepth,
+  evaluate,
+  exists,
+  type FloatMap,
+  generateStreet,
+  grid,
+  imagePyramid,
+  type ImageSize,
+  mapToRgb,
+  type Metrics,
+  niceTicks,
+  openDataset,
+  parseFrame,
+  photometricMap,
+  type Picture,
+  Progress,
+  publishedTables,
+  readCalibration,
+  readDepthPng,
+  readDisparities,
+  readJson,
+  readRgb,
+  readSplit,
+  readTruth,
+  resizeCamera,
+  type RgbImage,
+  selectBackend,
+  type StereoCamera,
+  type StereoDataset,
+  Table,
+  type TableCell,
+  type Tensor,
+  type Tensor4D,
+  tf,
+  trainSetMean,
+  type Truth,
+  type TruthKind,
+  warp,
+} from "../lib/mod.ts";
+
+const PROJECT = join(dirname(fromFileUrl(import.meta.url)), "..");
+const KITTI_DIR = Deno.env.get("KITTI_DIR") || undefined;
+/** A few real frames with LiDAR and a stereo pair, where somebody has them. */
+export const KITTI_SAMPLE: string | undefined = Deno.env.get("KITTI_SAMPLE") || undefined;
+/** Where notebooks keep what they make. */
+export const RUNS: string = join(PROJECT, KITTI_DIR ? "runs/notebooks/kitti" : "runs/notebooks");
+/** The size at which notebooks 04 to 07 train, px. */
+export const SIZE: ImageSize = { width: 192, height: 64 };
+/** The size at which geometry and losses are looked at, px. */
+export const LARGE: ImageSize = { width: 416, height: 128 };
+
+/** Starts the backend; a table of what this notebook runs on. */
+export async function startNotebook(): Promise<Table> {
+  const { name, version, devices } = await selectBackend();
+  const { model, cores } = cpuFeatures();
+  const facts = {
+    processor: `${model}, ${cores} cores`,
+    backend: `${name} ${version} on ${devices.join(", ")}`,
+    runtime: `Deno ${Deno.version.deno}, TypeScript ${Deno.version.typescript}`,
+    data: KITTI_DIR ? `KITTI raw in ${KITTI_DIR}` : "rendered street scenes (set KITTI_DIR for real ones)",
+  };
+  return new Table({
+    corner: "this run",
+    columns: [{ key: "value", label: "" }],
+    rows: Object.entries(facts).map(([name, value]) => ({ name, cells: { value } })),
+  });
+}
+
+// ---------------------------------------------------------------- data
+
+/** Training and test frames; `truth` is the densest there is. */
+export interface NotebookData {
+  readonly name: string;
+  readonly train: StereoDataset;
+  readonly test: StereoDataset;
+  readonly truth: TruthKind;
+}
+
+/** KITTI raw from KITTI_DIR, or else 180 street pairs (160 MB in data/street-notebooks, rendered at the first use). */
+export async function openData(): Promise<NotebookData> {
+  if (KITTI_DIR) {
+    const list = join(KITTI_DIR, "split.txt");
+    const options = { data: KITTI_DIR, split: await exists(list) ? list : "eigen" };
+    const [train, test] = [
+      await openDataset({ ...options, part: "train" }),
+      await openDataset({ ...options, part: "test" }),
+    ];
+    return { name: "KITTI", train, test, truth: "lidar" };
+  }
+  const data = join(PROJECT, "data/street-notebooks");
+  let progress: Progress | undefined;
+  await generateStreet({ out: data, drives: 90, frames: 2, seed: 5, overwrite: true }, {
+    onProgress: (done, total) => {
+      progress ??= new Progress({ label: "rendering streets", total, unit: "pairs" });
+      progress.update(done);
+    },
+  });
+  progress?.finish("street scenes rendered");
+  const [train, test] = [
+    await openDataset({ data, part: "train" }),
+    await openDataset({ data, part: "test" }),
+  ];
+  return { name: "street", train, test, truth: "dense" };
+}
+
+/** One stereo pair and what is known about it. */
+export interface Frame {
+  readonly name: string;
+  readonly left: RgbImage;
+  readonly right: RgbImage;
+  readonly camera: Calibration;
+  /** Depth of the left view, m; 0 where unknown: every pixel of a street but the sky, the LiDAR points of KITTI. */
+  readonly depth: FloatMap;
+  /** Disparity of the left view, fraction of width; NaN where unknown, 0 in a street's sky. */
+  readonly disparity: FloatMap;
+  /** Disparity of the right view; streets only. */
+  readonly rightDisparity?: FloatMap;
+  readonly lidar: Truth;
+}
+
+/** Reads frame `index` at the given size. */
+export async function readFrame(
+  dataset: StereoDataset,
+  index: number,
+  size: ImageSize = LARGE,
+): Promise<Frame> {
+  const { root, pairs } = dataset;
+  const pair = pairs[index], frame = parseFrame(pair.left);
+  const [left, right] = await Promise.all(
+    [pair.left, pair.right].map((path) => readRgb(join(root, path), size)),
+  );
+  const lidar = await readTruth(root, pair, "lidar");
+  const camera = resizeCamera(await readCalibration(root, frame.date), size);
+  const dense = await exists(join(root, depthPath(frame, 2)));
+  const depthOf = async (view: 2 | 3) =>
+    nearest(await readDepthPng(join(root, depthPath(frame, view))), size);
+  const depth = dense ? await depthOf(2) : nearest(sparse(lidar), size);
+  const toDisparity = (map: FloatMap): FloatMap => ({
+    ...size,
+    data: map.data.map((z) => z > 0 ? disparityFromDepth(z, camera) : dense ? 0 : NaN),
+  });
+  const rightDisparity = dense ? toDisparity(await depthOf(3)) : undefined;
+  const name = `drive ${frame.drive}, frame ${frame.index}`;
+  return { name, left, right, camera, depth, disparity: toDisparity(depth), rightDisparity, lidar };
+}
+
+function sparse({ camera: { imageSize }, xs, ys, depths }: Truth): FloatMap {
+  const data = new Float32Array(imageSize.width * imageSize.height);
+  depths.forEach((depth, i) => data[ys[i] * imageSize.width + xs[i]] = depth);
+  return { ...imageSize, data };
+}
+
+/** Takes the nearest pixel: the mean of near and far is the depth of nothing. */
+function nearest(map: FloatMap, { width, height }: ImageSize): FloatMap {
+  const data = Float32Array.from({ length: width * height }, (_, i) => {
+    const x = Math.floor((i % width + 0.5) * map.width / width);
+    const y = Math.floor((Math.floor(i / width) + 0.5) * map.height / height);
+    return map.data[y * map.width + x];
+  });
+  return { width, height, data };
+}
+
+/** A row of an independent evaluation. */
+interface ExpectedRow extends DepthMetrics {
+  readonly capMetres: number;
+  readonly crop: Crop;
+}
+
+/** Frames with predictions: KITTI's where a folder has `split.txt` and `disparities.npy`, else three streets. */
+export async function openPredictions() {
+  for (const root of [KITTI_SAMPLE && join(KITTI_SAMPLE, "raw"), KITTI_DIR]) {
+    if (!root || !await exists(join(root, "split.txt")) || !await exists(join(root, "disparities.npy"))) {
+      continue;
+    }
+    const reference = join(root, "expected.json");
+    const expected = await exists(reference)
+      ? (await readJson(reference) as { rows: ExpectedRow[] }).rows
+      : [];
+    const pairs = await readSplit(join(root, "split.txt"));
+    const disparities = await readDisparities(join(root, "disparities.npy"));
+    return { name: "KITTI", root, pairs, disparities, source: "disparities.npy", expected };
+  }
+  const { name, test } = await openData();
+  const chosen = [14, 2, 8];
+  const maps = [];
+  for (const i of chosen) maps.push(search(await readFrame(test, i)).data);
+  const data = new Float32Array(maps.flatMap((map) => [...map]));
+  const disparities = { ...LARGE, count: maps.length, data };
+  const source = "search in both views (notebook 03)";
+  return {
+    name,
+    root: test.root,
+    pairs: chosen.map((i) => test.pairs[i]),
+    disparities,
+    source,
+    expected: [] as ExpectedRow[],
+  };
+}
+
+/** Notebook 03's search at half the resolution: at each pixel the disparity whose 15×15 px window fits best. */
+export function search(pair: { readonly left: RgbImage; readonly right: RgbImage }, max = 0.2): FloatMap {
+  const { width, height } = pair.left;
+  return toMap(tf.tidy(() => {
+    const [left, right] = [pair.left, pair.right].map((image) => imagePyramid(imageTensor(image))[1]);
+    const [, rows, columns] = left.shape;
+    let lowest: Tensor = tf.fill([1, rows, columns, 1], Infinity), best: Tensor = tf.zerosLike(lowest);
+    for (let px = 0; px <= max * columns; px += 0.5) {
+      const disparity = tf.fill([1, rows, columns, 1], px / columns) as Tensor4D;
+      const error = tf.avgPool(photometricMap(warp(right, disparity, "left"), left), 15, 1, "same");
+      const better = tf.less(error, lowest);
+      [lowest, best] = [tf.minimum(error, lowest), tf.where(better, disparity, best)];
+    }
+    return tf.image.resizeBilinear(best as Tensor4D, [height, width], false, true);
+  }));
+}
+
+/** An image as a tensor [1,H,W,3] in [0,1]. */
+export function imageTensor({ width, height, data }: RgbImage): Tensor4D {
+  return tf.tensor4d(Float32Array.from(data, (value) => value / 255), [1, height, width, 3]);
+}
+
+/** A map as a tensor [1,H,W,1]. */
+export function mapTensor({ width, height, data }: FloatMap): Tensor4D {
+  return tf.tensor4d(data, [1, height, width, 1]);
+}
+
+/** A tensor [1,H,W,1] as a map. */
+export function toMap(tensor: Tensor4D): FloatMap {
+  const [, height, width] = tensor.shape;
+  return { width, height, data: (tensor.dataSync() as Float32Array).slice() };
+}
+
+/** A tensor [1,H,W,3] in [0,1] as an image. */
+export function toImage(tensor: Tensor4D): RgbImage {
+  const [, height, width] = tensor.shape;
+  const data = Uint8Array.from(tensor.dataSync(), (v) => Math.round(255 * Math.min(1, Math.max(0, v))));
+  return { width, height, data };
+}
+
+// ---------------------------------------------------------------- pictures
+
+/** One color scale per quantity, the same in all notebooks. */
+const SCALES = {
+  /** Fraction of width; its bar is in px. Near is bright. */
+  disparity: { scale: { min: 0, max: 0.1, map: "magma" }, label: "disparity, px" },
+  /** Mean |a − b| of intensities in [0,1], and photometric error. */
+  difference: { scale: { min: 0, max: 0.3, map: "viridis" }, label: "difference, 0 to 1" },
+  /** Distance to the true disparity, px. */
+  offBy: { scale: { min: 0, max: 4, map: "error" }, label: "off the true disparity by, px" },
+  /** |depth error| / true depth. */
+  relative: { scale: { min: 0.01, max: 1, map: "error", log: true }, label: "|depth error| / true depth" },
+  /** Signed change of a disparity, px. */
+  change: { scale: { min: -0.5, max: 0.5, map: "grey" }, label: "change of disparity, px" },
+  /** Weight of a step of disparity. */
+  weight: { scale: { min: 0.5, max: 1, map: "grey" }, label: "weight" },
+  /** A share, e.g. of a mask. */
+  share: { scale: { min: 0, max: 1, map: "grey" }, label: "0 to 1" },
+} as const satisfies Record<string, { scale: ColorScale; label: string }>;
+/** What a map shows. */
+export type Quantity = keyof typeof SCALES;
+
+/** A picture's cell: a photograph, or a map (a colored image, too) and its quantity. */
+export type Cell = readonly [content: RgbImage | FloatMap, caption: string, quantity?: Quantity];
+
+/** Photographs and maps in rows, never enlarged, with a bar for each scale in use. */
+export function figure(title: string, rows: readonly (readonly Cell[])[], camera?: StereoCamera): Picture {
+  const columns = Math.max(...rows.map((row) => row.length));
+  const cells = rows.flat();
+  const widest = Math.max(...cells.map(([{ width }]) => width));
+  const used = [...new Set(cells.flatMap(([, , quantity]) => quantity ?? []))];
+  const bars = used.map((quantity, i): ColorBar => {
+    const span = Math.max(1, Math.floor(columns / used.length));
+    const map = cells.find(([, , q]) => q === quantity)![0];
+    return { ...barOf(quantity, map.width, camera), column: i * span, columns: span };
+  });
+  return grid(
+    rows.map((row) => ({
+      cells: row.map(([content, caption, quantity]) => ({
+        caption,
+        image: quantity && content.data instanceof Float32Array
+          ? mapToRgb(content as FloatMap, SCALES[quantity].scale)
+          : content as RgbImage,
+      })),
+    })),
+    { title, bars, width: columns * widest + 24 + (columns - 1) * 8 },
+  );
+}
+
+function barOf(quantity: Quantity, width: number, camera?: StereoCamera): ColorBar {
+  const { scale, label } = SCALES[quantity];
+  if (quantity === "relative") {
+    return {
+      scale,
+      label,
+      ticks: [0.01, 0.03, 0.1, 0.3, 1].map((value) => ({ value, label: `${100 * value} %` })),
+    };
+  }
+  if (quantity !== "disparity") {
+    const ticks = niceTicks(scale.min, scale.max, 4).map((value) => ({ value, label: String(value) }));
+    return { scale, label, ticks };
+  }
+  const ticks = niceTicks(0, scale.max * width, 5).map((px) => ({ value: px / width, label: `${px}` }));
+  const upperTicks = camera && [4, 5, 7, 10, 20, 80].map((depth) => ({
+    value: disparityFromDepth(depth, camera),
+    label: `${depth} m`,
+  }));
+  return { scale, label: `${label} of ${width}${upperTicks ? " and depth" : ""}`, ticks, upperTicks };
+}
+
+/** A gray copy to draw colored marks on. */
+function backdrop({ width, height, data }: RgbImage): RgbImage {
+  const gray = (i: number) => 70 + 0.35 * (data[i - i % 3] + data[i - i % 3 + 1] + data[i - i % 3 + 2]) / 3;
+  return { width, height, data: data.map((_, i) => gray(i)) };
+}
+
+function paint(
+  image: RgbImage,
+  x: number,
+  y: number,
+  width: number,
+  height: number,
+  color: readonly number[],
+) {
+  for (let v = Math.max(0, y); v < Math.min(image.height, y + height); v++) {
+    for (let u = Math.max(0, x); u < Math.min(image.width, x + width); u++) {
+      image.data.set(color, 3 * (v * image.width + u));
+    }
+  }
+}
+
+/** Colors of marks, in this order: orange, blue, green. */
+const MARKS = [[255, 140, 0], [0, 190, 255], [60, 230, 90]] as const;
+
+/** LiDAR points on the frame's gray image, colored by the disparity that belongs to their depth. */
+export function lidarImage(image: RgbImage, { camera, xs, ys, depths }: Truth): RgbImage {
+  const canvas = backdrop(image);
+  const { min, max, map } = SCALES.disparity.scale;
+  depths.forEach((depth, i) => {
+    const u = Math.floor((xs[i] + 0.5) * image.width / camera.imageSize.width);
+    const v = Math.floor((ys[i] + 0.5) * image.height / camera.imageSize.height);
+    paint(canvas, u, v, 1, 1, colorAt(map, (disparityFromDepth(depth, camera) - min) / (max - min)));
+  });
+  return canvas;
+}
+
+/** A copy with the outlines of boxes: orange, blue, green. */
+export function withBoxes(image: RgbImage, boxes: readonly CropBox[]): RgbImage {
+  const canvas = { ...image, data: image.data.slice() };
+  boxes.forEach(({ left, top, right, bottom }, i) => {
+    for (
+      const [x, y, w, h] of [[left, top, right - left, 2], [left, bottom - 2, right - left, 2], [
+        left,
+        top,
+        2,
+        bottom - top,
+      ], [right - 2, top, 2, bottom - top]]
+    ) {
+      paint(canvas, x, y, w, h, MARKS[i % MARKS.length]);
+    }
+  });
+  return canvas;
+}
+
+/** Points of the left view and, thick, how far left of there the right view has them. */
+export function withMatches(frame: Frame, points: readonly { x: number; y: number }[]): [RgbImage, RgbImage] {
+  const { width } = frame.disparity;
+  const [left, right] = [frame.left, frame.right].map((image) => ({ ...image, data: image.data.slice() }));
+  points.forEach(({ x, y }, i) => {
+    const shift = Math.round(frame.disparity.data[y * width + x] * width);
+    paint(left, x - 1, y - 6, 2, 13, MARKS[i]);
+    paint(right, x - shift - 1, y - 6, 2, 13, MARKS[i]);
+    paint(right, x - shift, y - 1, shift, 3, MARKS[i]);
+  });
+  return [left, right];
+}
+
+// ---------------------------------------------------------------- numbers
+
+/** A line of {@linkcode compare}. */
+export interface Comparison {
+  /** What is compared, with its unit. */
+  readonly what: string;
+  readonly ours: number | string;
+  /** From a published table, or what theory demands, in words. */
+  readonly paper?: TableCell | number | string;
+  /** What anybody gets without a method. */
+  readonly trivial?: number | string;
+  /** "yes", or why not. */
+  readonly match: string;
+}
+
+/** Ours beside the paper's and the trivial baseline. */
+export function compare(rows: readonly Comparison[]): Table {
+  return new Table({
+    columns: [
+      { key: "ours", label: "ours" },
+      { key: "paper", label: "paper or theory" },
+      { key: "trivial", label: "trivial" },
+      { key: "match", label: "match, or why not" },
+    ],
+    rows: rows.map(({ what, ...cells }) => ({ name: what, cells })),
+  });
+}
+
+/** A number of the paper's ablation (KITTI, Eigen split, ResNet-50), set in the style of published numbers. */
+export function published(row: string, metric: keyof Metrics = "absRel"): TableCell {
+  const found = publishedTables().refineAndDistill.find(({ name }) => name === row);
+  return {
+    value: found?.values[metric as "absRel"],
+    standing: "published",
+    confidence: found?.standings[metric as "absRel"],
+  };
+}
+
+/** Mean |depth − true depth| / true depth over every pixel whose true depth is known and below 80 m. */
+export function absRel({ data }: FloatMap, { depth, camera }: Frame): number {
+  const errors = [...depth.data.entries()].filter(([, truth]) => truth > 0 && truth < 80).map(([i, truth]) =>
+    Math.abs(Math.min(80, depthFromDisparity(data[i], camera)) - truth) / truth
+  );
+  return errors.reduce((sum, error) => sum + error, 0) / errors.length;
+}
+
+/** How every notebook evaluates: LiDAR truth of the test drives, Garg's crop, 80 m. */
+export const PROTOCOL = { crop: "garg", capM: 80 } as const;
+
+/** The train-set mean on the test frames: the same map, hence the same numbers, in all notebooks. */
+export async function scoreTrainSetMean({ train, test, truth }: NotebookData): Promise<Metrics> {
+  const disparities = await trainSetMean({
+    root: train.root,
+    pairs: train.pairs.slice(0, 200),
+    size: SIZE,
+    truth,
+  });
+  return await evaluate({ root: test.root, pairs: test.pairs.slice(0, 40), disparities, ...PROTOCOL });
+}
+
+/** Spearman's rank correlation: 1 where one always rises with the other, 0 where it tells nothing. */
+export function rankCorrelation(x: readonly number[], y: readonly number[]): number {
+  const ranks = (values: readonly number[]) => {
+    const order = [...values.keys()].sort((a, b) => values[a] - values[b]);
+    const found = new Float64Array(values.length);
+    for (let i = 0, end = 0; i < order.length; i = end) {
+      while (end < order.length && values[order[end]] === values[order[i]]) end++;
+      for (let k = i; k < end; k++) found[order[k]] = (i + end - 1) / 2;
+    }
+    return found.map((rank) => rank - (values.length - 1) / 2);
+  };
+  const [a, b] = [ranks(x), ranks(y)];
+  const dot = (p: Float64Array, q: Float64Array) => p.reduce((sum, v, i) => sum + v * q[i], 0);
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+}
+
+/** Mean of `y` in ten equal shares of the pixels, sorted by `x`: pairs of the share's middle, %, and the mean. */
+export function meanByTenth(x: readonly number[], y: readonly number[]): [percent: number, mean: number][] {
+  const order = [...x.keys()].sort((a, b) => x[a] - x[b]);
+  return Array.from({ length: 10 }, (_, k) => {
+    const own = order.slice(Math.floor(k * order.length / 10), Math.floor((k + 1) * order.length / 10));
+    return [10 * k + 5, own.reduce((sum, i) => sum + y[i], 0) / own.length];
+  });
+}
