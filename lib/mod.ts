@@ -119,13 +119,10 @@ export * from "./evaluation/baseline.ts";
 export * from "./evaluation/measure.ts";
 export * from "./evaluation/results.ts";
 export * from "./evaluation/published.ts";
-export * from "./evaluation/ablation.ts";
 
 // Pictures, charts, tables and reports: they show themselves in a notebook and write themselves to files.
 export * from "./charts/mod.ts";
-export type { FontWeight } from "./charts/font.ts";
 
 // A run, a photograph or a frame, predicted.
 export * from "./evaluation/run_predictions.ts";
 export * from "./evaluation/photograph.ts";
-export * from "./charts/frames.ts";

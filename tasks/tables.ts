@@ -1,10 +1,10 @@
 /**
- * `deno task tables`: the ablation's results as Markdown, LaTeX, CSV and a chart.
+ * `deno task tables`: the ablation's results as Markdown, CSV and a chart.
  *
  * @module
  */
 import { text } from "../lib/base/options.ts";
-import { ablationMarkdown, ablationReport, writeAblation } from "../lib/evaluation/ablation.ts";
+import { ablationMarkdown, ablationReport, writeAblation } from "../lib/charts/ablation.ts";
 import { publishedTables } from "../lib/evaluation/published.ts";
 import { aggregateResults, readResults } from "../lib/evaluation/results.ts";
 import { runTask } from "./_task.ts";
@@ -22,7 +22,7 @@ await runTask({
     }),
     out: text({
       value: "DIR",
-      help: "Also write tables.md, tables.tex, tables.csv, plot.svg and plot.png there.",
+      help: "Also write tables.md, tables.csv, plot.svg and plot.png there.",
     }),
   },
   examples: ["deno task tables", "deno task tables --out data/results/street"],

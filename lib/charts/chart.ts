@@ -5,32 +5,30 @@
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { writeAtomic } from "../base/files.ts";
-import { rasterizeSvg } from "../data/image.ts";
-import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
-import { fitText, textStrokes, textWidth } from "./font.ts";
+import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
+import { escapeHtml, INK, rasterizeSvg, textWidth } from "./svg.ts";
 
 /** A Vega-Lite specification, without `$schema` and `config`, which {@linkcode Chart} adds. */
 export type VegaLiteSpec = Readonly<Record<string, unknown>>;
 
-/** Dark ink of all chart texts and axes; an SVG may take the page's own colour for it. */
-const INK = "#1c2028";
-const FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif";
-
-/** Colours that people with any colour vision tell apart (Okabe and Ito, 2008), the darkest first. */
+/** Colors that people with any color vision tell apart (Okabe and Ito, 2008), the darkest first. */
 export const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f"] as const;
 
+const LABELS = {
+  labelFontSize: 12,
+  titleFontSize: 12,
+  titleFontWeight: "normal",
+  labelColor: INK,
+  titleColor: INK,
+};
 /** One look for all charts. */
 const THEME = {
   background: "white",
-  font: FONT,
+  font: "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif",
   padding: 8,
   view: { stroke: null },
   axis: {
-    labelFontSize: 12,
-    titleFontSize: 12,
-    titleFontWeight: "normal",
-    labelColor: INK,
-    titleColor: INK,
+    ...LABELS,
     labelOpacity: 0.75,
     domainColor: INK,
     domainOpacity: 0.35,
@@ -43,24 +41,8 @@ const THEME = {
     titlePadding: 8,
     labelOverlap: "greedy",
   },
-  legend: {
-    labelFontSize: 12,
-    titleFontSize: 12,
-    titleFontWeight: "normal",
-    labelColor: INK,
-    titleColor: INK,
-    symbolStrokeWidth: 2.5,
-    symbolSize: 110,
-    labelLimit: 240,
-    rowPadding: 4,
-  },
-  header: {
-    labelFontSize: 12,
-    labelColor: INK,
-    titleColor: INK,
-    titleFontSize: 12,
-    titleFontWeight: "normal",
-  },
+  legend: { ...LABELS, symbolStrokeWidth: 2.5, symbolSize: 110, labelLimit: 400, rowPadding: 4 },
+  header: LABELS,
   title: {
     fontSize: 15,
     fontWeight: 600,
@@ -79,14 +61,6 @@ const THEME = {
 
 let drawn: Promise<void> = Promise.resolve();
 
-/** How an SVG is written. */
-export interface SvgOptions {
-  /** Text and axes take the colour of the page around them, the background is left out. @default false */
-  readonly inherit?: boolean;
-  /** Letters as strokes instead of text, for machines without fonts. @default false */
-  readonly strokes?: boolean;
-}
-
 /**
  * A chart, described by Vega-Lite.
  *
@@ -99,41 +73,39 @@ export interface SvgOptions {
 export class Chart implements Displayable {
   /** The whole specification, theme included. */
   readonly spec: VegaLiteSpec;
-  /** What the chart shows, in words: its plain-text form. */
-  readonly title: string;
 
-  /** Adds the theme to a specification without `$schema` and `config`; `title` says in words what it shows. */
-  constructor(spec: VegaLiteSpec, title: string) {
-    this.title = title;
+  /** Adds the theme to a specification; `title` says what the chart shows: its alternative text. */
+  constructor(spec: VegaLiteSpec, readonly title: string) {
     this.spec = { $schema: "https://vega.github.io/schema/vega-lite/v5.json", ...spec, config: THEME };
   }
 
   /**
-   * The chart as SVG, the same text for the same specification.
+   * The chart as SVG, the same text for the same specification. Where the pointer rests on a point, its values show.
    *
-   * @throws {CyclopsError} When the specification is none.
+   * @param options.inherit Text and axes take the color of the page around them, without a background. @default false
+   * @throws {CyclopsError} When the specification is invalid.
    */
-  async svg(options: SvgOptions = {}): Promise<string> {
+  async svg(options: { readonly inherit?: boolean } = {}): Promise<string> {
     // Vega's text measure and its counter of names are global: one chart at a time.
-    const drawing = drawn.then(() => this.#draw(options));
+    const drawing = drawn.then(() => this.#draw());
     drawn = drawing.then(() => {}, () => {});
-    return finishSvg(await drawing, this.title, options);
+    const svg = compact(await drawing)
+      .replace("<svg ", `<svg role="img" aria-label="${escapeHtml(this.title)}" `);
+    if (!options.inherit) return svg;
+    return svg.replace(/<rect [^>]*fill="white"\/>/, "").replaceAll(INK, "currentColor");
   }
 
-  async #draw(options: SvgOptions): Promise<string> {
+  async #draw(): Promise<string> {
     const [vega, { compile }] = await Promise.all([import("vega"), import("vega-lite")]);
-    // Without a canvas Vega guesses the width of texts at 0.8 em a letter, twice too wide. Some systems' fonts run
-    // wider than our letters: they get more room.
+    // Without a canvas Vega guesses 0.8 em per letter, far too wide.
     const { textMetrics } = vega as unknown as { textMetrics: { width: typeof measure } };
-    const room = options.strokes ? 1 : 1.15;
-    textMetrics.width = (item, line) => measure(item, line) * room;
+    textMetrics.width = measure;
     vega.resetSVGDefIds();
     try {
       const logger = vega.logger(vega.Error);
       // A copy: Vega writes into the data it draws.
       const copy = structuredClone(this.spec) as unknown as Parameters<typeof compile>[0];
-      const compiled = compile(copy, { logger }).spec;
-      const view = new vega.View(vega.parse(compiled), { renderer: "none", logger });
+      const view = new vega.View(vega.parse(compile(copy, { logger }).spec), { renderer: "none", logger });
       const svg = await view.toSVG();
       view.finalize();
       return svg;
@@ -142,14 +114,14 @@ export class Chart implements Displayable {
     }
   }
 
-  /** The chart as the bytes of a PNG file. @param scale px of the picture per px of the chart. */
+  /** The bytes of a PNG file. @param scale px of the picture per px of the chart. */
   async png(scale = 2): Promise<Uint8Array> {
-    return await rasterizeSvg(await this.svg({ strokes: true }), scale);
+    return await rasterizeSvg(await this.svg(), scale);
   }
 
   /** Writes an SVG file. @throws {CyclopsError} When it cannot be written. */
-  async writeSvg(path: string, options: SvgOptions = {}): Promise<void> {
-    await writeAtomic(path, await this.svg(options));
+  async writeSvg(path: string): Promise<void> {
+    await writeAtomic(path, await this.svg());
   }
 
   /** Writes a PNG file; see {@linkcode Chart.png}. @throws {CyclopsError} When it cannot be written. */
@@ -157,7 +129,7 @@ export class Chart implements Displayable {
     await writeAtomic(path, await this.png(scale));
   }
 
-  /** The live chart, its picture for viewers that know no Vega, and plain text. */
+  /** The live chart, its picture for viewers that do not know Vega, and plain text. */
   async [JUPYTER_DISPLAY](): Promise<MimeBundle> {
     return {
       "application/vnd.vegalite.v5+json": this.spec,
@@ -167,85 +139,33 @@ export class Chart implements Displayable {
   }
 }
 
-/** The part of a Vega text mark that decides its width. */
-interface TextItem {
-  readonly text?: unknown;
-  readonly fontSize?: number;
-  readonly fontWeight?: string | number;
-  readonly limit?: number;
+/** Vega's measure of a text mark. */
+function measure(item: { text?: unknown; fontSize?: number; fontWeight?: unknown }, line?: unknown): number {
+  const bold = item.fontWeight === "bold" || Number(item.fontWeight) >= 600;
+  return textWidth(String(line ?? item.text ?? "").trim(), item.fontSize ?? 11, bold);
 }
 
-function isBold(weight: string | number | undefined): boolean {
-  return weight === "bold" || Number(weight) >= 600;
-}
-
-function measure(item: TextItem, line?: unknown): number {
-  const text = String(line ?? item.text ?? "").trim();
-  return textWidth(text, item.fontSize ?? 11, isBold(item.fontWeight) ? "bold" : "regular");
-}
-
-/** Takes out of Vega's SVG what no viewer shows, which is more than half of it, and names it for screen readers. */
-function finishSvg(svg: string, title: string, options: SvgOptions): string {
+/** Removes from Vega's SVG what no viewer shows, more than half of it; a point's description becomes its tooltip. */
+function compact(svg: string): string {
   let out = svg
+    .replace(
+      /<path aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="(?:point|square)"([^>]*)\/>/g,
+      "<path$2><title>$1</title></path>",
+    )
     .replace(/ (?:aria-[a-z]+|role|class|pointer-events)="[^"]*"/g, "")
     .replace(/<text [^>]*opacity="0"[^>]*>.*?<\/text>/g, "")
     .replace(/<path [^>]*d="(?:M0,0h0v0h0Z)?"[^>]*\/>/g, "")
     .replace(/ (?:opacity="1"|stroke-miterlimit="4"|xmlns:xlink="[^"]*"|version="1.1")/g, "")
     .replace(/<text [^>]*\/>/g, "")
-    .replace(/<[^>]*>/g, (tag) => tag.replace(/-?\d+\.\d{3,}(?:e-?\d+)?/g, roundCoordinate));
+    // A hundredth of a px is finer than any screen.
+    .replace(
+      /<[^>]*>/g,
+      (tag) =>
+        tag.replace(/-?\d+\.\d{3,}(?:e-?\d+)?/g, (number) => String(Math.round(Number(number) * 100) / 100)),
+    );
   for (let before = ""; before !== out;) {
     before = out;
     out = out.replace(/<g(?: [^>]*)?><\/g>/g, "").replace(/<g>((?:(?!<g[ >]|<\/g>).)*)<\/g>/g, "$1");
   }
-  out = out.replace("<svg ", `<svg role="img" aria-label="${escapeHtml(title)}" `);
-  if (options.strokes) out = out.replace(/<text([^>]*)>(.*?)<\/text>/g, strokeText);
-  if (options.inherit) {
-    out = out.replace(/<rect [^>]*fill="white"\/>/, "").replaceAll(INK, "currentColor");
-  }
   return out;
-}
-
-/** A hundredth of a px is finer than any screen. */
-function roundCoordinate(number: string): string {
-  return String(Math.round(Number(number) * 100) / 100);
-}
-
-/** One `<text>` element as a path of our own letters. */
-function strokeText(_: string, attributes: string, content: string): string {
-  const of = (name: string) => attributes.match(new RegExp(` ${name}="([^"]*)"`))?.[1];
-  const size = parseFloat(of("font-size") ?? "11");
-  const weight = isBold(of("font-weight")) ? "bold" : "regular";
-  const lines = content.includes("<tspan")
-    ? [...content.matchAll(/<tspan([^>]*)>(.*?)<\/tspan>/g)].map(([, a, text]) => ({
-      text,
-      dy: parseFloat(a.match(/dy="([^"]*)"/)?.[1] ?? "0"),
-    }))
-    : [{ text: content, dy: 0 }];
-  let d = "", y = 0, pen = 1;
-  for (const { text, dy } of lines) {
-    y += dy;
-    const strokes = textStrokes(unescapeXml(text), size, weight);
-    const anchor = of("text-anchor");
-    const x = anchor === "middle" ? -strokes.width / 2 : anchor === "end" ? -strokes.width : 0;
-    pen = strokes.pen;
-    for (const line of strokes.lines) {
-      for (let i = 0; i < line.length; i += 2) {
-        d += `${i ? "L" : "M"}${(line[i] + x).toFixed(2)},${(line[i + 1] + y).toFixed(2)}`;
-      }
-    }
-  }
-  const opacity = of("opacity") ?? of("fill-opacity") ?? "1", transform = of("transform") ?? "";
-  return `<path transform="${transform}" d="${d}" fill="none" stroke="${
-    of("fill") ?? "#000"
-  }" opacity="${opacity}" ` +
-    `stroke-width="${pen.toFixed(2)}" stroke-linecap="round" stroke-linejoin="round"/>`;
-}
-
-function unescapeXml(text: string): string {
-  return text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&quot;/g, '"').replace(/&amp;/g, "&");
-}
-
-/** Shortens a chart's label to a width in px, with an ellipsis. */
-export function shortLabel(text: string, width: number): string {
-  return fitText(text, 12, width);
 }

@@ -1,25 +1,26 @@
 /**
- * Point clouds: a photograph and its depth as coloured points in space.
+ * Point clouds: a photograph and its depth as colored points in space.
  *
  * @module
  */
 import { writeAtomic } from "../base/files.ts";
 import { hash32 } from "../base/random.ts";
-import type { RgbImage } from "../data/image.ts";
+import type { FloatMap, RgbImage } from "../data/image.ts";
+import { resizeMap, resizeRgb } from "../data/resize.ts";
 import type { StereoCamera } from "../geometry/camera.ts";
-import type { FloatMap } from "./colormap.ts";
-import { metresTimesDisparity, resizeMap } from "./disparity.ts";
-import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle, pngDataUri } from "./display.ts";
-import { Canvas, type Color, resizeRgb } from "./draw.ts";
-import { Picture } from "./picture.ts";
+import type { Color } from "./colormap.ts";
+import { metersTimesDisparity } from "./depth.ts";
+import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
+import { Picture, pngDataUri } from "./picture.ts";
+import { escapeHtml, svgText } from "./svg.ts";
 
 /** Where a cloud is seen from. */
 export interface Viewpoint {
-  /** Turn about the vertical axis, degrees; positive: the eye goes to the right. @default 12 */
+  /** Rotation about the vertical axis, degrees; positive moves the eye to the right. @default 12 */
   readonly yaw?: number;
-  /** Rise of the eye above the ground's plane, degrees. @default 14 */
+  /** Elevation of the eye above the horizontal plane, degrees. @default 14 */
   readonly pitch?: number;
-  /** Distance of the eye from the cloud's middle, as a multiple of the middle's depth. @default 1.15 */
+  /** Distance of the eye from the cloud's center, as a multiple of the center's depth. @default 1.15 */
   readonly distance?: number;
 }
 
@@ -27,41 +28,41 @@ export interface Viewpoint {
 export interface PointCloudOptions {
   /** What the cloud shows. @default "Point cloud" */
   readonly title?: string;
-  /** Points farther away are left out, m. @default 60 */
+  /** Farther points are left out, m. @default 60 */
   readonly maxDepth?: number;
-  /** At most about so many points; the map is thinned out evenly. @default 16,000 */
+  /** About how many points at most; the map is thinned out evenly. @default 16,000 */
   readonly points?: number;
-  /** Points whose depth differs from a neighbour's by more than this fraction hang in the air between things and are left out. @default 0.12 */
+  /** Points whose disparity differs from a neighbor's by more than this fraction lie between objects and are left out. @default 0.12 */
   readonly edge?: number;
 }
 
-/** Coloured points in the camera's axes. */
+/** Colored points in the camera's axes. */
 export class PointCloud implements Displayable {
   /** [count, 3]: x right, y down, z forward, m. */
   readonly positions: Float32Array;
   /** [count, 3]: red, green, blue, 0–255. */
   readonly colors: Uint8Array;
-  /** What the cloud shows. */
-  readonly title: string;
-  /** How far apart neighbouring points lie, as a fraction of their depth: how large each is drawn. */
-  readonly spacing: number;
 
   /**
-   * Makes a cloud of points that are known already; {@linkcode pointCloud} makes one of a disparity map.
+   * Makes a cloud of known points; {@linkcode pointCloud} makes one from a disparity map.
    *
-   * @param positions [count, 3], m. @param colors [count, 3], 0–255.
-   * @throws {RangeError} When there are not as many colours as positions.
+   * @param spacing Distance of neighboring points as a fraction of their depth: how large each is drawn.
+   * @throws {RangeError} When there are not as many colors as positions.
    */
-  constructor(positions: Float32Array, colors: Uint8Array, title = "Point cloud", spacing = 0.004) {
+  constructor(
+    positions: Float32Array,
+    colors: Uint8Array,
+    readonly title = "Point cloud",
+    readonly spacing = 0.004,
+  ) {
     if (positions.length !== colors.length || positions.length % 3) {
       throw new RangeError(
-        `Cannot make a point cloud: ${positions.length} coordinates and ${colors.length} colour values, wanted three of each a point`,
+        `Cannot make a point cloud: found ${positions.length} coordinates and ${colors.length} color values, ` +
+          "expected three of each per point",
       );
     }
     this.positions = positions;
     this.colors = colors;
-    this.title = title;
-    this.spacing = spacing;
   }
 
   /** How many points there are. */
@@ -70,19 +71,23 @@ export class PointCloud implements Displayable {
   }
 
   /**
-   * The cloud as a picture, on a dark ground.
+   * The cloud as a picture on a dark background.
    *
-   * @param view Where it is seen from.
    * @param size px. @default 880 × 420
    */
   picture(view: Viewpoint = {}, size: { readonly width?: number; readonly height?: number } = {}): Picture {
-    const canvas = new Canvas(size.width ?? 880, size.height ?? 420, GROUND);
-    const { width, height, data } = canvas;
-    const { rotation, centre, distance, focal } = this.#eye(view, width);
+    const { width = 880, height = 420 } = size;
+    const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => GROUND[i % 3]);
+    const yaw = (view.yaw ?? 12) * Math.PI / 180, pitch = (view.pitch ?? 14) * Math.PI / 180;
+    const [cy, sy, cp, sp] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
+    // First about the vertical axis, then about the eye's horizontal one.
+    const rotation = [cy, 0, sy, sp * sy, cp, -sp * cy, -cp * sy, sp, cp * cy];
+    const center = this.#center();
+    const distance = Math.max(1, center[2]) * (view.distance ?? 1.15), focal = width * 0.8;
     const depths = new Float32Array(width * height).fill(Infinity);
     const p = this.positions;
     for (let i = 0; i < p.length; i += 3) {
-      const x = p[i] - centre[0], y = p[i + 1] - centre[1], z = p[i + 2] - centre[2];
+      const x = p[i] - center[0], y = p[i + 1] - center[1], z = p[i + 2] - center[2];
       const ex = rotation[0] * x + rotation[1] * y + rotation[2] * z;
       const ey = rotation[3] * x + rotation[4] * y + rotation[5] * z;
       const ez = rotation[6] * x + rotation[7] * y + rotation[8] * z + distance;
@@ -100,28 +105,14 @@ export class PointCloud implements Displayable {
         }
       }
     }
-    canvas.text(this.title, 14, 26, { size: 14, weight: "bold", color: [236, 238, 242] });
-    canvas.text(`${this.count.toLocaleString("en-US")} points`, width - 14, 26, {
-      size: 12,
-      color: [160, 166, 178],
-      anchor: "end",
-    });
-    return new Picture(canvas.image, this.title);
+    const count = `${this.count.toLocaleString("en-US")} points`;
+    const drawing = svgText(this.title, 14, 26, { size: 14, bold: true, color: "#eceef2" }) +
+      svgText(count, width - 14, 26, { size: 12, color: "#a0a6b2", anchor: "end" });
+    return new Picture({ width, height, data }, this.title, drawing);
   }
 
-  /** The eye of a viewpoint: it looks at the cloud's middle. */
-  #eye(view: Viewpoint, width: number) {
-    const yaw = (view.yaw ?? 12) * Math.PI / 180, pitch = (view.pitch ?? 14) * Math.PI / 180;
-    const centre = this.#middle();
-    const distance = Math.max(1, centre[2]) * (view.distance ?? 1.15);
-    const [cy, sy, cp, sp] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
-    // First about the vertical axis, then about the eye's horizontal one.
-    const rotation = [cy, 0, sy, sp * sy, cp, -sp * cy, -cp * sy, sp, cp * cy];
-    return { rotation, centre, distance, focal: width * 0.8 };
-  }
-
-  /** The point that views turn about: the median of each axis. */
-  #middle(): readonly [number, number, number] {
+  /** The point that views rotate about: the median of each axis. */
+  #center(): readonly [number, number, number] {
     const median = (axis: number) => {
       const values = new Float32Array(this.count);
       for (let i = 0; i < values.length; i++) values[i] = this.positions[i * 3 + axis];
@@ -130,10 +121,10 @@ export class PointCloud implements Displayable {
     return [median(0), median(1), median(2)];
   }
 
-  /** The cloud in the binary PLY format, as MeshLab, Blender and CloudCompare read it; y up, z towards the viewer. */
+  /** The cloud in the binary PLY format, as MeshLab, Blender and CloudCompare read it; y up, z toward the viewer. */
   ply(): Uint8Array {
     const header =
-      "ply\nformat binary_little_endian 1.0\ncomment metres; x right, y up, z towards the camera\n" +
+      "ply\nformat binary_little_endian 1.0\ncomment meters; x right, y up, z toward the camera\n" +
       `element vertex ${this.count}\n` +
       ["x", "y", "z"].map((axis) => `property float ${axis}\n`).join("") +
       ["red", "green", "blue"].map((color) => `property uchar ${color}\n`).join("") + "end_header\n";
@@ -155,23 +146,23 @@ export class PointCloud implements Displayable {
     await writeAtomic(path, this.ply());
   }
 
-  /** A view to turn with the pointer: HTML with its data and script inside; loads nothing. */
+  /** A view to rotate with the pointer: HTML with its data and script inside; loads nothing. */
   async html(): Promise<string> {
     const still = this.picture({}, STILL);
     const [width, height] = [880, 420];
-    const centre = this.#middle();
+    const center = this.#center();
     // Centimetres fit 16 bits up to 327 m.
     const coordinates = Int16Array.from(
       this.positions,
-      (value, i) => Math.min(32767, Math.max(-32768, Math.round((value - centre[i % 3]) * 100))),
+      (value, i) => Math.min(32767, Math.max(-32768, Math.round((value - center[i % 3]) * 100))),
     );
     const data = {
       positions: new Uint8Array(coordinates.buffer).toBase64(),
       colors: this.colors.toBase64(),
-      distance: Math.max(1, centre[2]) * 1.15,
+      distance: Math.max(1, center[2]) * 1.15,
       yaw: 12,
       pitch: 14,
-      depth: centre[2],
+      depth: center[2],
       size: 1.5 * this.spacing,
       largest: MOST_REACH,
       ground: GROUND,
@@ -183,12 +174,12 @@ export class PointCloud implements Displayable {
 <div class="view" style="position:relative;line-height:0;touch-action:none;cursor:grab"><img src="${picture}" alt="${
       escapeHtml(this.title)
     }" style="width:100%;height:auto;border-radius:4px"><canvas width="${width}" height="${height}" style="display:none;width:100%;border-radius:4px"></canvas></div>
-<div style="opacity:.7">drag: turn · wheel: nearer, farther · double click: back</div>
+<div style="opacity:.7">drag to rotate · scroll to zoom · double-click to reset</div>
 <script>(${SCRIPT})(${JSON.stringify(id)},${JSON.stringify(data)})</script>
 </div>`;
   }
 
-  /** The view to turn, a still one for viewers without scripts, and plain text. */
+  /** The interactive view, a still one for viewers without scripts, and plain text. */
   async [JUPYTER_DISPLAY](): Promise<MimeBundle> {
     return {
       "text/html": await this.html(),
@@ -205,7 +196,7 @@ const MOST_REACH = 9;
 const GROUND: Color = [19, 21, 27];
 
 /**
- * Puts every pixel of a photograph where its disparity says it is.
+ * Puts every pixel of a photograph at the depth of its disparity.
  *
  * @param image Of any size.
  * @param disparity Fraction of the width, ≥ 0, aligned with the image, of any size.
@@ -231,7 +222,7 @@ export function pointCloud(
   };
   const colors = resizeRgb(image, size.width, size.height).data;
   const map = resizeMap(disparity, size).data;
-  const k = metresTimesDisparity(camera);
+  const k = metersTimesDisparity(camera);
   const sx = camera.imageSize.width / size.width, sy = camera.imageSize.height / size.height;
   const positions: number[] = [], kept: number[] = [];
   for (let v = 0; v < size.height; v++) {
@@ -242,9 +233,9 @@ export function pointCloud(
       if (!(depth > 0 && depth <= maxDepth)) continue;
       const right = u + 1 < size.width ? map[i + 1] : d,
         below = v + 1 < size.height ? map[i + size.width] : d;
-      // Along a surface disparity changes evenly; a jump is the edge of a thing.
+      // Along a surface disparity changes evenly; a jump is the edge of an object.
       if (Math.abs(right - d) > edge * d || Math.abs(below - d) > 2 * edge * d) continue;
-      // Pixel centres lie at whole numbers, as in KITTI.
+      // Pixel centers lie at integers, as in KITTI.
       const x = (u + 0.5) * sx - 0.5 - camera.centerPx.x, y = (v + 0.5) * sy - 0.5 - camera.centerPx.y;
       positions.push(x * depth / camera.focalPx, y * depth / camera.focalPx, depth);
       kept.push(colors[i * 3], colors[i * 3 + 1], colors[i * 3 + 2]);
@@ -253,7 +244,7 @@ export function pointCloud(
   return new PointCloud(Float32Array.from(positions), Uint8Array.from(kept), title, sx / camera.focalPx);
 }
 
-/** Runs in the browser: written as text, so that nothing of it runs or is type-checked here. */
+/** Runs in the browser. */
 const SCRIPT = `function (id, data) {
   function bytes(text) { return Uint8Array.from(atob(text), function (c) { return c.charCodeAt(0); }); }
   var positions = new Int16Array(bytes(data.positions).buffer), colors = bytes(data.colors);

@@ -1,17 +1,23 @@
 /**
- * Curves, histograms and bars.
+ * Training curves, lines and histograms.
  *
  * @module
  */
+import type { FloatMap } from "../data/image.ts";
 import { Chart, PALETTE, type VegaLiteSpec } from "./chart.ts";
-import type { FloatMap } from "./colormap.ts";
-import { textWidth } from "./font.ts";
+import { textWidth } from "./svg.ts";
 
 /**
- * One line of a run's metrics.jsonl. Read of it are `step`, `loss` (weighted sum), `terms` (loss terms by name),
- * and, on the steps that measured it, `absRel` or `validation.absRel`; all else is passed over.
+ * One line of a run's metrics.jsonl: `step`, `loss` (weighted sum), `terms` (loss terms by name), and, on the steps that
+ * measured it, `absRel` or `validation.absRel`; everything else is ignored.
  */
 export type CurveRecord = Readonly<Record<string, unknown>>;
+
+/** A place on the step axis with a label, e.g. where training at half size ends. */
+export interface StepMark {
+  readonly step: number;
+  readonly label: string;
+}
 
 /** Options of {@linkcode lossCurves}. */
 export interface LossCurvesOptions {
@@ -23,17 +29,18 @@ export interface LossCurvesOptions {
   readonly smoothing?: number;
   /** Logarithmic loss axis. @default true */
   readonly log?: boolean;
-  /** Lines to compare the validation abs rel with, by name, e.g. the train-set mean's. */
+  /** Baselines of the validation abs rel by name, e.g. the train-set mean's. */
   readonly references?: Readonly<Record<string, number>>;
-  /** Width of the whole, px. @default 820 */
+  /** Vertical lines. */
+  readonly marks?: readonly StepMark[];
+  /** Width of the chart, px. @default 820 */
   readonly width?: number;
   /** Height of the plots, px. @default 220 */
   readonly height?: number;
-  /** At most so many points a line; fewer make a smaller notebook. @default 160 */
+  /** At most this many points per line; fewer make a smaller notebook. @default 160 */
   readonly points?: number;
 }
 
-/** A value at a step. */
 interface Point {
   readonly x: number;
   readonly y: number;
@@ -41,12 +48,6 @@ interface Point {
 
 function round(value: number): number {
   return Number(value.toPrecision(4));
-}
-
-/** A record's nested values, empty where there are none. */
-function groupOf(record: CurveRecord, key: string): CurveRecord {
-  const group = record[key];
-  return typeof group === "object" && group !== null ? group as CurveRecord : {};
 }
 
 /** Running mean with weight `smoothing` on the past, corrected for its start (as in Adam). */
@@ -59,57 +60,85 @@ function smooth(points: readonly Point[], smoothing: number): Point[] {
   });
 }
 
-/** Thins out a line: the last point of each of at most `most` equal shares, the very first and last kept. */
-function thin(points: readonly Point[], most: number): Point[] {
-  if (points.length <= most) return [...points];
+/** At most `most` evenly spaced points, the first and last among them. */
+function thin(points: readonly Point[], most: number): readonly Point[] {
+  if (points.length <= most) return points;
   return Array.from({ length: most }, (_, i) => points[Math.round(i * (points.length - 1) / (most - 1))]);
 }
 
-/** Ticks of a logarithmic axis: 1, 2 and 5 of each power of ten, fewer where the range is wide. */
-function logTicks(values: readonly number[]): number[] {
+/** A logarithmic axis over the values: ticks at 1, 2 and 5 of each power of ten, fewer where the range is wide. */
+function logAxis(values: readonly number[]): { readonly scale: unknown; readonly axis: unknown } {
+  const scale = { type: "log", nice: false };
+  if (values.length === 0) return { scale, axis: { format: "~g" } };
   const low = Math.min(...values), high = Math.max(...values);
-  const decades = Math.log10(high / low);
+  const decades = Math.log10(high / low), first = Math.floor(Math.log10(low));
+  const powers = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, i) => 10 ** (first + i));
   const steps = decades > 4 ? [1] : decades > 2 ? [1, 3] : [1, 2, 5];
-  const ticks = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
-    for (const step of steps) ticks.push(Number((step * 10 ** power).toPrecision(1)));
-  }
-  return ticks;
+  const ticks = powers.flatMap((power) => steps.map((step) => Number((step * power).toPrecision(1))));
+  return { scale: { ...scale, domain: [low / 1.1, high * 1.1] }, axis: { format: "~g", values: ticks } };
+}
+
+/** Colors by name, in the order of the names. */
+function colorsOf(names: readonly string[]) {
+  return { domain: names, range: names.map((_, i) => PALETTE[i % PALETTE.length]) };
+}
+
+/** Vertical lines with labels at their top. */
+function verticalMarks(values: readonly { readonly label: string }[], x: unknown): VegaLiteSpec[] {
+  if (values.length === 0) return [];
+  return [
+    { data: { values }, mark: { type: "rule", strokeDash: [4, 3], opacity: 0.6 }, encoding: { x } },
+    {
+      data: { values },
+      mark: { type: "text", align: "left", dx: 4, baseline: "top", fontSize: 11 },
+      encoding: { x, y: { value: 2 }, text: { field: "label" } },
+    },
+  ];
+}
+
+/** Horizontal lines with name and value on the right. */
+function horizontalMarks(values: Readonly<Record<string, number>>): VegaLiteSpec[] {
+  return Object.entries(values).filter(([, value]) => Number.isFinite(value)).flatMap(([name, value]) => {
+    const data = { values: [{ value: round(value), label: `${name} ${value.toFixed(3)}` }] };
+    const y = { field: "value", type: "quantitative" };
+    const mark = { type: "text", align: "right", baseline: "bottom", dy: -3, x: "width", fontSize: 11 };
+    return [
+      { data, mark: { type: "rule", strokeDash: [5, 4], opacity: 0.6 }, encoding: { y } },
+      { data, mark, encoding: { y, text: { field: "label" } } },
+    ];
+  });
 }
 
 /**
  * The course of a training: the total loss (raw and smoothed), each named term and, where measured, the validation
  * abs rel beside them.
  *
- * @param records In order of steps; values that are no finite numbers are left out.
+ * @param records In order of steps; values that are not finite numbers are left out.
  */
 export function lossCurves(records: readonly CurveRecord[], options: LossCurvesOptions = {}): Chart {
-  // More points than 160 are not seen and make notebooks large.
   const { title = "Loss", smoothing = 0.9, log = true, width = 820, height = 220, points: most = 160 } =
     options;
-  const names = options.terms ??
-    [...new Set(records.flatMap((record) => Object.keys(groupOf(record, "terms"))))];
+  const group = (record: CurveRecord, key: string) => (record[key] ?? {}) as CurveRecord;
   const lineOf = (value: (record: CurveRecord) => unknown): Point[] =>
     records.flatMap((record) => {
       const x = record.step, y = value(record);
-      if (typeof x !== "number" || typeof y !== "number") return [];
-      return Number.isFinite(x) && Number.isFinite(y) && (!log || y > 0) ? [{ x, y }] : [];
+      if (!Number.isFinite(x) || !Number.isFinite(y) || log && (y as number) <= 0) return [];
+      return [{ x: x as number, y: y as number }];
     });
+  const terms = options.terms ??
+    [...new Set(records.flatMap((record) => Object.keys(group(record, "terms"))))];
   const total = lineOf((record) => record.loss);
-  const rows: Record<string, unknown>[] = [];
-  const add = (name: string, points: readonly Point[]) => {
-    for (const { x, y } of points) rows.push({ step: x, name, value: round(y) });
-  };
-  if (total.length) add("total", thin(smooth(total, smoothing), most));
-  const drawn = total.length ? ["total"] : [];
-  for (const name of names) {
-    const points = lineOf((record) => groupOf(record, "terms")[name]);
-    if (points.length === 0) continue;
-    add(name, thin(smooth(points, smoothing), most));
-    drawn.push(name);
-  }
+  const lines = [
+    { name: "total", points: total },
+    ...terms.map((name) => ({ name, points: lineOf((record) => group(record, "terms")[name]) })),
+  ].filter(({ points }) => points.length);
+  const names = lines.map(({ name }) => name);
+  const rows = lines.flatMap(({ name, points }) =>
+    thin(smooth(points, smoothing), most).map(({ x, y }) => ({ step: x, name, value: round(y) }))
+  );
   const raw = thin(total, most).map(({ x, y }) => ({ step: x, value: round(y) }));
-  const validation = lineOf((record) => record.absRel ?? groupOf(record, "validation").absRel);
+  const validation = thin(lineOf((record) => record.absRel ?? group(record, "validation").absRel), most)
+    .map(({ x, y }) => ({ step: x, value: round(y) }));
 
   const x = {
     field: "step",
@@ -118,29 +147,40 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
     axis: { format: "~s", tickCount: 6 },
     scale: { nice: false },
   };
-  const shown = [...rows, ...raw].map((row) => Number(row.value));
   const y = {
     field: "value",
     type: "quantitative",
-    title: null,
-    scale: log
-      ? {
-        type: "log",
-        nice: false,
-        ...(shown.length ? { domain: [Math.min(...shown) / 1.1, Math.max(...shown) * 1.1] } : {}),
-      }
-      : { zero: false },
-    axis: log && shown.length ? { format: "~g", values: logTicks(shown) } : { format: "~g", tickCount: 6 },
+    title: log ? "loss (logarithmic)" : "loss",
+    ...(log ? logAxis([...rows, ...raw].map(({ value }) => value)) : { scale: { zero: false } }),
   };
-  // Room for axes and the legend, so that the whole is `width` wide.
+  // Room for axes, so that the whole chart is `width` wide.
   const plots = width - 190;
   const lossWidth = validation.length ? Math.round(plots * 0.58) : plots + 40;
+  const marks = verticalMarks(options.marks ?? [], x);
+  const longest = Math.max(0, ...names.map((name) => textWidth(name, 12)));
+  const color = {
+    field: "name",
+    type: "nominal",
+    title: null,
+    scale: colorsOf(names),
+    legend: {
+      orient: "bottom",
+      columns: Math.max(1, Math.floor(lossWidth / (34 + longest))),
+      symbolType: "stroke",
+    },
+  };
+  const dashes = names.map((_, i) => i < PALETTE.length ? [1, 0] : [4, 3]);
+  const strokeDash = {
+    field: "name",
+    type: "nominal",
+    legend: null,
+    scale: { domain: names, range: dashes },
+  };
+  const heading = (text: string) => ({ text, fontSize: 12, fontWeight: "normal", offset: 6 });
   const loss: VegaLiteSpec = {
     width: lossWidth,
     height,
-    title: validation.length
-      ? { text: "training loss", fontSize: 12, fontWeight: "normal", offset: 6 }
-      : undefined,
+    title: validation.length ? heading("training loss") : undefined,
     layer: [
       {
         data: { values: raw },
@@ -149,45 +189,34 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
       },
       {
         data: { values: rows },
-        mark: { type: "line", strokeWidth: 1.8, interpolate: "linear" },
+        mark: { type: "line", strokeWidth: 1.8 },
+        encoding: { x, y, color, strokeDash },
+      },
+      {
+        // Invisible points carry the tooltips; a quarter of them is enough to be hit.
+        data: {
+          values: rows.filter((_, i) => i % 4 === 0).map(({ name, ...point }) => ({ term: name, ...point })),
+        },
+        mark: { type: "square", filled: true, opacity: 0.001, size: 100 },
         encoding: {
           x,
           y,
-          color: {
-            field: "name",
-            type: "nominal",
-            title: null,
-            scale: { domain: drawn, range: drawn.map((_, i) => PALETTE[i % PALETTE.length]) },
-            legend: {
-              orient: "bottom",
-              columns: legendColumns(drawn, lossWidth),
-              symbolType: "stroke",
-            },
-          },
-          strokeDash: drawn.length > PALETTE.length
-            ? {
-              field: "name",
-              type: "nominal",
-              legend: null,
-              scale: { domain: drawn, range: drawn.map((_, i) => i < PALETTE.length ? [1, 0] : [4, 3]) },
-            }
-            : undefined,
-          tooltip: [{ field: "name", title: "term" }, { field: "step" }, { field: "value" }],
+          detail: { field: "term" },
+          tooltip: [{ field: "term" }, { field: "step" }, { field: "value" }],
         },
       },
+      ...marks,
     ],
   };
-  const heading = { text: title };
-  if (validation.length === 0) return new Chart({ ...loss, title: heading }, title);
+  if (validation.length === 0) return new Chart({ ...loss, title: { text: title } }, title);
 
-  const references = Object.entries(options.references ?? {}).filter(([, value]) => Number.isFinite(value));
-  const abs: VegaLiteSpec = {
+  const absRel: VegaLiteSpec = {
     width: plots - lossWidth,
     height,
-    title: { text: "validation abs rel", fontSize: 12, fontWeight: "normal", offset: 6 },
+    title: heading("validation"),
     layer: [
       {
-        data: { values: thin(validation, most).map((p) => ({ step: p.x, value: round(p.y) })) },
+        data: { values: validation },
         mark: {
           type: "line",
           color: PALETTE[1],
@@ -195,45 +224,79 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
           point: { size: 26, color: PALETTE[1], filled: true },
         },
         encoding: {
-          x,
+          x: { ...x, axis: { ...x.axis, tickCount: 4 } },
           y: {
             field: "value",
             type: "quantitative",
-            title: null,
+            title: "abs rel",
             scale: { zero: false },
             axis: { format: ".3~f", tickCount: 6 },
           },
           tooltip: [{ field: "step" }, { field: "value", title: "abs rel" }],
         },
       },
-      ...references.flatMap(([name, value]) => {
-        const data = { values: [{ value: round(value), label: `${name} ${value.toFixed(3)}` }] };
-        const place = { field: "value", type: "quantitative" };
-        return [
-          { data, mark: { type: "rule", strokeDash: [5, 4], opacity: 0.6 }, encoding: { y: place } },
-          {
-            data,
-            mark: {
-              type: "text",
-              align: "right",
-              baseline: "bottom",
-              dy: -3,
-              x: "width",
-              opacity: 0.75,
-              fontSize: 11,
-            },
-            encoding: { y: place, text: { field: "label" } },
-          },
-        ];
-      }),
+      ...horizontalMarks(options.references ?? {}),
     ],
   };
-  return new Chart({ title: heading, spacing: 72, bounds: "flush", hconcat: [loss, abs] }, title);
+  return new Chart({ title: { text: title }, spacing: 72, bounds: "flush", hconcat: [loss, absRel] }, title);
 }
 
-/** How many legend entries fit side by side. */
-function legendColumns(names: readonly string[], width: number): number {
-  return Math.max(1, Math.floor(width / (34 + Math.max(0, ...names.map((name) => textWidth(name, 12))))));
+/** A line of a {@linkcode lineChart}. */
+export interface LineSeries {
+  /** In the legend. */
+  readonly name: string;
+  /** Pairs of x and y; those that are not finite are left out. */
+  readonly points: readonly (readonly [x: number, y: number])[];
+}
+
+/** Options of {@linkcode lineChart}. */
+export interface LineChartOptions {
+  /** Above the chart. */
+  readonly title: string;
+  /** Title of the horizontal axis, with its unit. */
+  readonly xLabel: string;
+  /** Title of the vertical axis, with its unit. */
+  readonly yLabel: string;
+  /** Logarithmic vertical axis. @default false */
+  readonly log?: boolean;
+  /** Vertical lines with a label, e.g. where the truth lies. */
+  readonly marks?: readonly { readonly x: number; readonly label: string }[];
+  /** Width of the plot, px. @default 620 */
+  readonly width?: number;
+  /** Height of the plot, px. @default 240 */
+  readonly height?: number;
+}
+
+/** One line per series, with a legend where there are several. */
+export function lineChart(series: readonly LineSeries[], options: LineChartOptions): Chart {
+  const { title, xLabel, yLabel, log = false, marks = [], width = 620, height = 240 } = options;
+  // Five significant digits: more than a chart shows, less than a file should hold.
+  const round = (value: number) => Number(value.toPrecision(5));
+  const values = series.flatMap(({ name, points }) =>
+    points.filter((point) => point.every(Number.isFinite)).map(([x, y]) => ({
+      name,
+      x: round(x),
+      y: round(y),
+    }))
+  );
+  const names = series.map(({ name }) => name);
+  const x = { field: "x", type: "quantitative", title: xLabel, scale: { nice: false, zero: false } };
+  const scale = log ? { type: "log", nice: false } : { zero: false };
+  const legend = names.length > 1 ? { orient: "bottom", symbolType: "stroke" } : null;
+  const lines: VegaLiteSpec = {
+    data: { values },
+    mark: { type: "line", strokeWidth: 2 },
+    encoding: {
+      x,
+      y: { field: "y", type: "quantitative", title: yLabel, scale },
+      color: { field: "name", type: "nominal", title: null, scale: colorsOf(names), legend },
+      tooltip: [{ field: "name", title: " " }, { field: "x", title: xLabel }, { field: "y", title: yLabel }],
+    },
+  };
+  return new Chart(
+    { width, height, title: { text: title }, layer: [lines, ...verticalMarks(marks, x)] },
+    title,
+  );
 }
 
 /** Values whose distribution is drawn. */
@@ -248,17 +311,17 @@ export interface HistogramSeries {
 export interface HistogramOptions {
   /** Above the chart. @default "Distribution" */
   readonly title?: string;
-  /** What is counted, with its unit: the axis' title. */
+  /** What is counted, with its unit: the axis title. */
   readonly label?: string;
-  /** How many bins the range is cut into. @default 40 */
+  /** How many bins the range is divided into. @default 40 */
   readonly bins?: number;
   /** Ends of the axis. @default the 0.5th and 99.5th percentile of all values */
   readonly range?: readonly [low: number, high: number];
-  /** Logarithmic counts. @default false */
+  /** Logarithmic shares. @default false */
   readonly log?: boolean;
-  /** px. @default 620 */
+  /** Width of the plot, px. @default 620 */
   readonly width?: number;
-  /** px. @default 200 */
+  /** Height of the plot, px. @default 200 */
   readonly height?: number;
 }
 
@@ -266,12 +329,11 @@ export interface HistogramOptions {
 export function histogram(series: readonly HistogramSeries[], options: HistogramOptions = {}): Chart {
   const { title = "Distribution", label = "value", bins = 40, log = false, width = 620, height = 200 } =
     options;
-  const lists = series.map(({ values }) => {
-    const list = "data" in values ? values.data : values;
-    return Float64Array.from(Array.from(list).filter(Number.isFinite)).sort();
-  });
-  const at = (list: Float64Array, p: number) => list[Math.min(list.length - 1, Math.floor(p * list.length))];
+  const lists = series.map(({ values }) =>
+    Float64Array.from(Array.from("data" in values ? values.data : values).filter(Number.isFinite)).sort()
+  );
   const full = lists.filter((list) => list.length);
+  const at = (list: Float64Array, p: number) => list[Math.min(list.length - 1, Math.floor(p * list.length))];
   let [low, high] = options.range ?? [
     Math.min(...full.map((list) => at(list, 0.005))),
     Math.max(...full.map((list) => at(list, 0.995))),
@@ -281,9 +343,8 @@ export function histogram(series: readonly HistogramSeries[], options: Histogram
   const rows = lists.flatMap((list, s) => {
     const counts = new Float64Array(bins);
     for (const value of list) {
-      if (value >= low && value <= high) {
-        counts[Math.min(bins - 1, Math.floor((value - low) / (high - low) * bins))]++;
-      }
+      if (value < low || value > high) continue;
+      counts[Math.min(bins - 1, Math.floor((value - low) / (high - low) * bins))]++;
     }
     // A step is drawn from each bin's left end; the last bin's share is repeated at its right end.
     return Array.from({ length: bins + 1 }, (_, i) => ({
@@ -324,139 +385,5 @@ export function histogram(series: readonly HistogramSeries[], options: Histogram
       },
       tooltip: [{ field: "name" }, { field: "value", title: "from" }, { field: "share", format: ".2%" }],
     },
-  }, title);
-}
-
-/** A bar of an {@linkcode ablationBars} chart. */
-export interface AblationBar {
-  /** Left of the bar. */
-  readonly name: string;
-  /** Mean over seeds; absent or NaN: not measured. */
-  readonly value?: number | null;
-  /** Standard deviation over seeds. */
-  readonly deviation?: number | null;
-  /** A published number for the same row: another data set or another network, so a mark of another kind. */
-  readonly published?: number | null;
-  /** Drawn in grey: not a method but what any method must beat. @default false */
-  readonly baseline?: boolean;
-}
-
-const BASELINE_COLOR = "#a9aeb8";
-const MEASURED = "measured here, ± standard deviation over seeds";
-const BASELINE = "baseline";
-/** Shape, fill and stroke of the legend's symbols. */
-const LEGEND: Readonly<Record<string, readonly [string, string, string]>> = {
-  [MEASURED]: ["square", PALETTE[0], "transparent"],
-  [BASELINE]: ["square", BASELINE_COLOR, "transparent"],
-  published: ["diamond", "white", "#1c2028"],
-};
-
-/** Options of {@linkcode ablationBars}. */
-export interface AblationOptions {
-  /** Above the chart. @default "Ablation" */
-  readonly title?: string;
-  /** Where the measured and the published numbers come from, under the title. */
-  readonly subtitle?: string;
-  /** Title of the axis. @default "abs rel (lower is better)" */
-  readonly label?: string;
-  /** Name of the published marks. @default "published (other data: not comparable)" */
-  readonly publishedLabel?: string;
-  /** px. @default 560 */
-  readonly width?: number;
-}
-
-/** Bars of a metric with their standard deviations over seeds; published numbers as hollow marks beside them. */
-export function ablationBars(bars: readonly AblationBar[], options: AblationOptions = {}): Chart {
-  const {
-    title = "Ablation",
-    label = "abs rel (lower is better)",
-    publishedLabel = "published (other data: not comparable)",
-    width = 560,
-  } = options;
-  const known = (value: number | null | undefined) => typeof value === "number" && Number.isFinite(value);
-  const values = bars.filter((bar) => known(bar.value)).map((bar) => ({
-    name: bar.name,
-    value: round(bar.value!),
-    low: known(bar.deviation) ? round(bar.value! - bar.deviation!) : undefined,
-    high: known(bar.deviation) ? round(bar.value! + bar.deviation!) : undefined,
-    kind: bar.baseline ? BASELINE : MEASURED,
-    color: bar.baseline ? BASELINE_COLOR : PALETTE[0],
-    text: bar.value!.toFixed(4) + (known(bar.deviation) ? ` ± ${bar.deviation!.toFixed(4)}` : ""),
-  }));
-  const unmeasured = bars.filter((bar) => !known(bar.value)).map((bar) => ({
-    name: bar.name,
-    text: "—",
-    value: 0,
-  }));
-  const published = bars.filter((bar) => known(bar.published))
-    .map((bar) => ({ name: bar.name, value: round(bar.published!), kind: publishedLabel }));
-  const hasBaseline = values.some((v) => v.kind === BASELINE);
-  const kinds = [MEASURED, ...(hasBaseline ? [BASELINE] : []), ...(published.length ? [publishedLabel] : [])];
-  const longest = Math.max(0, ...values.map((v) => v.high ?? v.value), ...published.map((p) => p.value));
-  const y = {
-    field: "name",
-    type: "nominal",
-    sort: null,
-    title: null,
-    scale: { domain: bars.map((b) => b.name) },
-    axis: { ticks: false, domain: false, grid: false, labelOpacity: 1, labelLimit: 220 },
-  };
-  // The texts stand right of the longest bar.
-  const x = {
-    field: "value",
-    type: "quantitative",
-    title: label,
-    scale: { domain: [0, (longest || 1) * 1.02], nice: false },
-    axis: { tickCount: 6, format: ".2~f" },
-  };
-  // Colours stand in the data, so that the legend's shapes do not merge with a second legend of colours.
-  const color = { field: "color", type: "nominal", scale: null };
-  return new Chart({
-    title: { text: title, subtitle: options.subtitle },
-    width,
-    height: { step: 26 },
-    layer: [
-      { data: { values }, mark: { type: "bar", height: 15, cornerRadiusEnd: 2 }, encoding: { y, x, color } },
-      {
-        data: { values: values.filter((v) => v.low !== undefined) },
-        mark: { type: "rule", strokeWidth: 1.6, color: "#1c2028" },
-        encoding: { y, x: { ...x, field: "low" }, x2: { field: "high" } },
-      },
-      {
-        data: { values: [...values, ...unmeasured] },
-        mark: { type: "text", align: "left", x: width + 8, fontSize: 12 },
-        encoding: { y, text: { field: "text" } },
-      },
-      {
-        data: { values: published },
-        mark: { type: "point", filled: false, size: 70, strokeWidth: 1.6, opacity: 1, fill: "white" },
-        encoding: {
-          y,
-          x,
-          stroke: { value: "#1c2028" },
-          shape: { value: "diamond" },
-          tooltip: [{ field: "name" }, { field: "value" }],
-        },
-      },
-      {
-        // Carries the legend alone: bars and hollow marks need different symbols in one.
-        data: { values: kinds.map((kind) => ({ kind })) },
-        mark: { type: "point", size: 0, opacity: 0, filled: true },
-        encoding: Object.fromEntries(["shape", "fill", "stroke"].map((channel, i) => [channel, {
-          field: "kind",
-          type: "nominal",
-          title: null,
-          scale: { domain: kinds, range: kinds.map((kind) => LEGEND[kind]?.[i] ?? LEGEND.published[i]) },
-          legend: {
-            orient: "bottom",
-            direction: "vertical",
-            symbolOpacity: 1,
-            symbolSize: 90,
-            symbolStrokeWidth: 1.6,
-            labelLimit: width,
-          },
-        }])),
-      },
-    ],
   }, title);
 }

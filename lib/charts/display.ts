@@ -1,25 +1,26 @@
 /**
- * How objects show themselves in a notebook, and how to ask whether there is one.
+ * How objects show themselves in a notebook, once or again and again at the same place. Outside a notebook everything
+ * here is silent. Importing this file lets every {@linkcode Progress} of the project show itself in the running cell.
  *
  * @module
  */
-/** The method a notebook's kernel looks for on a cell's last value. */
+import { type ProgressSink, setProgressSink } from "../base/progress.ts";
+
+/** The method that a notebook's kernel calls on a cell's last value. */
 export const JUPYTER_DISPLAY: unique symbol = Symbol.for("Jupyter.display") as never;
 
-/** One output in several forms; the viewer takes the richest it knows. Binary forms are base64 text. */
+/** One output in several formats; the viewer shows the richest it knows. Binary formats are base64 strings. */
 export type MimeBundle = Readonly<Record<string, string | Readonly<Record<string, unknown>>>>;
 
 /** Anything that renders itself in a notebook. */
 export interface Displayable {
-  /** The output in all forms it has. */
+  /** The output in all its formats. */
   [JUPYTER_DISPLAY](): MimeBundle | Promise<MimeBundle>;
 }
 
 /** The part of `Deno.jupyter` that is used here. */
 export interface JupyterApi {
-  /** Shows a value, or changes the output that has the given id. */
-  display(value: unknown, options?: { raw?: boolean; display_id?: string; update?: boolean }): Promise<void>;
-  /** Sends a message of the Jupyter protocol to all that watch the kernel. */
+  /** Sends a message of the Jupyter protocol to every client of the kernel. */
   broadcast(
     type: string,
     content: Record<string, unknown>,
@@ -30,29 +31,102 @@ export interface JupyterApi {
 /** The notebook kernel's interface, or undefined outside one, where merely reading it throws. */
 export function jupyter(): JupyterApi | undefined {
   try {
-    const found: unknown = Reflect.get(Deno, "jupyter");
-    return found ? found as JupyterApi : undefined;
+    return (Reflect.get(Deno, "jupyter") as JupyterApi | undefined) ?? undefined;
   } catch {
     return undefined;
   }
 }
 
-/** True in a notebook's kernel. */
-export function inNotebook(): boolean {
-  return jupyter() !== undefined;
+/** What a {@linkcode LiveDisplay} can show; a function is called only when its result will be shown. */
+export type LiveContent = Displayable | string | (() => Displayable | string | Promise<Displayable | string>);
+
+/**
+ * One output of a cell that is redrawn in place.
+ *
+ * @example
+ * ```ts ignore
+ * const live = new LiveDisplay();
+ * for await (const record of training) {
+ *   records.push(record);
+ *   await live.update(() => lossCurves(records));
+ * }
+ * await live.finish(() => lossCurves(records));
+ * ```
+ */
+export class LiveDisplay {
+  readonly #every: number;
+  readonly #kernel: JupyterApi | undefined;
+  readonly #id = crypto.randomUUID();
+  #drawing: Promise<void> = Promise.resolve();
+  #busy = false;
+  #begun = false;
+  #last = -Infinity;
+
+  /**
+   * Shows nothing yet.
+   *
+   * @param options.every Shortest time between two updates, s; earlier ones are skipped. @default 1
+   * @param options.kernel The kernel's interface. @default this process's own, if it is a notebook's kernel
+   */
+  constructor(options: { readonly every?: number; readonly kernel?: JupyterApi } = {}) {
+    this.#every = (options.every ?? 1) * 1000;
+    this.#kernel = options.kernel ?? jupyter();
+  }
+
+  /** Whether there is a notebook to show anything in. */
+  get visible(): boolean {
+    return this.#kernel !== undefined;
+  }
+
+  /** Shows the content, unless something was shown a moment ago or is still being drawn. */
+  async update(content: LiveContent): Promise<void> {
+    if (this.#busy || performance.now() - this.#last < this.#every) return;
+    await this.finish(content);
+  }
+
+  /** Shows the content in any case. */
+  finish(content: LiveContent): Promise<void> {
+    const kernel = this.#kernel;
+    if (!kernel) return Promise.resolve();
+    this.#busy = true;
+    this.#drawing = this.#drawing.catch(() => {}).then(async () => {
+      try {
+        const shown = typeof content === "function" ? await content() : content;
+        const data = typeof shown === "string" ? { "text/plain": shown } : await shown[JUPYTER_DISPLAY]();
+        const type = this.#begun ? "update_display_data" : "display_data";
+        this.#begun = true;
+        await kernel.broadcast(type, { data, metadata: {}, transient: { display_id: this.#id } });
+      } finally {
+        this.#busy = false;
+        this.#last = performance.now();
+      }
+    });
+    return this.#drawing;
+  }
 }
 
-/** Escapes a text for HTML, in content and in quoted attributes. */
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+/** Shows an object below what the cell has shown so far; nothing outside a notebook. */
+export async function show(content: Displayable | string): Promise<void> {
+  await new LiveDisplay().finish(content);
 }
 
-/** Escapes a text for Markdown, tables included. */
-export function escapeMarkdown(text: string): string {
-  return text.replace(/[\\`*_[\]<>|]/g, (c) => c === "<" ? "&lt;" : `\\${c}`).replace(/\s*\n\s*/g, " ");
+/** Progress lines of a notebook's cell: each bar at its own place, log lines above it. */
+export function notebookProgress(kernel: JupyterApi): ProgressSink {
+  const live = new LiveDisplay({ every: 0.2, kernel });
+  const log: string[] = [];
+  // Progress is synchronous: a kernel that has gone away must not turn into an unhandled rejection.
+  const quiet = (promise: Promise<void>) => void promise.catch(() => {});
+  return {
+    line: (text, last) => {
+      const all = [...log, text].join("\n");
+      quiet(last ? live.finish(all) : live.update(all));
+    },
+    log: (text) => {
+      log.push(text);
+      quiet(live.finish(log.join("\n")));
+    },
+  };
 }
 
-/** A PNG's bytes as a data URI, for an HTML file that needs no other. */
-export function pngDataUri(png: Uint8Array): string {
-  return `data:image/png;base64,${png.toBase64()}`;
-}
+const kernel = jupyter();
+if (kernel) setProgressSink(() => notebookProgress(kernel));

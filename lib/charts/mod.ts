@@ -1,20 +1,37 @@
 /**
- * Pictures, charts, tables and reports, for tasks and notebooks alike. Objects show themselves when a notebook's
- * cell ends with them and write themselves to files.
+ * Pictures, charts, tables and reports. Objects show themselves when a notebook's cell ends with them, and write
+ * themselves to files.
  *
  * @module
  */
+export * from "./ablation.ts";
 export * from "./chart.ts";
 export * from "./cloud.ts";
-export * from "./colormap.ts";
+export {
+  colorAt,
+  type ColormapName,
+  type ColorScale,
+  disparityScale,
+  disparityToRgb,
+  ERROR_SCALE,
+  errorToRgb,
+  mapToRgb,
+  percentile,
+} from "./colormap.ts";
 export * from "./curves.ts";
+export {
+  type DepthCamera,
+  disparityPicture,
+  type DisparityPictureOptions,
+  fillSparse,
+  panel,
+  type PanelOptions,
+  type PanelSample,
+  truthDisparity,
+} from "./depth.ts";
 export * from "./display.ts";
-export * from "./disparity.ts";
-export { Canvas, type Color, resizeRgb, type TextStyle } from "./draw.ts";
-export * from "./grid.ts";
-export * from "./lines.ts";
-export * from "./live.ts";
 export * from "./picture.ts";
 export * from "./probe.ts";
 export * from "./report.ts";
 export * from "./table.ts";
+export { resizeMap, resizeRgb } from "../data/resize.ts";

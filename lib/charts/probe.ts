@@ -1,31 +1,30 @@
 /**
- * A picture that tells the depth under the pointer.
+ * A picture that shows the depth under the pointer.
  *
  * @module
  */
 import { hash32 } from "../base/random.ts";
-import { encodeRgbJpeg, type RgbImage } from "../data/image.ts";
-import { disparityScale, type FloatMap, mapToRgb, percentile } from "./colormap.ts";
-import { type DepthCamera, disparityBar, fillSparse, metresTimesDisparity, resizeMap } from "./disparity.ts";
-import { type Displayable, escapeHtml, JUPYTER_DISPLAY, type MimeBundle, pngDataUri } from "./display.ts";
-import { Canvas, type Color, resizeRgb } from "./draw.ts";
-import { textWidth } from "./font.ts";
-import { grid } from "./grid.ts";
-import { Picture } from "./picture.ts";
+import { encodeRgbJpeg, type FloatMap, type RgbImage } from "../data/image.ts";
+import { resizeMap, resizeRgb } from "../data/resize.ts";
+import { disparityScale, mapToRgb, percentile } from "./colormap.ts";
+import { type DepthCamera, disparityBar, fillSparse, metersTimesDisparity } from "./depth.ts";
+import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
+import { grid, Picture, pngDataUri } from "./picture.ts";
+import { escapeHtml, svgText, textWidth } from "./svg.ts";
 
-/** What a {@linkcode DepthProbe} looks at. */
+/** What a {@linkcode DepthProbe} shows. */
 export interface DepthProbeInput {
   /** The photograph, of any size. */
   readonly image: RgbImage;
   /** Fraction of the width, ≥ 0, of any size. */
   readonly disparity: FloatMap;
-  /** Turns disparity into metres. */
+  /** Turns disparity into meters. */
   readonly camera: DepthCamera;
   /** Depth, m, 0 or NaN where there is none: shown beside the prediction. */
   readonly truth?: FloatMap;
   /** Above the images. @default "Depth under the pointer" */
   readonly title?: string;
-  /** Width of each of the two images, px. @default the image's, at most 440 */
+  /** Width of each of the two images, px. @default 440 */
   readonly width?: number;
 }
 
@@ -33,8 +32,8 @@ export interface DepthProbeInput {
 const LEVELS = 4096;
 
 /**
- * Photograph and disparity side by side: where the pointer is, both show a cross-hair and its depth in metres. Where
- * scripts do not run, a few points are marked instead.
+ * Photograph and disparity side by side: both mark the pointer's place, and its depth in meters is shown. Where scripts
+ * do not run, a few points are marked instead.
  */
 export class DepthProbe implements Displayable {
   readonly #input: Required<Pick<DepthProbeInput, "image" | "disparity" | "camera" | "title">>;
@@ -43,7 +42,7 @@ export class DepthProbe implements Displayable {
 
   /** Resizes what it is given to the size shown. */
   constructor(input: DepthProbeInput) {
-    const width = Math.min(input.width ?? 440, input.width ?? input.image.width);
+    const width = input.width ?? 440;
     const height = Math.max(1, Math.round(width * input.image.height / input.image.width));
     const size = { width, height };
     this.#input = {
@@ -62,7 +61,7 @@ export class DepthProbe implements Displayable {
   /** Depth of a pixel of the shown image, m. @param x px. @param y px. */
   depthAt(x: number, y: number): number {
     const { disparity, camera } = this.#input;
-    return metresTimesDisparity(camera) / disparity.data[Math.floor(y) * disparity.width + Math.floor(x)];
+    return metersTimesDisparity(camera) / disparity.data[Math.floor(y) * disparity.width + Math.floor(x)];
   }
 
   /** The still form: both images with a few points marked, and a colour bar. */
@@ -70,31 +69,28 @@ export class DepthProbe implements Displayable {
     const { image, disparity, camera, title } = this.#input;
     const { width, height } = image;
     const scale = disparityScale(this.#max);
-    const marked = [image, mapToRgb(disparity, scale)].map((layer) => {
-      const canvas = new Canvas(width, height);
-      canvas.blit(layer, 0, 0);
-      for (const [fx, fy] of MARKED) this.#mark(canvas, Math.floor(fx * width), Math.floor(fy * height));
-      return canvas.image;
-    });
-    return grid([{ cells: marked.map((layer) => ({ image: layer })) }], {
+    const drawing = MARKED.map(([fx, fy]) => this.#mark(Math.floor(fx * width), Math.floor(fy * height)))
+      .join("");
+    const cells = [image, mapToRgb(disparity, scale)].map((layer) => ({ image: layer, drawing }));
+    return grid([{ cells }], {
       title,
       headings: ["image", "predicted disparity"],
       bars: [{ ...disparityBar(scale, camera.imageSize.width, camera), column: 1 }],
     });
   }
 
-  #mark(canvas: Canvas, x: number, y: number): void {
-    const depth = this.depthAt(x, y);
-    const label = formatDepth(depth);
-    const size = 11, wide = Math.ceil(textWidth(label, size, "bold")) + 8;
-    const left = Math.min(canvas.width - wide, x + 7);
-    const top = Math.max(0, y - 8);
-    canvas.rect(left, top, wide, 16, [20, 22, 28]);
-    canvas.textMiddle(label, left + 4, top + 8, { size, weight: "bold", color: WHITE });
-    canvas.line([x - 5, y + 0.5, x + 5, y + 0.5], 3, [20, 22, 28]);
-    canvas.line([x + 0.5, y - 5, x + 0.5, y + 5], 3, [20, 22, 28]);
-    canvas.line([x - 4.5, y + 0.5, x + 4.5, y + 0.5], 1.2, WHITE);
-    canvas.line([x + 0.5, y - 4.5, x + 0.5, y + 4.5], 1.2, WHITE);
+  /** A cross-hair with its depth, as SVG. */
+  #mark(x: number, y: number): string {
+    const label = formatDepth(this.depthAt(x, y)), wide = Math.ceil(textWidth(label, 11, true)) + 8;
+    const left = Math.min(this.#input.image.width - wide, x + 7), top = Math.max(0, y - 8);
+    const cross = (reach: number, pen: number, color: string) =>
+      `<path d="M${x - reach},${y + 0.5}h${2 * reach}M${x + 0.5},${y - reach}v${
+        2 * reach
+      }" stroke="${color}" ` +
+      `stroke-width="${pen}" stroke-linecap="round"/>`;
+    return `<rect x="${left}" y="${top}" width="${wide}" height="16" fill="#14161c"/>` +
+      svgText(label, left + 4, top + 12, { size: 11, bold: true, color: "white" }) +
+      cross(5, 3, "#14161c") + cross(4.5, 1.2, "white");
   }
 
   /** The interactive form: HTML with its data and script inside; loads nothing. */
@@ -105,7 +101,7 @@ export class DepthProbe implements Displayable {
     const truth = this.#truth;
     const farthest = truth ? truth.data.reduce((a, b) => b > a ? b : a, 1) : 1;
     const scale = disparityScale(this.#max);
-    const [photo, coloured, codes] = await Promise.all([
+    const [photo, colored, codes] = await Promise.all([
       encodeRgbJpeg(image),
       new Picture(mapToRgb(disparity, scale), title).png({ palette: true }),
       new Picture(packValues(disparity, top, truth, farthest), title).png(),
@@ -115,7 +111,7 @@ export class DepthProbe implements Displayable {
       values: pngDataUri(codes),
       top: top / (LEVELS - 1),
       farthest: truth ? farthest / 255 : 0,
-      metres: metresTimesDisparity(camera),
+      meters: metersTimesDisparity(camera),
       px: camera.imageSize.width,
       width,
       height,
@@ -132,8 +128,8 @@ export class DepthProbe implements Displayable {
     }px;font:14px/1.5 system-ui,-apple-system,Segoe UI,Roboto,Arial,sans-serif">
 <div style="font-weight:600;margin:0 0 .4em">${escapeHtml(title)}</div>
 <div style="display:flex;flex-wrap:wrap;gap:8px">${
-      view(`data:image/jpeg;base64,${photo.toBase64()}`, "image")
-    }${view(pngDataUri(coloured), "predicted disparity, near is bright")}</div>
+      view(`data:image/jpeg;base64,${photo.toBase64()}`, "photograph")
+    }${view(pngDataUri(colored), "predicted disparity, near is bright")}</div>
 <div class="say" style="margin:.4em 0 0;font-variant-numeric:tabular-nums;min-height:1.5em;opacity:.85">Point at either image to read its depth.</div>
 <script>(${SCRIPT})(${JSON.stringify(id)},${JSON.stringify(data)})</script>
 </div>`;
@@ -151,9 +147,8 @@ export class DepthProbe implements Displayable {
 
 /** Points of the still form, fractions of width and height: road ahead, both sides, the middle. */
 const MARKED = [[0.5, 0.9], [0.5, 0.66], [0.14, 0.6], [0.84, 0.6], [0.3, 0.45], [0.68, 0.42]] as const;
-const WHITE: Color = [255, 255, 255];
 
-/** "12.3 m"; farther than any sensor of a car sees: "> 250 m". */
+/** "12.3 m"; farther than a car's sensors reach: "> 250 m". */
 function formatDepth(depth: number): string {
   if (!(depth <= 250)) return "> 250 m";
   return `${depth < 100 ? depth.toFixed(1) : depth.toFixed(0)} m`;
@@ -178,7 +173,7 @@ function packValues(
   return { width: disparity.width, height: disparity.height, data };
 }
 
-/** Runs in the browser: written as text, so that nothing of it runs or is type-checked here. */
+/** Runs in the browser. */
 const SCRIPT = `function (id, data) {
   document.querySelectorAll("#" + id + ":not([data-live])").forEach(function (root) {
     root.setAttribute("data-live", "");
@@ -198,7 +193,7 @@ const SCRIPT = `function (id, data) {
       if (!values || fx < 0 || fy < 0 || fx >= 1 || fy >= 1) return;
       var x = Math.floor(fx * data.width), y = Math.floor(fy * data.height), at = (y * data.width + x) * 4;
       var disparity = (values[at] * 256 + values[at + 1]) * data.top;
-      var depth = disparity > 0 ? data.metres / disparity : Infinity;
+      var depth = disparity > 0 ? data.meters / disparity : Infinity;
       var text = "x " + x + ", y " + y + ": " + (depth <= 250 ? depth.toFixed(depth < 100 ? 1 : 0) + " m" : "> 250 m") +
         " (disparity " + (disparity * data.px).toFixed(1) + " px)";
       if (values[at + 2]) {

@@ -1,46 +1,37 @@
 /**
- * One HTML file that tells what came out of a run: it needs no network and no other file.
+ * One HTML file that shows the results of a run: it needs no network and no other file.
  *
  * @module
  */
 import { writeAtomic } from "../base/files.ts";
 import { Chart } from "./chart.ts";
-import { escapeHtml } from "./display.ts";
 import { Picture } from "./picture.ts";
+import { escapeHtml } from "./svg.ts";
 import { Table } from "./table.ts";
 
-/** Facts as name and value, e.g. the run's options. */
-export interface Facts {
-  /** Value by name; null or undefined: unknown, shown as —. */
-  readonly facts: Readonly<Record<string, string | number | boolean | null | undefined>>;
-}
+/**
+ * What a section can hold: a paragraph (`code` between backticks is set as such), facts by name (null: unknown, shown
+ * as —), code, or an object that renders itself as HTML without loading anything.
+ */
+export type ReportBlock =
+  | string
+  | Table
+  | Picture
+  | Chart
+  | { readonly facts: Readonly<Record<string, string | number | boolean | null | undefined>> }
+  | { readonly code: string }
+  | { html(): string | Promise<string> };
 
-/** A block of code or a command line. */
-export interface CodeBlock {
-  /** Shown as it is. */
-  readonly code: string;
-}
-
-/** HTML of its own, put in as it is: an interactive view. */
-export interface HtmlBlock {
-  /** Must load nothing from elsewhere. */
-  html(): string | Promise<string>;
-}
-
-/** What a section can hold; a text is a paragraph, `code` between backticks is set as such. */
-export type ReportBlock = string | Table | Picture | Chart | Facts | CodeBlock | HtmlBlock;
-
-/** A headed part of a report. */
+/** A part of a report under a heading. */
 export interface ReportSection {
-  /** Above the blocks. */
   readonly heading: string;
   /** From top to bottom. */
   readonly blocks: readonly ReportBlock[];
-  /** Closed until it is clicked: for what only some want to see. @default false */
+  /** Closed until it is clicked. @default false */
   readonly folded?: boolean;
 }
 
-/** What a report says. */
+/** A report. */
 export interface Report {
   /** The page's heading. */
   readonly title: string;
@@ -69,8 +60,8 @@ p { margin: .6rem 0; max-width: 46rem; }
 .summary { font-size: 1.15rem; line-height: 1.5; padding: .9rem 1.1rem; background: var(--card); border-left: 4px solid var(--accent); border-radius: 4px; max-width: none; }
 figure { margin: 1rem 0; }
 figure.picture { background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: 4px; width: fit-content; max-width: 100%; }
+figure.picture, figure.chart, figure.table { overflow-x: auto; }
 figure.picture img { display: block; max-width: 100%; height: auto; }
-figure.chart { overflow-x: auto; }
 figure.chart svg { max-width: 100%; height: auto; }
 figure.table { font-size: .92rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .92rem; margin: .8rem 0; }
@@ -81,6 +72,12 @@ code { padding: .1em .35em; }
 pre { padding: .8rem 1rem; overflow-x: auto; }
 details > summary { cursor: pointer; font-size: 1.25rem; font-weight: 600; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 footer { color: var(--soft); font-size: .85rem; margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+@media (max-width: 720px) {
+  main { padding: 1.5rem .8rem 3rem; }
+  /* Too small to read when shrunk to a phone: these scroll sideways instead. */
+  figure.picture img, figure.chart svg { max-width: none !important; width: 760px; }
+  figure.table th[scope="row"] { position: sticky; left: 0; background: var(--paper); opacity: 1 !important; }
+}
 @media print {
   :root { --ink: #000; --soft: #444; --paper: #fff; --card: #f5f6f8; --line: #ccc; }
   body { font-size: 11pt; } main { padding: 0; max-width: none; }
@@ -141,7 +138,7 @@ async function blockHtml(block: ReportBlock): Promise<string> {
   if (block instanceof Picture) return `<figure class="picture">${await block.html()}</figure>`;
   if (block instanceof Chart) {
     const svg = await block.svg({ inherit: true });
-    // Inline SVG in HTML needs no name space.
+    // Inline SVG in HTML needs no namespace.
     return `<figure class="chart">${svg.replace(/ xmlns(?::\w+)?="[^"]*"/g, "")}</figure>`;
   }
   if ("facts" in block) {

@@ -44,7 +44,7 @@ export function imageFromUnit({ width, height }: ImageSize, values: ArrayLike<nu
 let loading: Promise<typeof Sharp> | undefined;
 
 /** sharp, loaded once: one thread per call (callers run several images at once), no cache of decoded files. */
-function loadSharp(): Promise<typeof Sharp> {
+export function loadSharp(): Promise<typeof Sharp> {
   return loading ??= import("sharp").then(({ default: sharp }) => {
     sharp.concurrency(1);
     sharp.cache(false);
@@ -165,17 +165,6 @@ export async function encodeRgbPng(image: RgbImage, options: PngOptions = {}): P
 export async function encodeRgbJpeg(image: RgbImage, quality = 75): Promise<Uint8Array> {
   // Full color resolution keeps colored lines and letters sharp.
   return await (await rawRgb(image)).jpeg({ quality, chromaSubsampling: "4:4:4", mozjpeg: true }).toBuffer();
-}
-
-/**
- * Renders an SVG on white, as the bytes of a PNG file with at most 64 colors.
- *
- * @param scale px of the picture per px of the drawing.
- */
-export async function rasterizeSvg(svg: string, scale = 1): Promise<Uint8Array> {
-  const sharp = await loadSharp();
-  return await sharp(new TextEncoder().encode(svg), { density: 72 * scale })
-    .flatten({ background: "white" }).png({ palette: true, colours: 64, compressionLevel: 9 }).toBuffer();
 }
 
 /** Writes an RGB image as PNG. @throws {CyclopsError} When it cannot be written. */

@@ -4,7 +4,9 @@
  * @module
  */
 import { basename, extname, join } from "@std/path";
-import { disparityPicture, type Picture, resizeMap } from "../charts/mod.ts";
+import { disparityPicture } from "../charts/depth.ts";
+import type { Picture } from "../charts/picture.ts";
+import { resizeMap } from "../data/resize.ts";
 import { type FloatMap, readRgb, type RgbImage, writeGray16 } from "../data/image.ts";
 import { combineFlipped } from "./disparities.ts";
 import { predictImage, type PredictOptions } from "./predict.ts";

@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { join } from "@std/path";
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { UsageError } from "../base/errors.ts";
 import { openPairCache, sequentialBatches } from "../data/loader.ts";
 import type { StereoDataset } from "../data/dataset.ts";
-import type { FloatMap, RgbImage } from "../data/image.ts";
+import { type FloatMap, readRgb, type RgbImage } from "../data/image.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { mirror, type View } from "../geometry/warp.ts";
 import {
@@ -20,6 +21,8 @@ import {
 } from "../models/chain.ts";
 import { runNetwork } from "../models/network.ts";
 import type { Disparities } from "./disparities.ts";
+import { cropBox, type Protocol, scoreFrame } from "./protocol.ts";
+import { readTruth, type TruthKind, truthMap } from "./truth.ts";
 
 /** How a prediction is made. */
 export interface PredictOptions {
@@ -139,4 +142,31 @@ export async function predictImage(
   const values = await map.data() as Float32Array;
   tf.dispose([input, map]);
   return { width, height, data: values };
+}
+
+/**
+ * Predicts frame `index` of a data set and scores it.
+ *
+ * @returns What a row of a picture needs: the photograph, prediction and truth with their crop and metrics.
+ */
+export async function predictFrame(
+  networks: Networks,
+  dataset: StereoDataset,
+  index: number,
+  options: PredictOptions & { readonly truth: TruthKind; readonly protocol: Protocol },
+) {
+  const pair = dataset.pairs[index];
+  const path = join(dataset.root, pair[options.view ?? "left"]);
+  const disparity = await predictImage(networks, await readRgb(path, options.size), options);
+  const truth = await readTruth(dataset.root, pair, options.truth);
+  const [errors] = scoreFrame(truth, disparity, [options.protocol]);
+  return {
+    name: pair.left.replace(/^.*?\/(.*)\/image_02\/data\/(.*)\.\w+$/, "$1 $2"),
+    input: await readRgb(path),
+    disparity,
+    truth: truthMap(truth),
+    camera: truth.camera,
+    crop: cropBox(options.protocol.crop, truth.camera.imageSize),
+    metrics: errors.metrics(),
+  };
 }

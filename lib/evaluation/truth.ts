@@ -16,6 +16,7 @@ import {
 } from "../data/kitti.ts";
 import { folderLookup, listFiles, type StereoPair } from "../data/split.ts";
 import { readVelodyne } from "../data/velodyne.ts";
+import type { FloatMap } from "../data/image.ts";
 import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 
 /** Where true depths come from: the laser scan, or the depth PNG under `proj_depth/groundtruth`. */
@@ -164,4 +165,12 @@ export function truthReader(
     if (options.keep) kept.set(pair.left, truth);
     return truth;
   };
+}
+
+/** True depths as a map of the whole image, m, 0 where unknown. */
+export function truthMap({ camera, xs, ys, depths }: Truth): FloatMap {
+  const { width, height } = camera.imageSize;
+  const data = new Float32Array(width * height);
+  for (let i = 0; i < depths.length; i++) data[ys[i] * width + xs[i]] = depths[i];
+  return { width, height, data };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
-import type { FloatMap } from "../charts/colormap.ts";
+import type { FloatMap } from "../data/image.ts";
 import type { RgbImage } from "../data/image.ts";
 import { warp } from "../geometry/warp.ts";
 import { betterPixels } from "../losses/photometric.ts";

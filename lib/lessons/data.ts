@@ -6,8 +6,8 @@
 import { join } from "@std/path";
 import { exists } from "../base/files.ts";
 import { Progress } from "../base/progress.ts";
-import type { FloatMap } from "../charts/colormap.ts";
-import { fillSparse } from "../charts/disparity.ts";
+import type { FloatMap } from "../data/image.ts";
+import { fillSparse } from "../charts/depth.ts";
 import { openDataset, type StereoDataset } from "../data/dataset.ts";
 import { readRgb, type RgbImage } from "../data/image.ts";
 import { type Calibration, depthPath, parseFrame, readCalibration, readDepthPng } from "../data/kitti.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import { type Scalar, type Tensor4D, tf, type Variable } from "../backend/tf.ts";
-import type { FloatMap } from "../charts/colormap.ts";
-import { disparityPicture } from "../charts/disparity.ts";
+import type { FloatMap } from "../data/image.ts";
+import { disparityPicture } from "../charts/depth.ts";
 import type { Picture } from "../charts/picture.ts";
 import type { RgbImage } from "../data/image.ts";
 import type { StereoCamera } from "../geometry/camera.ts";

@@ -5,7 +5,7 @@
  */
 import { join } from "@std/path";
 import { exists } from "../base/files.ts";
-import type { FloatMap } from "../charts/colormap.ts";
+import type { FloatMap } from "../data/image.ts";
 import { imageSize, readGray16, readRgb, type RgbImage } from "../data/image.ts";
 import { readCalibration } from "../data/kitti.ts";
 import { type ImageSize, resizeCamera, type StereoCamera } from "../geometry/camera.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { FloatMap } from "../charts/colormap.ts";
+import type { FloatMap } from "../data/image.ts";
 import type { RgbImage } from "../data/image.ts";
 
 /** How much an image changes along x: mean |I(x + 1) − I(x)| over colours, in [0,1]; 0 in the last column. */

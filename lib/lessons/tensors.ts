@@ -4,7 +4,7 @@
  * @module
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
-import type { FloatMap } from "../charts/colormap.ts";
+import type { FloatMap } from "../data/image.ts";
 import { imageFromUnit, type RgbImage } from "../data/image.ts";
 
 /** An image as float32 in [0,1], [1,H,W,3]. */

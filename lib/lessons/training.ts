@@ -10,7 +10,7 @@ import { Progress } from "../base/progress.ts";
 import { median } from "../base/random.ts";
 import { lossCurves } from "../charts/curves.ts";
 import type { Chart } from "../charts/chart.ts";
-import { LiveDisplay, show } from "../charts/live.ts";
+import { LiveDisplay, show } from "../charts/display.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import { identityDifferences } from "../data/dataset.ts";
 import { type CheckpointEntry, findCheckpoint, scanCheckpoints } from "../training/checkpoint.ts";

@@ -4,11 +4,10 @@
  * @module
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
-import { disparityToRgb, type FloatMap, mapToRgb } from "../charts/colormap.ts";
-import { grid, type GridCell } from "../charts/grid.ts";
-import type { Picture } from "../charts/picture.ts";
+import { disparityToRgb, mapToRgb } from "../charts/colormap.ts";
+import { grid, type GridCell, type Picture } from "../charts/picture.ts";
 import type { StereoBatch } from "../data/loader.ts";
-import { imageFromUnit, type RgbImage } from "../data/image.ts";
+import { type FloatMap, imageFromUnit, type RgbImage } from "../data/image.ts";
 import { opposite } from "../geometry/warp.ts";
 import { CLOSED_GATES, halfCycle, imagePyramid, type Networks, runChain } from "../models/chain.ts";
 import type { ValidationWiring } from "./validation.ts";

@@ -22,7 +22,7 @@ import { readMetrics } from "../../lib/training/metrics_log.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { openRun } from "../../lib/training/run_folder.ts";
 import { type LoadedModel, loadModel } from "../../lib/training/weights.ts";
-import { panelSample } from "../../lib/charts/frames.ts";
+import { predictFrame } from "../../lib/evaluation/predict.ts";
 
 /** The options of {@linkcode quickstart}. */
 export const quickstartOptions = {
@@ -122,7 +122,7 @@ async function drawKitti(model: LoadedModel, root: string): Promise<NonNullable<
   });
   const samples = await Promise.all(
     dataset.pairs.slice(0, 3).map((_, i) =>
-      panelSample(model.networks, dataset, i, { ...options, truth: "lidar", protocol: PROTOCOL })
+      predictFrame(model.networks, dataset, i, { ...options, truth: "lidar", protocol: PROTOCOL })
     ),
   );
   const picture = panel(samples, {
@@ -184,7 +184,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     const spread = [0, 1, 2, 3].map((i) => Math.floor((i + 0.5) * testSet.pairs.length / 4));
     const samples = await Promise.all(
       spread.map((i) =>
-        panelSample(model.networks, testSet, i, { ...predict, truth: "dense", protocol: PROTOCOL })
+        predictFrame(model.networks, testSet, i, { ...predict, truth: "dense", protocol: PROTOCOL })
       ),
     );
     const street = panel(samples, { title: "Streets that the student has not seen" });

@@ -21,7 +21,7 @@ import { Progress } from "../../lib/base/progress.ts";
 import { shortDuration } from "../../lib/base/terminal.ts";
 import { median } from "../../lib/base/random.ts";
 import { openDataset, type StereoDataset } from "../../lib/data/dataset.ts";
-import { type AblationReport, ablationReport, writeAblation } from "../../lib/evaluation/ablation.ts";
+import { type AblationReport, ablationReport, writeAblation } from "../../lib/charts/ablation.ts";
 import { trainSetMean } from "../../lib/evaluation/baseline.ts";
 import { measure, timePrediction } from "../../lib/evaluation/measure.ts";
 import { evaluateAll, type Protocol } from "../../lib/evaluation/protocol.ts";

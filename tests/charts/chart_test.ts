@@ -33,12 +33,6 @@ Deno.test("labels keep all their digits and are escaped", async () => {
   assertStringIncludes(svg, 'aria-label="x &#60; y &#38; z"');
 });
 
-Deno.test("letters as strokes leave no text that would need a font", async () => {
-  const svg = await points("one").svg({ strokes: true });
-  assertNotMatch(svg, /<text|<tspan|font-family/);
-  assert(svg.split("stroke-linecap").length > 5, "labels are paths");
-});
-
 Deno.test("an inherited SVG takes the page's colour and has no ground of its own", async () => {
   const own = await points("one").svg(), inherited = await points("one").svg({ inherit: true });
   assertStringIncludes(own, 'fill="white"');
@@ -47,7 +41,7 @@ Deno.test("an inherited SVG takes the page's colour and has no ground of its own
 });
 
 Deno.test("a chart's PNG has the SVG's size times its scale", async () => {
-  const svg = await points("one").svg({ strokes: true });
+  const svg = await points("one").svg();
   const [width, height] = ["width", "height"].map((name) =>
     Number(svg.match(new RegExp(` ${name}="(\\d+)"`))![1])
   );

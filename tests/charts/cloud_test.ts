@@ -67,7 +67,7 @@ Deno.test("PLY holds every point with y up, and nothing else", () => {
   const view = new DataView(bytes.buffer, at);
   assertEquals([0, 4, 8].map((k) => view.getFloat32(15 + k, true)), [4, -5, -6]);
   assertEquals([...bytes.subarray(at + 27)], [4, 5, 6]);
-  assertThrows(() => new PointCloud(new Float32Array(6), new Uint8Array(3)), RangeError, "3 colour values");
+  assertThrows(() => new PointCloud(new Float32Array(6), new Uint8Array(3)), RangeError, "3 color values");
 });
 
 Deno.test("the picture shows a near point before a far one, and turns with the view", () => {
@@ -113,14 +113,14 @@ Deno.test("cloud and probe show themselves interactively, load nothing and bring
 Deno.test("the probe's depth is the camera's, and its packed values give it back", async () => {
   const disparity = constant(TEN_METRES);
   disparity.data[0] = TEN_METRES / 2;
-  const probe = new DepthProbe({ image, disparity, camera, truth: constant(12) });
+  const probe = new DepthProbe({ image, disparity, camera, truth: constant(12), width: 64 });
   assertAlmostEquals(probe.depthAt(0, 0), 20, 1e-4);
   assertAlmostEquals(probe.depthAt(40.7, 20.2), 10, 1e-4);
   const html = await probe.html();
   const data = JSON.parse(html.match(/\)\("probe-[0-9a-f]+",(\{.*\})\)<\/script>/)![1]);
   const packed = await decodeRgb(Uint8Array.fromBase64(data.values.split(",")[1]));
   const value = (i: number) => (packed.data[i * 3] * 256 + packed.data[i * 3 + 1]) * data.top;
-  assertAlmostEquals(data.metres / value(0), 20, 0.02);
-  assertAlmostEquals(data.metres / value(5), 10, 0.01);
+  assertAlmostEquals(data.meters / value(0), 20, 0.02);
+  assertAlmostEquals(data.meters / value(5), 10, 0.01);
   assertAlmostEquals(data.farthest * packed.data[5 * 3 + 2] ** 2 / 255, 12, 0.1);
 });

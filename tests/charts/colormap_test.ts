@@ -1,17 +1,15 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import {
   colorAt,
-  COLORMAPS,
   disparityToRgb,
   ERROR_SCALE,
   errorToRgb,
-  type FloatMap,
   mapToRgb,
+  NO_VALUE,
   percentile,
   positionOn,
-  relativeError,
 } from "../../lib/charts/colormap.ts";
-import { INK } from "../../lib/charts/draw.ts";
+import type { FloatMap } from "../../lib/data/image.ts";
 
 function map(values: readonly number[], width = values.length): FloatMap {
   return { width, height: values.length / width, data: Float32Array.from(values) };
@@ -20,9 +18,9 @@ function map(values: readonly number[], width = values.length): FloatMap {
 Deno.test("the colour scales run between their known ends", () => {
   assertEquals(colorAt("magma", 0), [0x00, 0x00, 0x04]);
   assertEquals(colorAt("magma", 1), [0xfc, 0xfd, 0xbf]);
-  assertEquals(colorAt("viridis", 0.5), [0x21, 0x90, 0x8c]);
-  assertEquals(colorAt("turbo", 0.5), [0xa3, 0xfd, 0x3c]);
-  for (const name of COLORMAPS) {
+  assertEquals(colorAt("viridis", 0.5), [0x21, 0x91, 0x8c]);
+  assertEquals(colorAt("turbo", 0.5), [0x95, 0xfb, 0x50]);
+  for (const name of ["magma", "inferno", "viridis", "turbo", "error", "grey"] as const) {
     assertEquals(colorAt(name, -3), colorAt(name, 0));
     assertEquals(colorAt(name, 9), colorAt(name, 1));
   }
@@ -47,7 +45,7 @@ Deno.test("disparities become colours at known places, gaps become grey", () => 
   assertEquals([...data.subarray(3, 6)], [...colorAt("magma", 0.5)]);
   assertEquals([...data.subarray(6, 9)], [0xfc, 0xfd, 0xbf]);
   assertEquals([...data.subarray(9, 12)], [0xfc, 0xfd, 0xbf]);
-  assertEquals([...data.subarray(12)], [...INK.none]);
+  assertEquals([...data.subarray(12)], [...NO_VALUE]);
   const turbo = disparityToRgb(map([0.1]), { max: 0.1, map: "turbo" });
   assertEquals([...turbo.data], [...colorAt("turbo", 1)]);
 });
@@ -62,14 +60,6 @@ Deno.test("the error scale is logarithmic from 1 % to 100 %", () => {
   assertEquals([...data], [0x31, 0x36, 0x95, 0xa5, 0x00, 0x26, ...ERROR_SCALE.none!]);
 });
 
-Deno.test("the relative error is |prediction - truth| / truth where there is truth", () => {
-  const { data } = relativeError(map([12, 8, 5, 5, 5]), map([10, 10, 0, NaN, Infinity]));
-  assertAlmostEquals(data[0], 0.2, 1e-6);
-  assertAlmostEquals(data[1], 0.2, 1e-6);
-  assert([2, 3, 4].every((i) => Number.isNaN(data[i])));
-  assertThrows(() => relativeError(map([1, 2]), map([1, 2], 1)), RangeError, "2×1 px with a truth of 1×2 px");
-});
-
 Deno.test("a percentile counts the scattered values of a sparse map and nothing else", () => {
   assertEquals(percentile([map([3, 1, 2, 4, NaN])], 0.5), 3);
   assertEquals(percentile([map([NaN, NaN])], 0.98), 1);
@@ -80,5 +70,5 @@ Deno.test("a percentile counts the scattered values of a sparse map and nothing 
 
 Deno.test("a map whose data do not fit its size is refused", () => {
   const wrong = { width: 3, height: 2, data: new Float32Array(5) };
-  assertThrows(() => mapToRgb(wrong, ERROR_SCALE), RangeError, "5 values for 3×2 px, wanted 6");
+  assertThrows(() => mapToRgb(wrong, ERROR_SCALE), RangeError, "found 5 values, expected 6");
 });

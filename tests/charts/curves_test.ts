@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "../_assert.ts";
-import { ablationBars, histogram, lossCurves } from "../../lib/charts/curves.ts";
+import { histogram, lineChart, lossCurves } from "../../lib/charts/curves.ts";
 
 /** All objects in a specification that have the given key. */
 // deno-lint-ignore no-explicit-any
@@ -39,6 +39,12 @@ Deno.test("curves show the total, each term and the validation", () => {
   assertEquals(find(lossCurves(records.map(({ step, loss }) => ({ step, loss }))).spec, "hconcat").length, 0);
 });
 
+Deno.test("a point of a curve tells its values under the pointer", async () => {
+  const svg = await lossCurves(records, { smoothing: 0 }).svg();
+  assert(/<title>step: 1; [^<]*term: total; value: 1<\/title>/.test(svg), svg.match(/<title>[^<]*/)?.[0]);
+  assert(svg.length < 100_000, `${svg.length} bytes`);
+});
+
 Deno.test("smoothing is a running mean without bias at its start", () => {
   const flat = Array.from({ length: 50 }, (_, i) => ({ step: i, loss: 2 }));
   for (const row of rows(lossCurves(flat, { smoothing: 0.99 }).spec)) {
@@ -68,8 +74,10 @@ Deno.test("values that are missing or not finite are passed over, as are those a
   assertStringIncludes(await lossCurves([]).svg(), "<svg");
 });
 
-Deno.test("reference lines stand beside the validation", async () => {
-  const chart = lossCurves(records, { references: { "train-set mean": 0.343 } });
+Deno.test("reference lines stand beside the validation, marks in the training loss", async () => {
+  const marks = [{ step: 150, label: "full size from here" }];
+  const chart = lossCurves(records, { references: { "train-set mean": 0.343 }, marks });
+  assertStringIncludes(await chart.svg(), "full size from here");
   assertStringIncludes(await chart.svg(), "train-set mean 0.343");
 });
 
@@ -87,23 +95,20 @@ Deno.test("a histogram takes maps, several series and no values at all", async (
   assertStringIncludes(await histogram([{ name: "flat", values: [1, 1, 1] }], { log: true }).svg(), "<svg");
 });
 
-Deno.test("published numbers are marks of another kind, unmeasured rows say so", async () => {
-  const chart = ablationBars([
-    { name: "mean", value: 0.34, baseline: true },
-    { name: "HC", value: 0.146, deviation: 0.003, published: 0.1487 },
-    { name: "S", value: null, published: 0.1424 },
+Deno.test("a line chart draws each series in its colour, leaves out what is no number, and marks places", async () => {
+  const chart = lineChart([
+    { name: "first", points: [[0, 1], [1, NaN], [2, 3.123456789]] },
+    { name: "second", points: [[0, 2], [Infinity, 2], [2, 1]] },
+  ], { title: "Two lines", xLabel: "x", yLabel: "y, m", marks: [{ x: 1, label: "here" }] });
+  const [lines] = (chart.spec as { layer: { data: { values: unknown[] } }[] }).layer;
+  assertEquals(lines.data.values, [
+    { name: "first", x: 0, y: 1 },
+    { name: "first", x: 2, y: 3.1235 },
+    { name: "second", x: 0, y: 2 },
+    { name: "second", x: 2, y: 1 },
   ]);
-  // deno-lint-ignore no-explicit-any
-  const layers = chart.spec.layer as any[];
-  const bars = layers[0],
-    points = layers.find((layer) => layer.mark.type === "point" && layer.data.values[0].value);
-  assertEquals(bars.mark.type, "bar");
-  // deno-lint-ignore no-explicit-any
-  assertEquals(bars.data.values.map((row: any) => row.name), ["mean", "HC"]);
-  // deno-lint-ignore no-explicit-any
-  assertEquals(points.data.values.map((row: any) => row.value), [0.1487, 0.1424]);
   const svg = await chart.svg();
-  assertStringIncludes(svg, ">—<");
-  assertStringIncludes(svg, "published (other data: not comparable)");
-  assertStringIncludes(svg, "0.1460 ± 0.0030");
+  for (const part of ["Two lines", "first", "second", "here", "y, m", "#0072b2", "#d55e00"]) {
+    assertStringIncludes(svg, part);
+  }
 });

@@ -10,7 +10,7 @@ const table = new Table({
   rows: [
     { name: "train-set mean", cells: { absRel: 0.343, a1: 0.55, note: "a | b" } },
     { name: "student", cells: { absRel: { value: 0.146, deviation: 0.0031 }, a1: 0.812, note: "x_y" } },
-    { name: "HC, paper", standing: "published", confidence: "recalled", cells: { absRel: 0.1, a1: null } },
+    { name: "HC, paper", standing: "published", cells: { absRel: 0.1, a1: null } },
   ],
 });
 
@@ -31,13 +31,13 @@ Deno.test("Markdown: the best measured value bold, published ones italic with a 
     table.markdown(),
     `**Results**
 
-| method | abs rel ↓ | δ&lt;1.25 ↑ | note |
+| method | abs rel ↓ | δ\\<1.25 ↑ | note |
 |---|---:|---:|---|
 | train-set mean | 0.3430 | 0.550 | a \\| b |
 | student | **0.1460 ± 0.0031** | **0.812** | x\\_y |
-| *HC, paper* | *0.1000* ? | — | — |
+| *HC, paper* | *0.1000* † | — | — |
 
-? published, quoted from memory, to be checked before anyone relies on it.
+† published by the authors, not measured here.
 `,
   );
 });
@@ -73,27 +73,13 @@ Deno.test("each group has a best of its own, equal values share it, a lone value
   assert(markdown.indexOf("**street**") < markdown.indexOf("**KITTI**"));
 });
 
-Deno.test("LaTeX escapes what it must and marks published numbers", () => {
-  const latex = new Table({
-    columns: [METRIC_COLUMNS[0], METRIC_COLUMNS[4], { key: "cost", label: "ms & % of_all" }],
-    rows: [
-      { name: "T_disp #1", cells: { absRel: { value: 0.2, deviation: 0.01 }, cost: 12 } },
-      { name: "paper", standing: "published", cells: { absRel: 0.1234 } },
-    ],
-  }).latex();
-  assertStringIncludes(latex, "\\begin{tabular}{lrrr}\n\\toprule\n");
-  assertStringIncludes(latex, "ms \\& \\% of\\_all");
-  assertStringIncludes(latex, "T\\_disp \\#1 & 0.2000 $\\pm$ 0.0100 & --- & 12 \\\\");
-  assertStringIncludes(latex, "\\textit{paper} & \\textit{0.1234}$^\\dagger$ & --- & --- \\\\");
-});
-
 Deno.test("CSV holds full numbers, quotes what needs it and names each row's standing", () => {
   assertEquals(
     table.csv(),
-    `name,group,standing,confidence,absRel,absRel_deviation,a1,note
-train-set mean,,measured,,0.343,,0.55,a | b
-student,,measured,,0.146,0.0031,0.812,x_y
-"HC, paper",,published,recalled,0.1,,,
+    `name,group,standing,absRel,absRel_deviation,a1,note
+train-set mean,,measured,0.343,,0.55,a | b
+student,,measured,0.146,0.0031,0.812,x_y
+"HC, paper",,published,0.1,,,
 `,
   );
 });
@@ -102,27 +88,33 @@ Deno.test("a single cell can be published in a measured row", () => {
   const mixed = new Table({
     columns: [{ key: "v", label: "v", digits: 2, better: "lower" }],
     rows: [
-      { name: "a", cells: { v: { value: 1, standing: "published", confidence: "partial" } } },
+      { name: "a", cells: { v: { value: 1, standing: "published" } } },
       { name: "b", cells: { v: 3 } },
       { name: "c", cells: { v: 2 } },
     ],
   });
-  assertStringIncludes(mixed.markdown(), "| a | *1.00* ‡ |");
+  assertStringIncludes(mixed.markdown(), "| a | *1.00* † |");
   assertStringIncludes(mixed.markdown(), "| c | **2.00** |");
 });
 
 Deno.test("the terminal's columns are aligned and the best carries a star", () => {
   const lines = stripVTControlCharacters(table.text()).split("\n");
-  assertEquals(
-    lines.slice(1, 5),
-    [
-      "method                abs rel ↓   δ<1.25 ↑   note",
-      "train-set mean           0.3430      0.550   a | b",
-      "student         0.1460 ± 0.0031*     0.812*  x_y",
-      "HC, paper                0.1000?         —   —",
-    ],
-  );
+  assertEquals(lines.slice(1, 5), [
+    "method                  abs rel   δ<1.25   note",
+    "train-set mean           0.3430    0.550   a | b",
+    "student         0.1460 ± 0.0031*   0.812*  x_y",
+    "HC, paper                0.1000†       —   —",
+  ]);
   assertStringIncludes(table.text(), "* best measured value of its column");
+});
+
+Deno.test("on a narrow terminal the columns follow below each other, and one row of metrics fits 80 columns", () => {
+  const cells = { absRel: 0.1467, sqRel: 1.2942, rmse: 5.8, rmseLog: 0.246, a1: 0.805, a2: 0.925, a3: 0.965 };
+  const one = new Table({ columns: METRIC_COLUMNS, rows: [{ name: "teacher", cells }] }).text(80).split("\n");
+  assertEquals(one.length, 2);
+  const lines = stripVTControlCharacters(table.text(40)).split("\n");
+  assert(lines.every((line) => line.length <= 40), lines.join("\n"));
+  assertEquals(lines.filter((line) => line.startsWith("train-set mean")).length, 2);
 });
 
 Deno.test("HTML escapes names and shows itself in a notebook with its other forms", () => {

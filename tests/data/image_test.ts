@@ -8,7 +8,6 @@ import {
   encodeGray16Png,
   encodeRgbPng,
   imageSize,
-  rasterizeSvg,
   readGray16,
   readRgb,
   writeGray16,
@@ -152,14 +151,6 @@ Deno.test("data of another size than the image claims is refused before it is en
     "expected 12",
   );
   await assertRejects(() => encodeGray16Png({ width: 2, height: 2, data: new Uint16Array(3) }), RangeError);
-});
-
-Deno.test("an SVG is drawn on white at the scale asked for", async () => {
-  const svg =
-    `<svg xmlns="http://www.w3.org/2000/svg" width="4" height="2"><rect width="2" height="2"/></svg>`;
-  const { width, height, data } = await decodeRgb(await rasterizeSvg(svg, 2));
-  assertEquals([width, height], [8, 4]);
-  assertEquals([...data.subarray(0, 3), ...data.subarray(21, 24)], [0, 0, 0, 255, 255, 255]);
 });
 
 Deno.test("a palette makes a picture smaller and keeps its look", async () => {

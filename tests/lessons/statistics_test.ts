@@ -1,7 +1,7 @@
 import { assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { ablationChart, ablationReport, ablationTable } from "../../lib/evaluation/ablation.ts";
+import { ablationChart, ablationReport, ablationTable } from "../../lib/charts/ablation.ts";
 import { publishedTables } from "../../lib/evaluation/published.ts";
 import { ABLATION_ROWS, writeResults } from "../../lib/evaluation/results.ts";
 import { edgeStrength, meanByShare, rankCorrelation, readLessonResults } from "../../lib/lessons/mod.ts";

@@ -24,7 +24,6 @@ Deno.test("tables prints Markdown and writes the files with the permissions it h
       "plot-street-test-lidar-garg-quick-64x192.svg",
       "tables.csv",
       "tables.md",
-      "tables.tex",
     ]);
     const missing = await task("tables", "--results", join(folder, "none.json"));
     assertEquals([missing.code, missing.out], [1, ""]);

@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertRejects } from "../_assert.ts";
 import { Progress, setProgressSink } from "../../lib/base/progress.ts";
-import { inNotebook, jupyter, type JupyterApi } from "../../lib/charts/display.ts";
-import { LiveDisplay, notebookProgress, show } from "../../lib/charts/live.ts";
+import { jupyter, type JupyterApi, LiveDisplay, notebookProgress, show } from "../../lib/charts/display.ts";
 
 interface Sent {
   readonly type: string;
@@ -13,7 +12,6 @@ interface Sent {
 function fakeKernel(): { kernel: JupyterApi; sent: Sent[] } {
   const sent: Sent[] = [];
   const kernel: JupyterApi = {
-    display: () => Promise.resolve(),
     broadcast(type, content) {
       const data = content.data as Record<string, unknown>,
         transient = content.transient as Record<string, unknown>;
@@ -26,7 +24,6 @@ function fakeKernel(): { kernel: JupyterApi; sent: Sent[] } {
 
 Deno.test("outside a notebook everything is silent and nothing is drawn", async () => {
   assertEquals(jupyter(), undefined);
-  assertEquals(inNotebook(), false);
   const live = new LiveDisplay();
   assertEquals(live.visible, false);
   let drawn = 0;

@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertExists } from "../_assert.ts";
 import { join } from "@std/path";
-import { ablationReport, ablationTable, gainTable, writeAblation } from "../../lib/evaluation/ablation.ts";
+import { ablationReport, ablationTable, gainTable, writeAblation } from "../../lib/charts/ablation.ts";
 import { publishedTables } from "../../lib/evaluation/published.ts";
 import { ABLATION_ROWS, aggregateResults } from "../../lib/evaluation/results.ts";
 import { withFolder } from "../_folder.ts";
-import { ablation, result } from "./_results.ts";
+import { ablation, result } from "../evaluation/_results.ts";
 
 const published = publishedTables();
 
@@ -37,7 +37,7 @@ Deno.test("published numbers stand beside results of their own protocol alone, i
   const [kitti] = aggregateResults(ablation(paperLike));
   const joined = ablationTable(kitti, 80, published).markdown();
   assertEquals(lines(joined, "*HC*").length, 1);
-  assertEquals(lines(joined, "*T*")[0].slice(1, 5), ["*0.0983* ‡", "*0.8306* ?", "*4.656* †", "*0.202* ?"]);
+  assertEquals(lines(joined, "*T*")[0].slice(1, 5), ["*0.098* †", "—", "*4.656* †", "—"]);
   assert(!ablationTable(kitti, 50, published).markdown().includes("*HC*"));
   for (
     const other of [{}, { ...paperLike, truth: "dense" as const }, { ...paperLike, crop: "eigen" as const }]
@@ -56,11 +56,11 @@ Deno.test("settings never share a table, and the published numbers have one of t
   assert(titles.at(-1)!.startsWith("Published, not measured here: KITTI"));
   assertEquals(charts.length, 2);
   const [head, ...rows] = flat.csv().trim().split("\n");
-  assert(head.startsWith("name,group,standing,confidence,dataset,split,part,truth,crop"));
+  assert(head.startsWith("name,group,standing,dataset,split,part,truth,crop"));
   // Per setting: 11 rows, 2 caps, with and without flip averaging; 6 + 12 published.
   assertEquals(rows.length, 2 * 44 + 18);
   assertEquals(rows.filter((row) => row.includes(",measured,")).length, 88);
-  assertEquals(rows.filter((row) => row.includes("published,recalled")).length, 3);
+  assertEquals(rows.filter((row) => row.includes(",published,")).length, 18);
 });
 
 Deno.test("the gains hold each row against HC and against HC trained as long", () => {
@@ -73,9 +73,27 @@ Deno.test("the gains hold each row against HC and against HC trained as long", (
   const table = gainTable(aggregateResults(results)[0], 80);
   assertExists(table);
   const text = table.markdown();
-  assertEquals(lines(text, "S"), [["S", "**24.0**", "1", "5.0", "1", "—", "—"]]);
-  assertEquals(lines(text, "HC-continued"), [["HC-continued", "20.0", "1", "—", "—", "—", "—"]]);
+  assertEquals(lines(text, "S"), [["S", "24.0", "5.0", "one seed", "—", "1"]]);
+  assertEquals(lines(text, "HC-continued"), [["HC-continued", "20.0", "—", "—", "—", "1"]]);
   assertEquals(gainTable(aggregateResults(results.slice(1, 2))[0], 80), undefined);
+});
+
+Deno.test("a gain over HC-continued is called better, worse or noise; a loss is never bold", () => {
+  const seeds = (row: string, absRel: readonly number[]) =>
+    absRel.map((value, i) => result({ row, seed: i + 1, absRel: value }));
+  const table = gainTable(
+    aggregateResults([
+      ...seeds("HC", [0.2, 0.2, 0.2]),
+      ...seeds("HC-continued", [0.16, 0.161, 0.159]),
+      ...seeds("C", [0.15, 0.17, 0.16]),
+      ...seeds("T", [0.18, 0.181, 0.179]),
+      ...seeds("S", [0.14, 0.141, 0.139]),
+    ])[0],
+    80,
+  )!;
+  const text = table.markdown();
+  assertEquals(["C", "T", "S"].map((row) => lines(text, row)[0][3]), ["within noise", "worse", "better"]);
+  assert(!/\*\*-?\d/.test(text), text);
 });
 
 Deno.test("the chart marks the paper's numbers, and says where they cannot be compared", async () => {
@@ -88,17 +106,16 @@ Deno.test("the chart marks the paper's numbers, and says where they cannot be co
   assert(!(await kitti.chart.svg()).includes("not comparable"));
 });
 
-Deno.test("a report is written whole: Markdown with its origin, LaTeX, CSV, SVG and PNG", async () => {
+Deno.test("a report is written whole: Markdown with its origin, CSV, SVG and PNG", async () => {
   await withFolder(async (folder) => {
     const report = ablationReport(aggregateResults(ablation()), published);
     const about = new Map([["results.json", { command: "deno task reproduce --seeds 3" }]]);
     const paths = await writeAblation(folder, report, about);
-    const names = ["tables.md", "tables.tex", "tables.csv", "plot.svg", "plot.png"];
+    const names = ["tables.md", "tables.csv", "plot.svg", "plot.png"];
     assertEquals(paths, names.map((name) => join(folder, name)));
     const text = await Deno.readTextFile(paths[0]);
     assert(text.includes("- command: deno task reproduce --seeds 3"), "origin");
     assert(text.includes("- **P**: ours, not the paper's"), "what rows mean");
-    assertEquals((await Deno.readTextFile(paths[1])).match(/\\begin\{tabular\}/g)?.length, 4);
-    assertEquals([...(await Deno.readFile(paths[4])).subarray(1, 4)], [0x50, 0x4e, 0x47]);
+    assertEquals([...(await Deno.readFile(paths[3])).subarray(1, 4)], [0x50, 0x4e, 0x47]);
   });
 });

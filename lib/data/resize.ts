@@ -1,0 +1,82 @@
+/**
+ * Resizing in memory: images and float maps, the average of the covered pixels when they shrink, bilinear with
+ * half-pixel centers when they grow.
+ *
+ * @module
+ */
+import type { ImageSize } from "../geometry/camera.ts";
+import type { FloatMap, RgbImage } from "./image.ts";
+
+/** Resizes an image to `width` × `height` px; returns the same object where it has that size already. */
+export function resizeRgb(image: RgbImage, width: number, height: number): RgbImage {
+  if (width === image.width && height === image.height) return image;
+  const data = Uint8Array.from(resizePlanes(image.data, 3, image, { width, height }), Math.round);
+  return { width, height, data };
+}
+
+/**
+ * Resizes a dense map, e.g. disparities as fractions of the width, which stay valid at any size. A NaN spreads to every
+ * pixel it touches.
+ *
+ * @throws {RangeError} When the data do not fit the map's size.
+ */
+export function resizeMap(map: FloatMap, to: ImageSize): FloatMap {
+  checkMap(map);
+  return { width: to.width, height: to.height, data: resizePlanes(map.data, 1, map, to) };
+}
+
+/** Throws unless a map's data fit its size. */
+export function checkMap({ width, height, data }: FloatMap): void {
+  if (data.length === width * height) return;
+  throw new RangeError(
+    `Cannot use a map of ${width}×${height} px: found ${data.length} values, expected ${width * height}`,
+  );
+}
+
+/** Rows first, then columns; `data` is [height, width, channels]. */
+function resizePlanes(
+  data: ArrayLike<number>,
+  channels: number,
+  from: ImageSize,
+  to: ImageSize,
+): Float32Array<ArrayBuffer> {
+  const rowIn = from.width * channels, rowOut = to.width * channels;
+  const rows = new Float32Array(rowOut * from.height);
+  const xs = taps(from.width, to.width), ys = taps(from.height, to.height);
+  for (let v = 0; v < from.height; v++) {
+    for (let u = 0; u < to.width; u++) {
+      for (let c = 0; c < channels; c++) {
+        let sum = 0;
+        for (let k = xs.start[u]; k < xs.start[u + 1]; k++) {
+          sum += xs.weight[k] * data[v * rowIn + xs.source[k] * channels + c];
+        }
+        rows[v * rowOut + u * channels + c] = sum;
+      }
+    }
+  }
+  const out = new Float32Array(rowOut * to.height);
+  for (let v = 0; v < to.height; v++) {
+    for (let k = ys.start[v]; k < ys.start[v + 1]; k++) {
+      const weight = ys.weight[k], at = ys.source[k] * rowOut;
+      for (let i = 0; i < rowOut; i++) out[v * rowOut + i] += weight * rows[at + i];
+    }
+  }
+  return out;
+}
+
+/** The triangle filter: target pixel i is the sum of entries start[i] to start[i + 1] of `source` times `weight`. */
+function taps(source: number, target: number) {
+  const scale = source / target, reach = Math.max(1, scale);
+  const start = new Int32Array(target + 1), from: number[] = [], weight: number[] = [];
+  for (let i = 0; i < target; i++) {
+    const center = (i + 0.5) * scale - 0.5;
+    const first = Math.max(0, Math.ceil(center - reach));
+    const last = Math.min(source - 1, Math.floor(center + reach));
+    const share = (k: number) => Math.max(0, 1 - Math.abs(k - center) / reach);
+    let total = 0;
+    for (let k = first; k <= last; k++) total += share(k);
+    for (let k = first; k <= last; k++) if (share(k) > 0) from.push(k), weight.push(share(k) / total);
+    start[i + 1] = from.length;
+  }
+  return { start, source: Int32Array.from(from), weight: Float64Array.from(weight) };
+}
