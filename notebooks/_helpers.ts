@@ -426,7 +426,6 @@ export function published(row: string, metric: keyof Metrics = "absRel"): TableC
   return {
     value: found?.values[metric as "absRel"],
     standing: "published",
-    confidence: found?.standings[metric as "absRel"],
   };
 }
 

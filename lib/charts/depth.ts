@@ -46,10 +46,10 @@ const ERROR_BAR: ColorBar = {
   ticks: [1, 3, 10, 30, 100].map((percent) => ({ value: percent / 100, label: `${percent} %` })),
 };
 
-/** About six evenly spaced round numbers that cover a range. */
-export function niceTicks(min: number, max: number): number[] {
+/** About `count` evenly spaced round numbers that cover a range. */
+export function niceTicks(min: number, max: number, count = 6): number[] {
   if (!(max > min)) return [min];
-  const rough = (max - min) / 6, power = 10 ** Math.floor(Math.log10(rough));
+  const rough = (max - min) / count, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((candidate) => candidate >= rough * 0.999)!;
   const first = Math.ceil(min / step - 1e-9), last = Math.floor(max / step + 1e-9);
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(10)));

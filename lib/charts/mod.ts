@@ -24,6 +24,7 @@ export {
   disparityPicture,
   type DisparityPictureOptions,
   fillSparse,
+  niceTicks,
   panel,
   type PanelOptions,
   type PanelSample,
@@ -34,4 +35,5 @@ export * from "./picture.ts";
 export * from "./probe.ts";
 export * from "./report.ts";
 export * from "./table.ts";
+export type { FloatMap } from "../data/image.ts";
 export { resizeMap, resizeRgb } from "../data/resize.ts";
