@@ -39,6 +39,13 @@ Deno.test("cpu: a small network's gradients agree with finite differences", () =
   });
 });
 
+Deno.test("cpu: the gradients of average pooling agree with finite differences", () => {
+  tf.tidy(() => {
+    checkGradients((x) => tf.avgPool(x as Tensor4D, 3, 1, "valid"), [seededTensor([2, 5, 7, 2], 3)]);
+    checkGradients((x) => tf.avgPool(x as Tensor4D, 2, 2, "valid"), [seededTensor([2, 4, 6, 2], 3)]);
+  });
+});
+
 Deno.test("cpu: a compiled function is the function itself", () => {
   let calls = 0;
   const f = compile((x: Tensor4D) => {

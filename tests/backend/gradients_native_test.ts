@@ -79,6 +79,11 @@ const cases: Record<string, Case> = {
     inputs: () => [seededTensor([2, 5, 8, 3], 1), seededTensor([3, 3, 3, 2], 2)],
   },
   "avgPool 3x3 valid": unary((x) => tf.avgPool(x as Tensor4D, 3, 1, "valid")),
+  "avgPool 3x2 valid": unary((x) => tf.avgPool(x as Tensor4D, [3, 2], 1, "valid")),
+  "avgPool 2x2 in tiles": {
+    f: (x) => tf.avgPool(x as Tensor4D, 2, 2, "valid"),
+    inputs: () => [seededTensor([2, 4, 6, 3], 3)],
+  },
   "avgPool 2x2 same, odd size": unary((x) => tf.avgPool(x as Tensor4D, 2, 2, "same")),
   "maxPool 3x3, stride 2, same": {
     f: (x) => tf.maxPool(x as Tensor4D, 3, 2, "same"),
