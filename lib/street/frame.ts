@@ -8,7 +8,7 @@ import { hash32, Random } from "../base/random.ts";
 import { scan } from "./lidar.ts";
 import type { StreetPlan } from "./options.ts";
 import { Lighting, render, type Rendered } from "./render.ts";
-import type { View } from "./raster.ts";
+import type { CameraView } from "./raster.ts";
 import { cameraView, scannerPose } from "./rig.ts";
 import { buildScene, type Scene } from "./scene.ts";
 
@@ -60,7 +60,7 @@ export class Drive {
     return Math.max(0.5, Math.min(2.2, wanted));
   }
 
-  #light(frame: number, view: View): void {
+  #light(frame: number, view: CameraView): void {
     if (this.#lit !== frame) this.#lighting.draw(view);
     this.#lit = frame;
   }

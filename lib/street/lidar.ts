@@ -198,17 +198,17 @@ function returns(
     const qx = ox + range * dx, qy = oy + range * dy, qz = oz + range * dz;
     const u = data[at + 4] * qx + data[at + 5] * qy + data[at + 6] * qz + data[at + 7];
     const v = data[at + 8] * qx + data[at + 9] * qy + data[at + 10] * qz + data[at + 11];
-    spot[0] = u;
-    spot[1] = v;
-    spot[2] = spot[3] = range * BEAM_SPREAD;
+    spot.u = u;
+    spot.v = v;
+    spot.fu = spot.fv = range * BEAM_SPREAD;
     surfaceAt(scene, id);
-    const albedo = 0.3 * surface[0] + 0.4 * surface[1] + 0.3 * surface[2];
+    const albedo = 0.3 * surface.color[0] + 0.4 * surface.color[1] + 0.3 * surface.color[2];
     const incidence = Math.abs(data[at] * dx + data[at + 1] * dy + data[at + 2] * dz);
     let reflectance = Math.min(0.99, 1.3 * albedo * (0.35 + 0.65 * incidence));
     const kind = material[id];
     if (kind === MATERIAL.plate || kind === MATERIAL.sign) reflectance = Math.min(0.99, reflectance + 0.4);
     // Glass lets most of the light through; weak echoes from afar are lost.
-    const lost = kind === MATERIAL.glass ? 0.7 : 0.012 + 4 * surface[3] * (1 - incidence);
+    const lost = kind === MATERIAL.glass ? 0.7 : 0.012 + 4 * surface.mirror * (1 - incidence);
     const echo = (reflectance + 0.02) * 2.2e4 / (range * range);
     const chance = cellValue(i, beam, seed), other = cellValue(i, beam + 64, seed);
     const noise = RANGE_NOISE * GAUSS[(cellValue(i, beam + 128, seed) * GAUSS.length) | 0];

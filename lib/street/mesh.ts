@@ -6,50 +6,53 @@
  *
  * @module
  */
+import type { Random } from "../base/random.ts";
 
 /** Linear (not gamma-encoded) red, green and blue albedo in [0, 1]. */
 export type Rgb = readonly [number, number, number];
+/** x, y and z in m. */
+export type Point = readonly [number, number, number];
 
-/** What a face is made of; the surface function of `materials.ts` knows each. */
+/** What a face is made of; `surfaceAt` of materials.ts knows each. */
 export const MATERIAL = {
   road: 0,
-  pavement: 1,
-  kerb: 2,
+  sidewalk: 1,
+  curb: 2,
   grass: 3,
-  soil: 4,
-  gravel: 5,
-  facade: 6,
-  roof: 7,
-  glass: 8,
-  paint: 9,
-  wheel: 10,
-  plain: 11,
-  leaf: 12,
-  bark: 13,
-  hedge: 14,
-  wood: 15,
-  stone: 16,
-  light: 17,
-  sign: 18,
-  cloth: 19,
-  concrete: 20,
-  awning: 21,
-  crop: 22,
-  backdrop: 23,
-  plate: 24,
+  gravel: 4,
+  facade: 5,
+  roof: 6,
+  glass: 7,
+  paint: 8,
+  wheel: 9,
+  plain: 10,
+  leaf: 11,
+  bark: 12,
+  hedge: 13,
+  wood: 14,
+  stone: 15,
+  light: 16,
+  sign: 17,
+  cloth: 18,
+  concrete: 19,
+  awning: 20,
+  crop: 21,
+  backdrop: 22,
+  plate: 23,
 } as const;
+/** The name of a material. */
+export type Material = keyof typeof MATERIAL;
 
 /** How a face looks. */
 export interface Paint {
-  /** One of {@linkcode MATERIAL}. */
-  readonly material: number;
+  readonly material: Material;
   /** Base albedo. */
-  readonly colour: Rgb;
-  /** First parameter of the material, e.g. the facade's style. */
+  readonly color: Rgb;
+  /** First parameter of the material, e.g. the facade's index. */
   readonly a?: number;
   /** Second parameter of the material. */
   readonly b?: number;
-  /** Whole number that varies the texture. */
+  /** Integer that varies the texture. */
   readonly seed?: number;
   /** Faces of one group (> 0) are shaded once per pixel where several of them meet in it. */
   readonly group?: number;
@@ -57,32 +60,43 @@ export interface Paint {
   readonly mask?: number;
   /** Seen from both sides. */
   readonly twoSided?: boolean;
-  /** Rounds the shading: the normal leans by `mix` towards the direction away from this world point. */
-  readonly round?: {
-    readonly x: number;
-    readonly y: number;
-    readonly z: number;
-    readonly mix: number;
-    readonly up: number;
-  };
+  /** Rounds the shading: the normal leans by `mix` away from the point; `up` stretches that direction in height. */
+  readonly round?: readonly [x: number, y: number, z: number, mix: number, up: number];
 }
 
-/** Numbers stored per face in {@linkcode Mesh.data}; the offsets are {@linkcode F}. */
-export const STRIDE = 28;
-/** Offsets into a face's numbers: normal, plane offset, U and V (position → texture, affine), colour and so on. */
-export const F = {
-  normal: 0,
-  offset: 3,
-  u: 4,
-  v: 8,
-  colour: 12,
-  a: 15,
-  b: 16,
-  seed: 17,
-  round: 18,
-  mix: 21,
-  up: 22,
-} as const;
+/** Shorthand for a {@linkcode Paint}. */
+export function paint(material: Material, color: Rgb, more: Omit<Paint, "material" | "color"> = {}): Paint {
+  return { material, color, ...more };
+}
+
+/** A color made darker or brighter, by one factor or one per channel. */
+export function shaded(color: Rgb, r: number, g = r, b = r): Rgb {
+  return [color[0] * r, color[1] * g, color[2] * b];
+}
+
+/** A color varied a little, in brightness and in each channel. */
+export function tinted(color: Rgb, random: Random, by: number): Rgb {
+  const k = 1 + random.uniform(-by, by);
+  const channel = (i: number) => Math.min(0.9, color[i] * k * (1 + random.uniform(-by, by) / 3));
+  return [channel(0), channel(1), channel(2)];
+}
+
+/** Numbers stored per face in {@linkcode Mesh.data}. */
+export const STRIDE = 23;
+/** Offsets into a face's numbers. `u` and `v` are affine maps from position to texture; `round` is 5 numbers. */
+export const F = { normal: 0, offset: 3, u: 4, v: 8, color: 12, a: 15, b: 16, seed: 17, round: 18 } as const;
+
+/** All sides of {@linkcode Mesh.box}. */
+export const ALL_SIDES = "lrfbtd";
+/** Corners of each side of a box, counter-clockwise from outside; bits 1, 2, 4 choose the far x, y, z. */
+const BOX: Readonly<Record<string, readonly number[]>> = {
+  l: [2, 0, 4, 6],
+  r: [1, 3, 7, 5],
+  f: [3, 2, 6, 7],
+  b: [0, 1, 5, 4],
+  t: [4, 5, 7, 6],
+  d: [2, 3, 1, 0],
+};
 
 /** A growing list of faces, with a local frame in which they are given. */
 export class Mesh {
@@ -102,9 +116,7 @@ export class Mesh {
   twoSided = new Uint8Array(1 << 13);
   /** {@linkcode Paint.group} of each face. */
   group = new Int32Array(1 << 13);
-  /** How many faces and vertices there are. */
   faces = 0;
-  /** How many vertices there are. */
   vertexCount = 0;
 
   #groups = 0;
@@ -118,11 +130,10 @@ export class Mesh {
    * @param heading Direction of local y in rad, counter-clockwise from east.
    * @param slope Rise of local y, m per m.
    */
-  place(x: number, y: number, z: number, heading: number, slope = 0): this {
+  place(x: number, y: number, z: number, heading: number, slope = 0): void {
     const c = Math.cos(heading), s = Math.sin(heading), k = 1 / Math.hypot(1, slope);
     this.#origin = [x, y, z];
     this.#axes = [s, -c, 0, c * k, s * k, slope * k, -c * slope * k, -s * slope * k, k];
-    return this;
   }
 
   /** A number for {@linkcode Paint.group} that no other face has. */
@@ -151,13 +162,11 @@ export class Mesh {
   face(
     paint: Paint,
     points: readonly number[],
-    origin: readonly [number, number, number] = [0, 0, 0],
-    scale: readonly [number, number] = [1, 1],
+    origin: Point = [0, 0, 0],
+    [su, sv]: readonly [number, number] = [1, 1],
   ): void {
-    const n = newell(points);
-    const nx = n[0], ny = n[1], nz = n[2], length = Math.sqrt(nx * nx + ny * ny + nz * nz);
+    const [nx, ny, nz] = newell(points), length = Math.sqrt(nx * nx + ny * ny + nz * nz);
     if (length < 1e-12) return;
-    const su = scale[0], sv = scale[1];
     if (Math.abs(nz) > 0.85 * length) {
       this.#turn(U, su, 0, 0);
       this.#turn(V, 0, sv, 0);
@@ -173,7 +182,7 @@ export class Mesh {
     }
     this.#turn(P, origin[0], origin[1], origin[2]);
     for (let k = 0; k < 3; k++) P[k] += o[k];
-    this.#push(paint, W, points.length / 3, 0, 0);
+    this.#push(paint, points.length / 3, 0, 0);
   }
 
   /** Leaves in `out` a direction of the local frame, in the world. */
@@ -200,10 +209,10 @@ export class Mesh {
       V[k] = ((uv[3] - uv[1]) * D[k] + (uv[5] - uv[1]) * G[k]) / area;
     }
     W.set(points);
-    this.#push(paint, W, 3, uv[0], uv[1]);
+    this.#push(paint, 3, uv[0], uv[1]);
   }
 
-  /** Adds a parallelogram in world coordinates; its texture runs 0..1 from the first corner to its neighbours. */
+  /** Adds a parallelogram in world coordinates; its texture runs 0..1 from the first corner to its neighbors. */
   quad(paint: Paint, p: readonly number[]): void {
     for (let k = 0; k < 3; k++) {
       U[k] = p[3 + k] - p[k];
@@ -216,41 +225,22 @@ export class Mesh {
       V[k] /= vv;
     }
     W.set(p);
-    this.#push(paint, W, 4, 0, 0);
+    this.#push(paint, 4, 0, 0);
   }
 
-  /** Adds the outside of a box given by two opposite corners; `faces` of "lrfbtd" (left … top, down). */
-  box(
-    paint: Paint,
-    x0: number,
-    y0: number,
-    z0: number,
-    x1: number,
-    y1: number,
-    z1: number,
-    faces = "lrfbt",
-  ): void {
-    for (const side of faces) {
-      switch (side) {
-        case "b": // the back, towards -y: what someone before local y = 0 sees
-          this.face(paint, [x0, y0, z0, x1, y0, z0, x1, y0, z1, x0, y0, z1], [x0, y0, z0]);
-          break;
-        case "f":
-          this.face(paint, [x1, y1, z0, x0, y1, z0, x0, y1, z1, x1, y1, z1], [x1, y1, z0]);
-          break;
-        case "l":
-          this.face(paint, [x0, y1, z0, x0, y0, z0, x0, y0, z1, x0, y1, z1], [x0, y1, z0]);
-          break;
-        case "r":
-          this.face(paint, [x1, y0, z0, x1, y1, z0, x1, y1, z1, x1, y0, z1], [x1, y0, z0]);
-          break;
-        case "t":
-          this.face(paint, [x0, y0, z1, x1, y0, z1, x1, y1, z1, x0, y1, z1], [x0, y0, z1]);
-          break;
-        case "d":
-          this.face(paint, [x0, y1, z0, x1, y1, z0, x1, y0, z0, x0, y0, z0], [x0, y1, z0]);
-          break;
+  /**
+   * Adds the outside of a box given by its near and far corners.
+   *
+   * @param sides Which: left, right, front (+y), back (-y: what someone before local y = 0 sees), top, down.
+   * @param scale Texture units per m along u and v.
+   */
+  box(paint: Paint, near: Point, far: Point, sides = "lrfbt", scale?: readonly [number, number]): void {
+    for (const side of sides) {
+      const points: number[] = [];
+      for (const corner of BOX[side]) {
+        for (let k = 0; k < 3; k++) points.push((corner >> k & 1 ? far : near)[k]);
       }
+      this.face(paint, points, [points[0], points[1], points[2]], scale);
     }
   }
 
@@ -265,14 +255,13 @@ export class Mesh {
     r1: number,
     count: number,
   ): void {
-    const [wx, wy, wz] = this.toWorld(x, y, z0);
-    const round = { x: wx, y: wy, z: wz, mix: 1, up: 0 };
+    const rounded: Paint = { ...paint, round: [...this.toWorld(x, y, z0), 1, 0] };
     const top: number[] = [];
     for (let i = 0; i < count; i++) {
       const p = 2 * Math.PI * i / count, q = 2 * Math.PI * (i + 1) / count;
       const cp = Math.cos(p), sp = Math.sin(p), cq = Math.cos(q), sq = Math.sin(q);
       top.push(x + r1 * cp, y + r1 * sp, z1);
-      this.face({ ...paint, round }, [
+      this.face(rounded, [
         ...[x + r0 * cp, y + r0 * sp, z0, x + r0 * cq, y + r0 * sq, z0],
         ...[x + r1 * cq, y + r1 * sq, z1, x + r1 * cp, y + r1 * sp, z1],
       ], [x + r0 * cp, y + r0 * sp, z0]);
@@ -286,18 +275,17 @@ export class Mesh {
     this.vertexCount = vertexCount;
   }
 
-  /** Adds a face of `count` corners: {@linkcode U} and {@linkcode V} are u0 and v0 at {@linkcode P}. */
-  #push(paint: Paint, points: Float64Array, count: number, u0: number, v0: number): void {
-    const n = newell(points, 3 * count);
-    const nx = n[0], ny = n[1], nz = n[2], length = Math.sqrt(nx * nx + ny * ny + nz * nz);
+  /** Adds the face whose `count` corners are in {@linkcode W}; its texture is u0, v0 at {@linkcode P}. */
+  #push(paint: Paint, count: number, u0: number, v0: number): void {
+    const [nx, ny, nz] = newell(W, 3 * count), length = Math.sqrt(nx * nx + ny * ny + nz * nz);
     if (length < 1e-12) return;
     this.#reserve(count);
     const vertices = this.vertices, from = this.vertexCount * 3;
-    for (let i = 0; i < 3 * count; i++) vertices[from + i] = points[i];
-    const id = this.faces, d = this.data, at = id * STRIDE;
+    for (let i = 0; i < 3 * count; i++) vertices[from + i] = W[i];
+    const id = this.faces++, d = this.data, at = id * STRIDE;
     let plane = 0;
     for (let i = 0; i < count; i++) {
-      plane -= (nx * points[3 * i] + ny * points[3 * i + 1] + nz * points[3 * i + 2]) / length / count;
+      plane -= (nx * W[3 * i] + ny * W[3 * i + 1] + nz * W[3 * i + 2]) / length / count;
     }
     d[at] = nx / length;
     d[at + 1] = ny / length;
@@ -306,44 +294,37 @@ export class Mesh {
     for (let k = 0; k < 3; k++) {
       d[at + F.u + k] = U[k];
       d[at + F.v + k] = V[k];
-      d[at + F.colour + k] = paint.colour[k];
+      d[at + F.color + k] = paint.color[k];
     }
     d[at + F.u + 3] = u0 - dot(U, P);
     d[at + F.v + 3] = v0 - dot(V, P);
     d[at + F.a] = paint.a ?? 0;
     d[at + F.b] = paint.b ?? 0;
     d[at + F.seed] = paint.seed ?? 0;
-    d[at + F.round] = paint.round?.x ?? 0;
-    d[at + F.round + 1] = paint.round?.y ?? 0;
-    d[at + F.round + 2] = paint.round?.z ?? 0;
-    d[at + F.mix] = paint.round?.mix ?? 0;
-    d[at + F.up] = paint.round?.up ?? 0;
+    for (let k = 0; k < 5; k++) d[at + F.round + k] = paint.round?.[k] ?? 0;
     this.first[id] = this.vertexCount;
     this.sides[id] = count;
-    this.material[id] = paint.material;
+    this.material[id] = MATERIAL[paint.material];
     this.mask[id] = paint.mask ?? 0;
     this.twoSided[id] = paint.twoSided ? 1 : 0;
     this.group[id] = paint.group ?? 0;
     this.vertexCount += count;
-    this.faces++;
   }
 
   #reserve(vertices: number): void {
-    if ((this.vertexCount + vertices) * 3 > this.vertices.length) this.vertices = grown(this.vertices);
-    if (this.faces + 1 > this.first.length) {
-      this.data = grown(this.data);
-      this.first = grown(this.first);
-      this.sides = grown(this.sides);
-      this.material = grown(this.material);
-      this.mask = grown(this.mask);
-      this.twoSided = grown(this.twoSided);
-      this.group = grown(this.group);
-    }
-    if ((this.faces + 1) * STRIDE > this.data.length) this.data = grown(this.data);
+    if ((this.vertexCount + vertices) * 3 > this.vertices.length) this.vertices = doubled(this.vertices);
+    if (this.faces < this.first.length) return;
+    this.data = doubled(this.data);
+    this.first = doubled(this.first);
+    this.sides = doubled(this.sides);
+    this.material = doubled(this.material);
+    this.mask = doubled(this.mask);
+    this.twoSided = doubled(this.twoSided);
+    this.group = doubled(this.group);
   }
 }
 
-function grown<T extends Float64Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
+function doubled<T extends Float64Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
   array: T,
 ): T {
   const bigger = new (array.constructor as new (length: number) => T)(array.length * 2);
@@ -351,14 +332,10 @@ function grown<T extends Float64Array<ArrayBuffer> | Int32Array<ArrayBuffer> | U
   return bigger;
 }
 
-// The face in hand: corners, normal, directions of u and v, the point they start from. Arrays made once, since a
-// scene has thousands of faces.
-const W = new Float64Array(72),
-  NORMAL = new Float64Array(3),
-  U = new Float64Array(3),
-  V = new Float64Array(3);
-const P = new Float64Array(3), E = new Float64Array(3), G = new Float64Array(3), N = new Float64Array(3);
-const D = new Float64Array(3);
+// The face in hand, in arrays made once, since a scene has thousands of faces: corners in the world, directions of u
+// and v, the point they start from, normal, and for triangles two edges, their normal and a dual vector.
+const W = new Float64Array(72);
+const [U, V, P, NORMAL, E, G, N, D] = Array.from({ length: 8 }, () => new Float64Array(3));
 
 function dot(a: Float64Array, b: Float64Array): number {
   return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];

@@ -1,5 +1,5 @@
 /**
- * Which face is seen where: a depth-buffer rasteriser of flat convex faces for pinhole views and for parallel light.
+ * Which face is seen where: a depth-buffer rasterizer of flat convex faces for pinhole views and for parallel light.
  *
  * Depth is exact: within a face 1/z is an affine function of the pixel position (perspective) or z itself is
  * (parallel), so nothing is interpolated between corners.
@@ -10,7 +10,7 @@ import { F, type Mesh, STRIDE } from "./mesh.ts";
 import { MASKS } from "./noise.ts";
 
 /** The nearest face at each sample of a grid. */
-export class Buffer {
+export class DepthBuffer {
   /** Nearness: 1/z (1/m) for a pinhole, height towards the light (m) for parallel light. Larger is nearer. */
   readonly near: Float32Array;
   /** Face, or -1 where there is none. */
@@ -35,10 +35,10 @@ export class Buffer {
   }
 }
 
-/** A pinhole view: pixel centres at whole numbers, x right, y down, z forward. */
-export interface View {
-  /** Optical centre in the world, m. */
-  readonly centre: readonly [number, number, number];
+/** A pinhole view: pixel centers at whole numbers, x right, y down, z forward. */
+export interface CameraView {
+  /** Optical center in the world, m. */
+  readonly center: readonly [number, number, number];
   /** Unit vectors of the camera's axes in the world. */
   readonly right: readonly [number, number, number];
   /** See `right`. */
@@ -60,7 +60,7 @@ const NEAR = 0.25;
 let positions = new Float64Array(0);
 
 /** Works out the rows and the span of each row; returns first·65536 + last row, or -1 where nothing is covered. */
-function spans(target: Buffer, n: number): number {
+function spans(target: DepthBuffer, n: number): number {
   let top = Infinity, bottom = -Infinity, most = -Infinity, least = Infinity;
   for (let i = 0; i < n; i++) {
     if (py[i] < top) top = py[i];
@@ -93,7 +93,7 @@ function spans(target: Buffer, n: number): number {
 }
 
 /** Fills the face in px, py; its nearness is A·x + B·y + C. */
-function fill(target: Buffer, n: number, A: number, B: number, C: number, face: number): void {
+function fill(target: DepthBuffer, n: number, A: number, B: number, C: number, face: number): void {
   const rows = spans(target, n);
   if (rows < 0) return;
   const { width, near, face: ids, left, right } = target;
@@ -114,7 +114,7 @@ function fill(target: Buffer, n: number, A: number, B: number, C: number, face: 
 const uv = new Float64Array(8);
 
 function fillMasked(
-  target: Buffer,
+  target: DepthBuffer,
   n: number,
   A: number,
   B: number,
@@ -150,11 +150,11 @@ function fillMasked(
  * Finds the nearest face at every sample of a pinhole view.
  *
  * @param target Cleared with 0; sample (x, y) lies at pixel ((x - 1) / step, (y - 1) / step) for step 3: three by
- *   three samples a pixel, the middle one at its centre. With step 1, samples are pixel centres.
+ *   three samples a pixel, the middle one at its center. With step 1, samples are pixel centers.
  */
-export function rasterise(mesh: Mesh, view: View, target: Buffer, step: 1 | 3): void {
+export function rasterize(mesh: Mesh, view: CameraView, target: DepthBuffer, step: 1 | 3): void {
   const shift = step === 3 ? 1 : 0;
-  eye.set(view.centre);
+  eye.set(view.center);
   eye.set(view.right, 3);
   eye.set(view.down, 6);
   eye.set(view.forward, 9);
@@ -171,7 +171,7 @@ export function rasterise(mesh: Mesh, view: View, target: Buffer, step: 1 | 3): 
   for (let k = 0; k < holed; k++) drawFace(mesh, order[k], target);
 }
 
-/** The view in hand: its centre, its axes right, down and forward, focal length and principal point in samples. */
+/** The view in hand: its center, its axes right, down and forward, focal length and principal point in samples. */
 const eye = new Float64Array(15);
 
 /** Leaves in {@linkcode positions} a vertex in camera coordinates. */
@@ -182,7 +182,7 @@ function toCamera(vertices: Float64Array, i: number): void {
   positions[i + 2] = eye[9] * x + eye[10] * y + eye[11] * z;
 }
 
-function drawFace(mesh: Mesh, id: number, target: Buffer): void {
+function drawFace(mesh: Mesh, id: number, target: DepthBuffer): void {
   const { data, first, sides, mask, twoSided } = mesh;
   const ox = eye[0], oy = eye[1], oz = eye[2], f = eye[12], cx = eye[13], cy = eye[14];
   const at = id * STRIDE;
@@ -275,7 +275,7 @@ export const lit = new Float64Array(6);
 /** Heights towards a distant light over a square that follows the camera: shadows, and how open the sky is. */
 export class LightMap {
   /** Heights towards the light, m. */
-  readonly buffer: Buffer;
+  readonly buffer: DepthBuffer;
   // Unit vectors: across, along (the grid) and towards the light; m per sample; first sample's coordinates.
   readonly #a: readonly [number, number, number];
   readonly #b: readonly [number, number, number];
@@ -294,7 +294,7 @@ export class LightMap {
    * @param texel m per sample.
    */
   constructor(light: readonly [number, number, number], readonly size: number, readonly texel: number) {
-    this.buffer = new Buffer(size, size);
+    this.buffer = new DepthBuffer(size, size);
     this.#perM = 1 / texel;
     this.#ring = Int32Array.from(
       { length: 6 },

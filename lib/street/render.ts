@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { skyRadiance } from "./sky.ts";
 import { spot, surface, surfaceAt } from "./materials.ts";
 import { F, MATERIAL, STRIDE } from "./mesh.ts";
-import { Buffer, LightMap, lit, rasterise, type View } from "./raster.ts";
 import { GAUSS, valueNoise } from "./noise.ts";
-import type { Scene, Weather } from "./scene.ts";
+import { type CameraView, DepthBuffer, LightMap, lit, rasterize } from "./raster.ts";
+import type { Scene } from "./scene.ts";
+import { skyRadiance, type Weather } from "./weather.ts";
 
 /** How one camera turns light into numbers. */
 export interface Sensor {
@@ -25,29 +25,27 @@ export interface Sensor {
 export interface Rendered {
   /** Red, green and blue bytes, row by row. */
   readonly rgb: Uint8Array;
-  /** Depth along the optical axis at each pixel's centre in m; 0 where there is only sky. */
+  /** Depth along the optical axis at each pixel's center in m; 0 where there is only sky. */
   readonly depth: Float32Array;
 }
 
 /** Shadows of one drive, drawn anew for each frame and shared by both cameras. */
 export class Lighting {
-  /** The sun close by, in fine samples. */
+  /** The sun close by in fine samples, and farther off in coarse ones. */
   readonly near: LightMap;
-  /** The sun farther off, in coarse samples. */
   readonly far: LightMap;
   /** Heights from straight above: how much sky a point sees. */
   readonly above: LightMap = new LightMap([0, 0, 1], 320, 0.2);
 
-  /** Makes the maps of a scene. @param scene What is lit. */
   constructor(readonly scene: Scene) {
     this.near = new LightMap(scene.weather.sun, 512, 0.075);
     this.far = new LightMap(scene.weather.sun, 640, 0.22);
   }
 
   /** Draws the shadows around what a view sees. */
-  draw(view: View): void {
+  draw(view: CameraView): void {
     const { mesh, weather } = this.scene;
-    const [x, y, z] = view.centre, [fx, fy, fz] = view.forward;
+    const [x, y, z] = view.center, [fx, fy, fz] = view.forward;
     if (weather.sunlight[0] > 0.05) {
       this.near.draw(mesh, x + fx * 15, y + fy * 15, z + fz * 15 - 1, true);
       this.far.draw(mesh, x + fx * 64, y + fy * 64, z + fz * 64, false);
@@ -60,22 +58,25 @@ export class Lighting {
 /** X and Y of the ray in hand: it goes along X·right + Y·down + forward. */
 const ray = new Float64Array(2);
 const sky = new Float64Array(3);
-const colour = new Float64Array(3);
+const color = new Float64Array(3);
 /** What falls on the pixel in hand. */
 const light = new Float64Array(3);
 
-/** The view in hand: its axes right, down and forward, its centre, and 1 / focal length. */
+/** The view in hand: its axes right, down and forward, its center, and 1 / focal length. */
 const eye = new Float64Array(13);
-/** The weather in hand: towards the sun, its light, half of sky overhead and horizon, the horizon as haze; see AIR. */
+/** The weather in hand. */
 const air = new Float64Array(14);
-/** Offsets in {@linkcode air}; `haze` is 1/m, `bounce` the light that the ground throws up. */
+/**
+ * Offsets in {@linkcode air}: direction and light of the sun, the mean of sky overhead and horizon, the horizon as
+ * haze, the haze in 1/m, and the light that the ground throws up.
+ */
 const AIR = { sun: 0, sunlight: 3, sky: 6, veil: 9, haze: 12, bounce: 13 } as const;
 
-function prepare(weather: Weather, view: View): void {
+function prepare(weather: Weather, view: CameraView): void {
   eye.set(view.right);
   eye.set(view.down, 3);
   eye.set(view.forward, 6);
-  eye.set(view.centre, 9);
+  eye.set(view.center, 9);
   eye[12] = 1 / view.focal;
   air.set(weather.sun);
   air.set(weather.sunlight, AIR.sunlight);
@@ -88,15 +89,15 @@ function prepare(weather: Weather, view: View): void {
   seenFace = -1;
 }
 
-/** The face that {@linkcode shade} has last seen, as the view sees it; neighbours mostly share it. */
+/**
+ * The face that {@linkcode shade} has last seen, as the view sees it; neighbors mostly share it. For the normal, u and
+ * v: what is added to the product with a ray per X, per Y and at the center; then the plane's height above the camera,
+ * or u and v at the camera.
+ */
 const seen = new Float64Array(12);
 let seenFace = -1;
 
-/**
- * Fills {@linkcode seen}: what is added to the normal's, u's and v's products with a ray per X, per Y and at the
- * centre; the plane's height above the camera; u and v at the camera.
- */
-function look(data: Float64Array, at: number): void {
+function see(data: Float64Array, at: number): void {
   for (let k = 0; k < 3; k++) {
     const x = data[at + 4 * k], y = data[at + 4 * k + 1], z = data[at + 4 * k + 2];
     for (let i = 0; i < 3; i++) seen[4 * k + i] = x * eye[3 * i] + y * eye[3 * i + 1] + z * eye[3 * i + 2];
@@ -108,41 +109,39 @@ const GAMMA = 2048;
 /** From light to an index of {@linkcode TONES}, for each channel. */
 const gains = new Float64Array(3);
 /** Tone curve over [0, 4): straight in the dark, a soft shoulder, then the display's gamma. In steps of 1/255. */
-const TONES = new Float32Array(GAMMA + 2);
-for (let i = 0; i < TONES.length; i++) {
+const TONES = Float32Array.from({ length: GAMMA + 2 }, (_, i) => {
   const x = 4 * i / GAMMA;
   const soft = x < 0.6 ? x : 0.6 + 0.4 * (1 - Math.exp(-(x - 0.6) / 0.4));
-  TONES[i] = 255 * (soft <= 0.0031308 ? 12.92 * soft : 1.055 * soft ** (1 / 2.2) - 0.055);
-}
+  return 255 * (soft <= 0.0031308 ? 12.92 * soft : 1.055 * soft ** (1 / 2.2) - 0.055);
+});
 
-const buffers = new Map<string, Buffer>();
+/** The buffer of the last size; a drive's frames and its metering have one each. */
+const buffers = new Map<string, DepthBuffer>();
 
 /** A picture in the making. */
-interface Shot {
+interface Shot extends Rendered {
   readonly scene: Scene;
   readonly lighting: Lighting;
-  readonly view: View;
+  readonly view: CameraView;
   readonly sensor: Sensor;
-  readonly buffer: Buffer;
+  readonly buffer: DepthBuffer;
   readonly width: number;
-  readonly rgb: Uint8Array;
-  readonly depth: Float32Array;
 }
 
 /** Renders one view. */
 export function render(
   scene: Scene,
   lighting: Lighting,
-  view: View,
+  view: CameraView,
   width: number,
   height: number,
   sensor: Sensor,
 ): Rendered {
   const key = `${width}x${height}`;
-  const buffer = buffers.get(key) ?? new Buffer(width * 3, height * 3);
+  const buffer = buffers.get(key) ?? new DepthBuffer(width * 3, height * 3);
   buffers.set(key, buffer);
   buffer.clear(0);
-  rasterise(scene.mesh, view, buffer, 3);
+  rasterize(scene.mesh, view, buffer, 3);
   const rgb = new Uint8Array(width * height * 3), depth = new Float32Array(width * height);
   prepare(scene.weather, view);
   for (let c = 0; c < 3; c++) gains[c] = scene.weather.exposure * sensor.gain[c] * (GAMMA / 4);
@@ -167,9 +166,9 @@ function renderRow(shot: Shot, y: number): void {
       ray[1] = (y + partY[k] - cy) * eye[12];
       shade(scene, lighting, partFace[k]);
       const share = partCount[k] * (1 / 9);
-      light[0] += colour[0] * share;
-      light[1] += colour[1] * share;
-      light[2] += colour[2] * share;
+      light[0] += color[0] * share;
+      light[1] += color[1] * share;
+      light[2] += color[2] * share;
     }
     for (let c = 0; c < 3; c++) {
       random = (Math.imul(random, 1664525) + 1013904223) | 0;
@@ -224,7 +223,7 @@ function keyOf(id: number, group: Int32Array): number {
   return id < 0 ? -1 : group[id] || id + 0x1000000;
 }
 
-/** Leaves in {@linkcode colour} what is seen of a face (or the sky, -1) along {@linkcode ray}. */
+/** Leaves in {@linkcode color} what is seen of a face (or the sky, -1) along {@linkcode ray}. */
 function shade(scene: Scene, lighting: Lighting, id: number): void {
   const X = ray[0], Y = ray[1];
   const { weather, mesh } = scene, data = mesh.data;
@@ -238,12 +237,12 @@ function shade(scene: Scene, lighting: Lighting, id: number): void {
     sky[2] = dz / length;
     skyRadiance(weather, sky);
     // Exposed for the street, the sky comes out bright, as in KITTI.
-    for (let c = 0; c < 3; c++) colour[c] = 1.35 * sky[c];
+    for (let c = 0; c < 3; c++) color[c] = 1.35 * sky[c];
     return;
   }
   const at = id * STRIDE;
   if (id !== seenFace) {
-    look(data, at);
+    see(data, at);
     seenFace = id;
   }
   let nx = data[at], ny = data[at + 1], nz = data[at + 2];
@@ -252,14 +251,11 @@ function shade(scene: Scene, lighting: Lighting, id: number): void {
   const px = eye[9] + z * dx, py = eye[10] + z * dy, pz = eye[11] + z * dz;
   // Texture position and its change over one pixel.
   const ud = seen[4] * X + seen[5] * Y + seen[6], vd = seen[8] * X + seen[9] * Y + seen[10];
-  const u = seen[7] + z * ud, v = seen[11] + z * vd;
   const step = z * eye[12], kr = seen[0] / facing, kd = seen[1] / facing;
-  const fu = step * (Math.abs(seen[4] - ud * kr) + Math.abs(seen[5] - ud * kd));
-  const fv = step * (Math.abs(seen[8] - vd * kr) + Math.abs(seen[9] - vd * kd));
-  spot[0] = u;
-  spot[1] = v;
-  spot[2] = fu;
-  spot[3] = fv;
+  spot.u = seen[7] + z * ud;
+  spot.v = seen[11] + z * vd;
+  spot.fu = step * (Math.abs(seen[4] - ud * kr) + Math.abs(seen[5] - ud * kd));
+  spot.fv = step * (Math.abs(seen[8] - vd * kr) + Math.abs(seen[9] - vd * kd));
   surfaceAt(scene, id);
   if (facing > 0) {
     nx = -nx;
@@ -268,19 +264,14 @@ function shade(scene: Scene, lighting: Lighting, id: number): void {
   }
   // The face's own normal: what its shadow is judged by.
   const gx = nx, gy = ny, gz = nz;
-  const material = mesh.material[id], leafy = material === MATERIAL.leaf;
-  const mix = data[at + F.mix];
+  const leafy = mesh.material[id] === MATERIAL.leaf;
+  const round = at + F.round, mix = data[round + 3];
   if (mix > 0) {
-    let ox = px - data[at + F.round],
-      oy = py - data[at + F.round + 1],
-      oz = (pz - data[at + F.round + 2]) * data[at + F.up];
+    const ox = px - data[round], oy = py - data[round + 1], oz = (pz - data[round + 2]) * data[round + 4];
     const k = mix / (Math.sqrt(ox * ox + oy * oy + oz * oz) + 1e-9);
-    ox *= k;
-    oy *= k;
-    oz *= k;
-    nx = nx * (1 - mix) + ox;
-    ny = ny * (1 - mix) + oy;
-    nz = nz * (1 - mix) + oz;
+    nx = nx * (1 - mix) + ox * k;
+    ny = ny * (1 - mix) + oy * k;
+    nz = nz * (1 - mix) + oz * k;
     const l = 1 / (Math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9);
     nx *= l;
     ny *= l;
@@ -307,20 +298,20 @@ function shade(scene: Scene, lighting: Lighting, id: number): void {
   lit[0] = px + nx * 0.15;
   lit[1] = py + ny * 0.15;
   lit[2] = pz + nz * 0.1;
-  const dull = lighting.above.openness();
-  const ambient = (0.25 + 0.75 * dull) * (leafy ? 0.8 : 1), bounce = air[AIR.bounce] * (1 - upward);
+  const open = lighting.above.openness();
+  const ambient = (0.25 + 0.75 * open) * (leafy ? 0.8 : 1), bounce = air[AIR.bounce] * (1 - upward);
   for (let c = 0; c < 3; c++) {
     const below = c < 2 ? bounce : 0.85 * bounce;
-    colour[c] = surface[c] *
-      (sun * air[AIR.sunlight + c] + ambient * (upward * air[AIR.sky + c] + below) + surface[5]);
+    color[c] = surface.color[c] *
+      (sun * air[AIR.sunlight + c] + ambient * (upward * air[AIR.sky + c] + below) + surface.glow);
   }
-  if (surface[3] > 0) addMirrored(weather, dx / length, dy / length, dz / length, nx, ny, nz, sun);
+  if (surface.mirror > 0) addMirrored(weather, dx / length, dy / length, dz / length, nx, ny, nz, sun);
   const clear = Math.exp(-z * length * air[AIR.haze]);
-  for (let c = 0; c < 3; c++) colour[c] = colour[c] * clear + air[AIR.veil + c] * (1 - clear);
+  for (let c = 0; c < 3; c++) color[c] = color[c] * clear + air[AIR.veil + c] * (1 - clear);
 }
 
 /**
- * Lays what the surface mirrors over {@linkcode colour}: the sky with a skyline before it, and the sun.
+ * Lays what the surface mirrors over {@linkcode color}: the sky with a skyline before it, and the sun.
  *
  * @param ex Unit direction of the ray, ey and ez with it.
  * @param nx Unit normal, ny and nz with it.
@@ -336,7 +327,7 @@ function addMirrored(
   nz: number,
   sun: number,
 ): void {
-  const mirror = surface[3], gloss = surface[4], S = weather.sun, strength = weather.sunlight;
+  const { mirror, gloss } = surface, S = weather.sun, strength = weather.sunlight;
   // Schlick's approximation: mirrors more the flatter it is seen.
   const cos = -(ex * nx + ey * ny + ez * nz);
   const m = 1 - (cos > 0 ? cos : 0), m2 = m * m;
@@ -351,10 +342,10 @@ function addMirrored(
     skyRadiance(weather, sky);
   }
   const k = open > 1 ? 1 : open > 0 ? open : 0;
-  for (let c = 0; c < 3; c++) colour[c] += (0.17 + (sky[c] - 0.17) * k - colour[c]) * share;
+  for (let c = 0; c < 3; c++) color[c] += (0.17 + (sky[c] - 0.17) * k - color[c]) * share;
   const h = rx * S[0] + ry * S[1] + rz * S[2];
   if (gloss > 0 && sun > 0 && h > 0.5) {
     const flare = Math.exp(gloss * 0.5 * (h - 1)) * (0.6 + 0.02 * gloss) * (share + 0.02) * 6;
-    for (let c = 0; c < 3; c++) colour[c] += flare * strength[c];
+    for (let c = 0; c < 3; c++) color[c] += flare * strength[c];
   }
 }

@@ -4,15 +4,15 @@
  *
  * @module
  */
-import type { View } from "./raster.ts";
+import type { CameraView } from "./raster.ts";
 import type { Pose } from "./scene.ts";
 
-/** Distance between the two colour cameras, m. */
+/** Distance between the two color cameras, m. */
 export const BASELINE = 0.54;
-/** Optical centres of cameras 1, 2 and 3 right of rectified camera 0, m. */
+/** Optical centers of cameras 1, 2 and 3 right of rectified camera 0, m. */
 const OFFSETS = [0, 0.54, -0.06, -0.06 + BASELINE];
 /** KITTI's focal length and principal point over its image's width and height. */
-const FOCAL = 721.5377 / 1242, CENTRE = [609.5593 / 1242, 172.854 / 375];
+const FOCAL = 721.5377 / 1242, CENTER = [609.5593 / 1242, 172.854 / 375];
 
 /** Rotation by small angles about x, y and z in rad, row-major. */
 function rotation(x: number, y: number, z: number): number[] {
@@ -50,20 +50,20 @@ const RECTIFY = kept(rotation(0.0043, -0.0074, -0.0098));
 const TURN = kept(times(rotation(0.0148, -0.0005, 0.0075), [0, -1, 0, 0, 0, -1, 1, 0, 0], 3));
 const SHIFT = kept([-0.004, -0.0763, -0.2718]);
 
-/** Focal length and principal point in px of images of a size; pixel centres at whole numbers. */
+/** Focal length and principal point in px of images of a size; pixel centers at whole numbers. */
 export function intrinsics(
   width: number,
   height: number,
 ): { readonly focal: number; readonly cx: number; readonly cy: number } {
-  const [focal, cx, cy] = kept([FOCAL * width, CENTRE[0] * (width - 1), CENTRE[1] * (height - 1)]);
+  const [focal, cx, cy] = kept([FOCAL * width, CENTER[0] * (width - 1), CENTER[1] * (height - 1)]);
   return { focal, cx, cy };
 }
 
 /** Camera 2 (left) or 3 (right) of a rig. */
-export function cameraView(pose: Pose, camera: 2 | 3, width: number, height: number): View {
+export function cameraView(pose: Pose, camera: 2 | 3, width: number, height: number): CameraView {
   const { focal, cx, cy } = intrinsics(width, height), { position: p, right: r } = pose;
   const b = -Number((-focal * OFFSETS[camera]).toExponential(6)) / focal;
-  return { ...pose, centre: [p[0] + b * r[0], p[1] + b * r[1], p[2] + b * r[2]], focal, cx, cy };
+  return { ...pose, center: [p[0] + b * r[0], p[1] + b * r[1], p[2] + b * r[2]], focal, cx, cy };
 }
 
 /** Where the scanner is: its origin and its axes (x forward, y left, z up) in the world. */

@@ -58,7 +58,7 @@ Deno.test("laser points fall on the dense depth of the left camera", () => {
         o + points[i] * scanner.axes[0][k] + points[i + 1] * scanner.axes[1][k] +
         points[i + 2] * scanner.axes[2][k]
       );
-      const d = world.map((v, k) => v - view.centre[k]);
+      const d = world.map((v, k) => v - view.center[k]);
       const along = (axis: readonly number[]) => axis[0] * d[0] + axis[1] * d[1] + axis[2] * d[2];
       const z = along(view.forward),
         x = Math.round(focal * along(view.right) / z + cx),

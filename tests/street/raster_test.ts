@@ -1,12 +1,12 @@
 import { assert, assertAlmostEquals, assertEquals } from "../_assert.ts";
-import { MATERIAL, Mesh, type Paint } from "../../lib/street/mesh.ts";
+import { Mesh, type Paint } from "../../lib/street/mesh.ts";
 import { MASK } from "../../lib/street/noise.ts";
-import { Buffer, LightMap, lit, rasterise, type View } from "../../lib/street/raster.ts";
+import { type CameraView, DepthBuffer, LightMap, lit, rasterize } from "../../lib/street/raster.ts";
 
-const paint: Paint = { material: MATERIAL.plain, colour: [0.5, 0.5, 0.5] };
+const paint: Paint = { material: "plain", color: [0.5, 0.5, 0.5] };
 /** Looks along +y from the origin. */
-const view: View = {
-  centre: [0, 0, 0],
+const view: CameraView = {
+  center: [0, 0, 0],
   right: [1, 0, 0],
   down: [0, 0, -1],
   forward: [0, 1, 0],
@@ -15,10 +15,10 @@ const view: View = {
   cy: 23.5,
 };
 
-function drawn(mesh: Mesh, step: 1 | 3 = 1): Buffer {
-  const buffer = new Buffer(64 * step, 48 * step);
+function drawn(mesh: Mesh, step: 1 | 3 = 1): DepthBuffer {
+  const buffer = new DepthBuffer(64 * step, 48 * step);
   buffer.clear(0);
-  rasterise(mesh, view, buffer, step);
+  rasterize(mesh, view, buffer, step);
   return buffer;
 }
 
@@ -90,7 +90,7 @@ Deno.test("the nearer face wins in whatever order, also one with holes and one t
 Deno.test("a box throws its shadow where the sun says, and hides sky close to it", () => {
   const mesh = new Mesh();
   mesh.face(paint, [-50, -50, 0, 50, -50, 0, 50, 50, 0, -50, 50, 0]);
-  mesh.box(paint, -1, -1, 0, 1, 1, 2);
+  mesh.box(paint, [-1, -1, 0], [1, 1, 2]);
   const s = Math.SQRT1_2;
   // The sun stands 45° high in the east: the shadow of 2 m lies from x = -1 to x = -3.
   const sun = new LightMap([s, 0, s], 256, 0.05);

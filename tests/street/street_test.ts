@@ -102,7 +102,7 @@ Deno.test("the calibration files say where cameras and scanner are", async () =>
       for (const point of [[10, 0, -1], [25, 6, 2], [4, -3, -1.7]]) {
         const d = [0, 1, 2].map((k) =>
           scanner.origin[k] + point[0] * scanner.axes[0][k] + point[1] * scanner.axes[1][k] +
-          point[2] * scanner.axes[2][k] - view.centre[k]
+          point[2] * scanner.axes[2][k] - view.center[k]
         );
         const along = (axis: readonly number[]) => axis[0] * d[0] + axis[1] * d[1] + axis[2] * d[2];
         const z = along(view.forward);
