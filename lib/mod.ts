@@ -110,19 +110,11 @@ export * from "./training/replicas.ts";
 export * from "./training/adam.ts";
 
 // Evaluation by the protocol of the field, and tables of results.
-export * from "./evaluation/predict.ts";
-export * from "./evaluation/disparities.ts";
 export * from "./evaluation/truth.ts";
 export * from "./evaluation/metrics.ts";
 export * from "./evaluation/protocol.ts";
-export * from "./evaluation/baseline.ts";
-export * from "./evaluation/measure.ts";
+export * from "./evaluation/predict.ts";
 export * from "./evaluation/results.ts";
-export * from "./evaluation/published.ts";
 
 // Pictures, charts, tables and reports: they show themselves in a notebook and write themselves to files.
 export * from "./charts/mod.ts";
-
-// A run, a photograph or a frame, predicted.
-export * from "./evaluation/run_predictions.ts";
-export * from "./evaluation/photograph.ts";

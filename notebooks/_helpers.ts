@@ -15,6 +15,7 @@ import {
   type CropBox,
   depthFromDisparity,
   type DepthMetrics,
+  type Evaluation,
   depthPath,
   disparityFromDepth,
   evaluate,
@@ -25,7 +26,6 @@ import {
   imagePyramid,
   type ImageSize,
   mapToRgb,
-  type Metrics,
   niceTicks,
   openDataset,
   parseFrame,
@@ -421,7 +421,7 @@ export function compare(rows: readonly Comparison[]): Table {
 }
 
 /** A number of the paper's ablation (KITTI, Eigen split, ResNet-50), set in the style of published numbers. */
-export function published(row: string, metric: keyof Metrics = "absRel"): TableCell {
+export function published(row: string, metric: keyof DepthMetrics = "absRel"): TableCell {
   const found = publishedTables().refineAndDistill.find(({ name }) => name === row);
   return {
     value: found?.values[metric as "absRel"],
@@ -441,7 +441,7 @@ export function absRel({ data }: FloatMap, { depth, camera }: Frame): number {
 export const PROTOCOL = { crop: "garg", capM: 80 } as const;
 
 /** The train-set mean on the test frames: the same map, hence the same numbers, in all notebooks. */
-export async function scoreTrainSetMean({ train, test, truth }: NotebookData): Promise<Metrics> {
+export async function scoreTrainSetMean({ train, test, truth }: NotebookData): Promise<Evaluation> {
   const disparities = await trainSetMean({
     root: train.root,
     pairs: train.pairs.slice(0, 200),

@@ -7,11 +7,11 @@ import { backendOptions } from "../lib/backend/options.ts";
 import { UsageError } from "../lib/base/errors.ts";
 import { choice, flag, number, type OptionsOf, text } from "../lib/base/options.ts";
 import { Progress } from "../lib/base/progress.ts";
+import { terminalColumns } from "../lib/base/terminal.ts";
 import { METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
 import { openDataset } from "../lib/data/dataset.ts";
 import type { StereoPair } from "../lib/data/split.ts";
-import { type Disparities, readDisparities } from "../lib/evaluation/disparities.ts";
-import { evaluate } from "../lib/evaluation/protocol.ts";
+import { type Disparities, evaluate, readDisparities } from "../lib/evaluation/protocol.ts";
 import { checkTruth } from "../lib/evaluation/truth.ts";
 import { runTask } from "./_task.ts";
 
@@ -38,8 +38,8 @@ const evalOptions = {
     help: "Frames, in the predictions' order: a file, eigen-test, eigen-val, or a name under DIR/splits " +
       "(default: the test part of the run's data).",
   }),
-  crop: choice(["garg", "eigen", "none"], { default: "garg", help: "Part of the image that counts." }),
-  cap: number({ default: 80, min: 0.01, unit: "m", help: "Greatest depth that counts." }),
+  crop: choice(["garg", "eigen", "none"], { default: "garg", help: "Part of the image to evaluate." }),
+  cap: number({ default: 80, min: 0.01, unit: "m", help: "Maximum depth to evaluate." }),
   truth: choice(["lidar", "dense"], {
     default: "lidar",
     help: "True depths: the laser scans, or the depth maps under proj_depth/groundtruth.",
@@ -50,9 +50,10 @@ const evalOptions = {
 
 type EvalOptions = OptionsOf<typeof evalOptions>;
 
-/** What is evaluated: predictions and the frames they are of. */
+/** Predictions, the frames that they are of, and what to call them. */
 interface Subject {
   readonly name: string;
+  readonly path: string;
   readonly root: string;
   readonly pairs: readonly StereoPair[];
   readonly disparities: Disparities;
@@ -62,35 +63,33 @@ interface Subject {
 await runTask({
   name: "eval",
   summary:
-    "Evaluates predicted disparities by the protocol of the field (Eigen et al. 2014): metrics of depth,\n" +
+    "Evaluates predicted disparities by the protocol of the field (Eigen et al. 2014): depth metrics,\n" +
     "averaged over the images of a split. The predictions come from a file or from a run's network.",
   options: evalOptions,
   examples: [
-    "deno task eval --predictions disparities.npy --data kitti --split eigen-test --crop garg --cap 80",
-    "deno task eval --predictions disparities.npy --data data/street --split test --truth dense --json",
+    "deno task eval --predictions disparities.npy --data kitti --split eigen-test",
+    "deno task eval --predictions disparities.npy --data data/street --split test --json",
     "deno task eval --run runs/first --flip",
-    "deno task eval --run runs/kitti --data kitti --split eigen-test --save-predictions disparities.npy",
+    "deno task eval --run runs/kitti --data kitti --split eigen-test --save-predictions d.npy",
   ],
 }, async (options) => {
   const { crop, cap: capM, truth } = options;
   checkCall(options);
-  const { name, ...subject } = options.run ? await predicted(options.run, options) : await stored(options);
-  const progress = new Progress({ label: "evaluate", total: subject.pairs.length, unit: "frames" });
+  const subject = options.run ? await predicted(options.run, options) : await stored(options);
+  const total = subject.pairs.length;
+  const progress = new Progress({ label: "evaluate", total, unit: "frames" });
   const onProgress = (done: number) => progress.update(done);
   const metrics = await evaluate({ ...subject, crop, capM, truth, onProgress });
   progress.finish();
-  if (metrics.images < subject.pairs.length) {
-    progress.log(
-      `${subject.pairs.length - metrics.images} of ${subject.pairs.length} frames have no point that counts`,
-    );
-  }
-  if (options.json) return console.log(JSON.stringify(metrics));
   const { points, images, protocol } = metrics;
-  const table = new Table({ columns: METRIC_COLUMNS, rows: [{ name, cells: { ...metrics } }] });
-  console.log(`${table.text()}\n\n${images} images, ${points} points\n${protocol}`);
+  if (images < total) progress.log(`${total - images} of ${total} frames have no point inside crop and cap`);
+  if (options.json) return console.log(JSON.stringify(metrics));
+  const table = new Table({ columns: METRIC_COLUMNS, rows: [{ name: subject.name, cells: { ...metrics } }] });
+  console.log(`${subject.path}\n\n${table.text(terminalColumns())}\n\n${images} images, ${points} points`);
+  console.log(protocol.replaceAll("; ", "\n"));
 });
 
-/** Refuses options that do not go together. */
+/** Rejects options that do not go together. */
 function checkCall(options: EvalOptions): void {
   const { run, predictions, data, split } = options;
   const fail = (why: string): never => {
@@ -99,51 +98,47 @@ function checkCall(options: EvalOptions): void {
   if (run === undefined) {
     const missing = Object.entries({ predictions, data, split }).filter(([, value]) => value === undefined);
     if (missing.length) fail(`${missing.map(([key]) => `--${key}`).join(", ")} not given (or --run)`);
-    const { checkpoint, of, flip, savePredictions } = options;
-    const idle = Object.entries({
-      checkpoint,
-      of,
-      flip: flip || undefined,
-      "save-predictions": savePredictions,
-    })
-      .filter(([, value]) => value !== undefined);
-    if (idle.length) fail(`--${idle[0][0]} goes with --run, not with --predictions`);
+    const { checkpoint, of, savePredictions } = options;
+    const unused = { checkpoint, of, flip: options.flip || undefined, "save-predictions": savePredictions };
+    const found = Object.entries(unused).find(([, value]) => value !== undefined);
+    if (found) fail(`--${found[0]} goes with --run, not with --predictions`);
   } else if (predictions ?? options.predictionsFlipped) {
-    fail("--run and --predictions are two ways to say the same, wanted one of them");
+    fail("found --run and --predictions, expected one of them");
   }
 }
 
 async function stored(
   { predictions, predictionsFlipped, data, split, truth }: EvalOptions,
 ): Promise<Subject> {
-  const root = data!;
+  const root = data!, path = predictions!;
   const { pairs } = await openDataset({ data: root, split, part: "test", side: "left" });
   await checkTruth(root, pairs, truth);
-  const disparities = await readDisparities(predictions!);
+  const disparities = await readDisparities(path);
   const flipped = predictionsFlipped ? await readDisparities(predictionsFlipped) : undefined;
-  return { name: predictions!, root, pairs, disparities, flipped };
+  return { name: "predictions", path, root, pairs, disparities, flipped };
 }
 
-/** Loads TensorFlow, which files of predictions do without. */
+/** Loads TensorFlow, which is not needed for files of predictions. */
 async function predicted(run: string, options: EvalOptions): Promise<Subject> {
   const { prepareBackend } = await import("../lib/backend/mod.ts");
-  const { predictRun, writeDisparities } = await import("../lib/evaluation/run_predictions.ts");
+  const { predictRun } = await import("../lib/evaluation/predict.ts");
+  const { writeNpy } = await import("../lib/data/npy.ts");
   await prepareBackend(options);
+  const { of: network = "student", flip, savePredictions: file } = options;
   let progress: Progress | undefined;
-  const { dataset, plain, flipped, name } = await predictRun(run, {
+  const { dataset: { root, pairs }, plain, flipped, checkpoint: path } = await predictRun(run, {
     ...options,
+    network,
     onProgress: (done, total) => {
       progress ??= new Progress({ label: "predict", total, unit: "frames" });
       progress.update(done);
     },
   });
   progress?.finish();
-  const path = options.savePredictions;
-  if (path) {
-    await writeDisparities(path, plain);
-    if (flipped) await writeDisparities(path.replace(/(\.npy)?$/, "-flipped$1"), flipped);
-  }
-  const { root, pairs } = dataset;
+  const save = (to: string, { count, height, width, data }: Disparities) =>
+    writeNpy(to, { shape: [count, height, width], data: data as Float32Array<ArrayBuffer> });
+  if (file) await save(file, plain);
+  if (file && flipped) await save(file.replace(/(\.npy)?$/, "-flipped$1"), flipped);
   await checkTruth(root, pairs, options.truth);
-  return { name: options.flip ? `${name}, flip-averaged` : name, root, pairs, disparities: plain, flipped };
+  return { name: flip ? `${network}, flip` : network, path, root, pairs, disparities: plain, flipped };
 }

@@ -7,10 +7,11 @@
 import { join } from "@std/path";
 import { writeAtomic } from "../base/files.ts";
 import { metricNames } from "../evaluation/metrics.ts";
-import type { PublishedRow, PublishedTables } from "../evaluation/published.ts";
 import {
   ABLATION_ROWS,
   pairedGain,
+  type PublishedRow,
+  type PublishedTables,
   type ResultSetting,
   type ResultsFile,
   type RowMean,

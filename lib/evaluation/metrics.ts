@@ -4,7 +4,7 @@
  * @module
  */
 
-/** How far predicted depths lie from true ones. */
+/** How far predicted depths are from true ones. */
 export interface DepthMetrics {
   /** Mean of |prediction − truth| / truth. */
   readonly absRel: number;
@@ -14,7 +14,7 @@ export interface DepthMetrics {
   readonly rmse: number;
   /** Root mean square of ln prediction − ln truth. */
   readonly rmseLog: number;
-  /** Share of points with max(prediction / truth, truth / prediction) < 1.25. */
+  /** Fraction of points with max(prediction / truth, truth / prediction) < 1.25. */
   readonly a1: number;
   /** The same for 1.25². */
   readonly a2: number;
@@ -22,60 +22,35 @@ export interface DepthMetrics {
   readonly a3: number;
 }
 
-/** The metrics in the order that tables show them. */
-export const metricNames: readonly (keyof DepthMetrics)[] = [
-  "absRel",
-  "sqRel",
-  "rmse",
-  "rmseLog",
-  "a1",
-  "a2",
-  "a3",
-];
+/** The metrics in the order of tables. */
+export const metricNames = ["absRel", "sqRel", "rmse", "rmseLog", "a1", "a2", "a3"] as const;
 
-/** Sums the errors of points one by one; see {@linkcode depthMetrics}. */
+/** Accumulates the errors of points one by one; see {@linkcode depthMetrics}. */
 export class DepthErrors {
-  #points = 0;
-  #absRel = 0;
-  #sqRel = 0;
-  #square = 0;
-  #squareLog = 0;
-  #within1 = 0;
-  #within2 = 0;
-  #within3 = 0;
-
   /** How many points were added. */
-  get points(): number {
-    return this.#points;
-  }
+  points = 0;
+  readonly #sums = new Float64Array(metricNames.length);
 
   /** Adds a point. @param predicted m, > 0. @param truth m, > 0. */
   add(predicted: number, truth: number): void {
+    const sums = this.#sums;
     const difference = predicted - truth, square = difference * difference;
     const log = Math.log(predicted / truth);
     const ratio = predicted > truth ? predicted / truth : truth / predicted;
-    this.#points++;
-    this.#absRel += Math.abs(difference) / truth;
-    this.#sqRel += square / truth;
-    this.#square += square;
-    this.#squareLog += log * log;
-    if (ratio < 1.25) this.#within1++;
-    if (ratio < 1.25 ** 2) this.#within2++;
-    if (ratio < 1.25 ** 3) this.#within3++;
+    this.points++;
+    sums[0] += Math.abs(difference) / truth;
+    sums[1] += square / truth;
+    sums[2] += square;
+    sums[3] += log * log;
+    if (ratio < 1.25) sums[4]++;
+    if (ratio < 1.25 ** 2) sums[5]++;
+    if (ratio < 1.25 ** 3) sums[6]++;
   }
 
-  /** The metrics over the points added; NaN when there are none. */
+  /** The metrics over the points added; NaN where there are none. */
   metrics(): DepthMetrics {
-    const n = this.#points;
-    return {
-      absRel: this.#absRel / n,
-      sqRel: this.#sqRel / n,
-      rmse: Math.sqrt(this.#square / n),
-      rmseLog: Math.sqrt(this.#squareLog / n),
-      a1: this.#within1 / n,
-      a2: this.#within2 / n,
-      a3: this.#within3 / n,
-    };
+    const [absRel, sqRel, square, squareLog, a1, a2, a3] = this.#sums.map((sum) => sum / this.points);
+    return { absRel, sqRel, rmse: Math.sqrt(square), rmseLog: Math.sqrt(squareLog), a1, a2, a3 };
   }
 }
 
@@ -84,6 +59,7 @@ export class DepthErrors {
  *
  * @param predicted m, > 0.
  * @param truth m, > 0, of the same length.
+ * @throws {RangeError} When the lengths differ.
  *
  * @example
  * ```ts
@@ -94,7 +70,9 @@ export class DepthErrors {
  */
 export function depthMetrics(predicted: ArrayLike<number>, truth: ArrayLike<number>): DepthMetrics {
   if (predicted.length !== truth.length) {
-    throw new RangeError(`Cannot compare depths: ${predicted.length} predicted, ${truth.length} true`);
+    throw new RangeError(
+      `Cannot compare depths: found ${predicted.length} predicted and ${truth.length} true ones, expected equal numbers`,
+    );
   }
   const errors = new DepthErrors();
   for (let i = 0; i < truth.length; i++) errors.add(predicted[i], truth[i]);
@@ -103,6 +81,7 @@ export function depthMetrics(predicted: ArrayLike<number>, truth: ArrayLike<numb
 
 /** The mean of each metric over images. */
 export function meanMetrics(images: readonly DepthMetrics[]): DepthMetrics {
-  const mean = (name: keyof DepthMetrics) => images.reduce((sum, m) => sum + m[name], 0) / images.length;
+  const mean = (name: keyof DepthMetrics) =>
+    images.reduce((sum, image) => sum + image[name], 0) / images.length;
   return Object.fromEntries(metricNames.map((name) => [name, mean(name)])) as unknown as DepthMetrics;
 }

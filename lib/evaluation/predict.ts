@@ -1,14 +1,16 @@
 /**
- * Predictions of networks for whole data sets and single images.
+ * Predictions of networks for data sets, frames and photographs, and their evaluation.
  *
  * @module
  */
 import { join } from "@std/path";
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { UsageError } from "../base/errors.ts";
-import { openPairCache, sequentialBatches } from "../data/loader.ts";
-import type { StereoDataset } from "../data/dataset.ts";
-import { type FloatMap, readRgb, type RgbImage } from "../data/image.ts";
+import { median } from "../base/random.ts";
+import { openDataset, type StereoDataset } from "../data/dataset.ts";
+import { type FloatMap, readRgb, type RgbImage, writeGray16 } from "../data/image.ts";
+import { sequentialBatches } from "../data/loader.ts";
+import { resizeMap } from "../data/resize.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { mirror, type View } from "../geometry/warp.ts";
 import {
@@ -20,9 +22,19 @@ import {
   splitAligned,
 } from "../models/chain.ts";
 import { runNetwork } from "../models/network.ts";
-import type { Disparities } from "./disparities.ts";
-import { cropBox, type Protocol, scoreFrame } from "./protocol.ts";
-import { readTruth, type TruthKind, truthMap } from "./truth.ts";
+import { findCheckpoint } from "../training/checkpoint.ts";
+import { type LoadedModel, loadModel } from "../training/weights.ts";
+import {
+  checkDisparities,
+  combineFlipped,
+  cropBox,
+  type Disparities,
+  evaluateAll,
+  type Evaluation,
+  type Protocol,
+  scoreFrame,
+} from "./protocol.ts";
+import { readTruth, type TruthKind, truthMap, truthReader } from "./truth.ts";
 
 /** How a prediction is made. */
 export interface PredictOptions {
@@ -34,7 +46,7 @@ export interface PredictOptions {
    * Whose disparity: the student's, or the refined one of the whole chain, which needs all three networks.
    * @default "student"
    */
-  readonly of?: "student" | "teacher";
+  readonly network?: "student" | "teacher";
   /** How the refine network is wired, for the teacher. */
   readonly refine?: RefineOptions;
   /** Images at a time. @default 8 */
@@ -43,20 +55,21 @@ export interface PredictOptions {
 
 /**
  * The disparity of the left image: for networks that see the left view the one aligned with their input, for networks
- * that see the right view the one they synthesize the left view with, as in the paper's wiring.
+ * that see the right view the one that synthesizes the left view, as in the paper's wiring.
  *
- * @param images The seen view, [B,H,W,3] in [0,1].
- * @returns Fraction of width, [B,H,W,1].
+ * @param images The seen view, [B, H, W, 3] in [0, 1].
+ * @returns Fraction of the width, [B, H, W, 1].
+ * @throws {UsageError} When the teacher is asked for and there is no refine network.
  */
 export function predictDisparity(networks: Networks, images: Tensor4D, options: PredictOptions): Tensor4D {
-  const { view = "left", of = "student", refine } = options;
+  const { view = "left", network = "student", refine } = options;
   return tf.tidy(() => {
     let finest: Tensor4D;
-    if (of === "student") finest = runNetwork(networks.student, images).disparities[0];
+    if (network === "student") finest = runNetwork(networks.student, images).disparities[0];
     else {
       if (!networks.refine || !refine) {
         throw new UsageError(
-          "Cannot predict with the teacher: the checkpoint has no refine network, only a student",
+          "Cannot predict with the teacher: the checkpoint holds only a student, no refine network",
         );
       }
       const chain = runChain(networks, imagePyramid(images), { view, refine, gates: CLOSED_GATES });
@@ -69,43 +82,36 @@ export function predictDisparity(networks: Networks, images: Tensor4D, options: 
 
 /** Predictions for a data set. */
 export interface Predictions {
-  /** One map a frame. */
+  /** One map per frame. */
   readonly plain: Disparities;
-  /** Those of the mirrored images, as the network gave them, where asked for. */
+  /** Those of the mirrored images, as the network gave them, if requested. */
   readonly flipped?: Disparities;
 }
 
 /**
  * Predicts every frame of a data set.
  *
- * @param options `flip` predicts the mirrored images, too, for flip post-processing.
- * @throws {UsageError} When flipping is asked of networks that see the right view: the mirrored image's disparity
- * belongs to a camera that is not there.
+ * @param options `flip` also predicts the mirrored images, for flip post-processing.
+ * @throws {UsageError} When flipping is requested of networks that see the right view: the mirrored image's disparity
+ * belongs to a camera that does not exist.
  */
 export async function predictDataset(
   networks: Networks,
   dataset: StereoDataset,
-  options: PredictOptions & {
-    readonly flip?: boolean;
-    readonly onProgress?: (done: number) => void;
-    /** Keeps decoded images for the next pass; see `openPairCache`. */
-    readonly cache?: ReturnType<typeof openPairCache>;
-  },
+  options: PredictOptions & { readonly flip?: boolean; readonly onProgress?: (done: number) => void },
 ): Promise<Predictions> {
-  const { size, view = "left", flip = false, batch = 8, cache } = options;
+  const { size, view = "left", flip = false, batch = 8 } = options;
   if (flip && view === "right") {
     throw new UsageError(
-      "Cannot average with the mirrored image: this network sees the right view, flipping needs --view left",
+      "Cannot average with the mirrored image: this network sees the right view, expected the left",
     );
   }
   const { height, width } = size;
   const count = dataset.pairs.length;
   const maps = () => ({ count, height, width, data: new Float32Array(count * height * width) });
-  const plain = maps();
-  const flipped = flip ? maps() : undefined;
+  const plain = maps(), flipped = flip ? maps() : undefined;
   let done = 0;
-  const side = cache ? "both" : view;
-  for await (const images of sequentialBatches(dataset, { size, batch, side, cache })) {
+  for await (const images of sequentialBatches(dataset, { size, batch, side: view })) {
     const input = tf.tensor4d(images[view], [images.batch, height, width, 3]);
     const run = async (into: Disparities, x: Tensor4D) => {
       const map = predictDisparity(networks, x, options);
@@ -129,25 +135,32 @@ export async function predictDataset(
  * Predicts one image.
  *
  * @param image Already at the network's size.
- * @returns Fraction of width.
+ * @param options `flip` averages with the mirrored image's prediction.
+ * @returns Fraction of the width.
  */
 export async function predictImage(
   networks: Networks,
   image: RgbImage,
-  options: PredictOptions,
+  options: PredictOptions & { readonly flip?: boolean },
 ): Promise<FloatMap> {
   const { width, height, data } = image;
   const input = tf.tensor4d(Float32Array.from(data, (v) => v / 255), [1, height, width, 3]);
-  const map = predictDisparity(networks, input, options);
-  const values = await map.data() as Float32Array;
-  tf.dispose([input, map]);
-  return { width, height, data: values };
+  const predict = async (x: Tensor4D): Promise<FloatMap> => {
+    const map = predictDisparity(networks, x, options);
+    const values = await map.data() as Float32Array;
+    tf.dispose([x, map]);
+    return { width, height, data: values };
+  };
+  const mirrored = options.flip ? mirror(input) : undefined;
+  const plain = await predict(input);
+  return mirrored ? combineFlipped(plain, await predict(mirrored)) : plain;
 }
 
 /**
  * Predicts frame `index` of a data set and scores it.
  *
- * @returns What a row of a picture needs: the photograph, prediction and truth with their crop and metrics.
+ * @returns What a row of a picture shows: photograph, prediction (fraction of the width) and true depth (m, 0 where
+ * unknown), with camera, crop and metrics.
  */
 export async function predictFrame(
   networks: Networks,
@@ -169,4 +182,174 @@ export async function predictFrame(
     crop: cropBox(options.protocol.crop, truth.camera.imageSize),
     metrics: errors.metrics(),
   };
+}
+
+/**
+ * Predicts the disparity of an image file of any size.
+ *
+ * @param options `flip` averages with the mirrored image's prediction.
+ * @returns The image; its disparity at the image's own size and, as `prediction`, at the network's; both fractions of the
+ * width.
+ * @throws {CyclopsError} When the file cannot be read.
+ *
+ * @example
+ * ```ts ignore
+ * const model = await loadModel((await findCheckpoint("runs/quickstart", "best")).folder);
+ * const { image, disparity } = await predictPhotograph(model, "photo.jpg");
+ * ```
+ */
+export async function predictPhotograph(
+  model: LoadedModel,
+  path: string,
+  options: Pick<PredictOptions, "network"> & { readonly flip?: boolean } = {},
+): Promise<{ readonly image: RgbImage; readonly disparity: FloatMap; readonly prediction: FloatMap }> {
+  const { networks, size, refine, options: { view } } = model;
+  const image = await readRgb(path);
+  const prediction = await predictImage(networks, await readRgb(path, size), {
+    ...options,
+    size,
+    view,
+    refine,
+  });
+  return { image, disparity: resizeMap(prediction, image), prediction };
+}
+
+/**
+ * Writes a disparity as the 16-bit PNG that KITTI uses: px of the image × 256.
+ *
+ * @param disparity Fraction of the width, at the size to write.
+ */
+export async function writeDisparityPng(path: string, { width, height, data }: FloatMap): Promise<void> {
+  const values = new Uint16Array(data.length);
+  for (let i = 0; i < data.length; i++) values[i] = Math.min(65535, Math.round(data[i] * width * 256));
+  await writeGray16(path, { width, height, data: values });
+}
+
+/** Which of a run's networks predict what. */
+export interface RunPredictionOptions {
+  /** Which of the run's checkpoints. @default "best" */
+  readonly checkpoint?: "best" | "latest";
+  /** Whose disparity. @default "student" */
+  readonly network?: PredictOptions["network"];
+  /** Also predict the mirrored images. @default false */
+  readonly flip?: boolean;
+  /** Root folder of the data. @default the run's own */
+  readonly data?: string;
+  /** As in `openDataset`. @default the run's own, of which the test part is predicted */
+  readonly split?: string;
+  /** Called at the start and after each batch with how many frames are done. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Loads a run's networks and predicts every frame of the test part of its data, or of other data.
+ *
+ * @param run A run's folder, or a checkpoint's own.
+ * @returns Predictions, the frames in their order, and the checkpoint's folder.
+ * @throws {UsageError} When the run's own split has no test part, or flipping is impossible.
+ * @throws {CyclopsError} When checkpoint or data are missing or damaged, or a prediction is not a number.
+ *
+ * @example
+ * ```ts ignore
+ * const { dataset, plain } = await predictRun("runs/first");
+ * const metrics = await evaluate({ ...dataset, disparities: plain, crop: "garg", capM: 80 });
+ * ```
+ */
+export async function predictRun(
+  run: string,
+  options: RunPredictionOptions = {},
+): Promise<Predictions & { readonly dataset: StereoDataset; readonly checkpoint: string }> {
+  const { network, flip, onProgress } = options;
+  const { folder } = await findCheckpoint(run, options.checkpoint ?? "best");
+  const model = await loadModel(folder);
+  try {
+    const { data, split, view, cropBottom } = model.options;
+    if (options.split === undefined && !["street", "eigen", "cityscapes"].includes(split)) {
+      throw new UsageError(
+        `Cannot evaluate ${run} on its own data: its split file ${split} has no test part; give --split`,
+      );
+    }
+    const dataset = await openDataset({
+      data: options.data ?? data,
+      split: options.split ?? split,
+      part: "test",
+      side: view,
+      cropBottom: options.data === undefined ? cropBottom : undefined,
+    });
+    const total = dataset.pairs.length;
+    onProgress?.(0, total);
+    const predictions = await predictDataset(model.networks, dataset, {
+      size: model.size,
+      view,
+      network,
+      refine: model.refine,
+      flip,
+      onProgress: (done) => onProgress?.(done, total),
+    });
+    for (const maps of Object.values(predictions)) if (maps) checkDisparities(maps, folder);
+    return { ...predictions, dataset, checkpoint: folder };
+  } finally {
+    model.dispose();
+  }
+}
+
+/** Metrics of networks under one protocol. */
+export interface NetworkEvaluation extends Protocol {
+  readonly truth: TruthKind;
+  /** Whether the mirrored image's prediction was averaged in. */
+  readonly flip: boolean;
+  readonly metrics: Evaluation;
+}
+
+/**
+ * Predicts a data set once and evaluates the predictions under every protocol, against every truth, with and without
+ * flip averaging.
+ *
+ * @param options.truths Sources of true depths. @default ["lidar"]
+ * @param options.flip Also evaluate with flip averaging. @default true for networks that see the left view
+ */
+export async function evaluateNetworks(
+  networks: Networks,
+  dataset: StereoDataset,
+  options: PredictOptions & {
+    readonly protocols: readonly Protocol[];
+    readonly truths?: readonly TruthKind[];
+    readonly flip?: boolean;
+    readonly onProgress?: (done: number) => void;
+  },
+): Promise<NetworkEvaluation[]> {
+  const { protocols, truths = ["lidar"], view = "left", flip = view === "left" } = options;
+  const { plain, flipped } = await predictDataset(networks, dataset, { ...options, flip });
+  const { root, pairs } = dataset;
+  const results: NetworkEvaluation[] = [];
+  for (const truth of truths) {
+    const reader = truthReader(root, truth, { keep: flip });
+    for (const averaged of flipped ? [undefined, flipped] : [undefined]) {
+      const input = { root, pairs, disparities: plain, flipped: averaged, truth, reader };
+      for (const [i, metrics] of (await evaluateAll(input, protocols)).entries()) {
+        results.push({ ...protocols[i], truth, flip: averaged !== undefined, metrics });
+      }
+    }
+  }
+  return results;
+}
+
+/** Median time to predict one image at the network's size, including the transfer of the result, ms. */
+export async function timePrediction(
+  networks: Networks,
+  options: PredictOptions,
+  repeats = 10,
+): Promise<number> {
+  const { height, width } = options.size;
+  const image = tf.fill([1, height, width, 3], 0.5) as Tensor4D;
+  const times: number[] = [];
+  for (let i = 0; i < repeats + 2; i++) {
+    const started = performance.now();
+    const map = predictDisparity(networks, image, options);
+    await map.data();
+    map.dispose();
+    if (i >= 2) times.push(performance.now() - started);
+  }
+  image.dispose();
+  return median(times);
 }

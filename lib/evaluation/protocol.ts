@@ -1,52 +1,41 @@
 /**
  * The evaluation protocol of the field for monocular depth on KITTI (Eigen et al. 2014, Garg et al. 2016, Godard et
- * al. 2017): a predicted disparity map is resized bilinearly to the image, turned into metres, clamped, compared at
+ * al. 2017): a predicted disparity map is resized bilinearly to the image, converted to meters, clamped, compared at
  * the pixels whose depth is known, and the metrics are averaged over images. No median scaling: stereo training
  * knows the scale. No TensorFlow here; only the pixels with a known depth are sampled.
  *
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
+import type { FloatMap } from "../data/image.ts";
+import { readNpy } from "../data/npy.ts";
 import type { StereoPair } from "../data/split.ts";
 import type { ImageSize } from "../geometry/camera.ts";
-import type { FloatMap } from "../data/image.ts";
-import { combineFlipped, type Disparities, mapOf } from "./disparities.ts";
 import { DepthErrors, type DepthMetrics, meanMetrics, metricNames } from "./metrics.ts";
-import { type Truth, type TruthKind, type TruthReader, truthReader } from "./truth.ts";
+import { MIN_DEPTH_M, type Truth, type TruthKind, truthReader } from "./truth.ts";
 
-/** Which part of the image counts: Garg's crop, Eigen's, or all of it. */
+/** The part of the image that is evaluated: Garg's crop, Eigen's, or all of it. */
 export type Crop = "garg" | "eigen" | "none";
 
-/** Which points count. */
+/** Which points are evaluated. */
 export interface Protocol {
   /** Part of the image. */
   readonly crop: Crop;
-  /** Points at or beyond this depth are left out, predictions are clamped to it, m. */
+  /** Points at or beyond this depth are ignored, predictions are clamped to it, m. */
   readonly capM: number;
 }
 
-/** Points at or below this depth are left out, predictions are clamped to it, m. */
-export const MIN_DEPTH_M = 1e-3;
-
-/** The four combinations that papers report. */
-export const paperProtocols: readonly Protocol[] = [
-  { crop: "garg", capM: 80 },
-  { crop: "garg", capM: 50 },
-  { crop: "eigen", capM: 80 },
-  { crop: "eigen", capM: 50 },
-];
-
 /** Metrics over a split. */
-export interface Metrics extends DepthMetrics {
+export interface Evaluation extends DepthMetrics {
   /** Points compared, over all images. */
   readonly points: number;
-  /** Images averaged: those with at least one point that counts. */
+  /** Images averaged: those with at least one point inside crop and cap. */
   readonly images: number;
-  /** What was measured, in words. */
+  /** How it was measured, in words. */
   readonly protocol: string;
 }
 
-/** Top, bottom, left and right as fractions of height and width, as the field's code has them. */
+/** Top, bottom, left and right as fractions of height and width, as in the field's code. */
 const CROPS: Readonly<Record<Crop, readonly [top: number, bottom: number, left: number, right: number]>> = {
   garg: [0.40810811, 0.99189189, 0.03594771, 0.96405229],
   eigen: [0.3324324, 0.91351351, 0.0359477, 0.96405229],
@@ -55,13 +44,9 @@ const CROPS: Readonly<Record<Crop, readonly [top: number, bottom: number, left: 
 
 /** A rectangle of pixels; `bottom` and `right` are the first row and column outside. */
 export interface CropBox {
-  /** First row, px. */
   readonly top: number;
-  /** First row below, px. */
   readonly bottom: number;
-  /** First column, px. */
   readonly left: number;
-  /** First column to the right, px. */
   readonly right: number;
 }
 
@@ -77,23 +62,21 @@ export function cropBox(crop: Crop, { width, height }: ImageSize): CropBox {
 }
 
 /** A protocol in words. */
-export function describeProtocol({ crop, capM }: Protocol, truth: TruthKind, flipped = false): string {
+function describeProtocol({ crop, capM }: Protocol, truth: TruthKind, flipped: boolean): string {
   const source = truth === "lidar" ? "LiDAR x (forward), nearest return" : "dense depth map";
   const area = crop === "none" ? "no crop" : `${crop === "garg" ? "Garg" : "Eigen"} crop`;
-  return `${source}; ${area}; ${MIN_DEPTH_M} to ${capM} m; disparity resized bilinearly (half-pixel centres); ` +
+  return `${source}; ${area}; ${MIN_DEPTH_M} to ${capM} m; disparity resized bilinearly (half-pixel centers); ` +
     `${flipped ? "averaged with the mirrored image's; " : ""}no median scaling; mean over images`;
 }
 
 /**
  * Scores one frame under several protocols at once.
  *
- * @param truth Known depths.
- * @param map The prediction, at any resolution.
- * @returns One sum of errors for each protocol.
+ * @param map The prediction, fraction of the image width, at any resolution.
+ * @returns One sum of errors per protocol.
  */
 export function scoreFrame(truth: Truth, map: FloatMap, protocols: readonly Protocol[]): DepthErrors[] {
-  const { camera, xs, ys, depths } = truth;
-  const { imageSize, focalPx, baselineM } = camera;
+  const { camera: { imageSize, focalPx, baselineM }, xs, ys, depths } = truth;
   const { width, height, data } = map;
   const boxes = protocols.map(({ crop }) => cropBox(crop, imageSize));
   const sums = protocols.map(() => new DepthErrors());
@@ -127,25 +110,16 @@ export interface EvaluationInput {
   readonly root: string;
   /** The frames, in the order of the predictions. */
   readonly pairs: readonly StereoPair[];
-  /** A map for each pair, or one map for all of them (a baseline). Fraction of the image width. */
+  /** A map per pair, or one map for all of them (a baseline). Fraction of the image width. */
   readonly disparities: Disparities | FloatMap;
   /** Predictions of the mirrored images, as the network gave them, for flip post-processing. */
   readonly flipped?: Disparities;
-  /** Where true depths come from. @default "lidar" */
+  /** Source of true depths. @default "lidar" */
   readonly truth?: TruthKind;
-  /** Reads the true depths; give one that keeps them when the same frames come again. */
-  readonly reader?: TruthReader;
+  /** Reads the true depths; pass one that keeps them when the same frames are evaluated again. */
+  readonly reader?: (pair: StereoPair) => Promise<Truth>;
   /** Called after each frame with how many are done. */
   readonly onProgress?: (done: number) => void;
-}
-
-function checkCount(what: string, count: number, pairs: readonly StereoPair[]): void {
-  if (count !== pairs.length) {
-    throw new CyclopsError(
-      `Cannot evaluate: there are ${count} ${what} for ${pairs.length} frames of the split, ` +
-        `wanted one a frame, in the split's order`,
-    );
-  }
 }
 
 /**
@@ -153,15 +127,22 @@ function checkCount(what: string, count: number, pairs: readonly StereoPair[]): 
  *
  * @returns Metrics in the order of the protocols.
  * @throws {CyclopsError} When there are more or fewer predictions than frames, a file is missing or damaged, or no
- * frame has a point that counts.
+ * frame has a point inside crop and cap.
  */
 export async function evaluateAll(
   input: EvaluationInput,
   protocols: readonly Protocol[],
-): Promise<Metrics[]> {
+): Promise<Evaluation[]> {
   const { root, pairs, disparities, flipped, truth: kind = "lidar" } = input;
-  if ("count" in disparities) checkCount("predictions", disparities.count, pairs);
-  if (flipped) checkCount("predictions of mirrored images", flipped.count, pairs);
+  for (const maps of ["count" in disparities ? disparities : undefined, flipped]) {
+    if (!maps || maps.count === pairs.length) continue;
+    throw new CyclopsError(
+      `Cannot evaluate ${
+        maps.path ?? "the predictions"
+      }: found ${maps.count} predictions, expected ${pairs.length}, ` +
+        "one per frame of the split and in its order",
+    );
+  }
   const read = input.reader ?? truthReader(root, kind);
   const images: DepthMetrics[][] = protocols.map(() => []);
   const points = protocols.map(() => 0);
@@ -208,6 +189,91 @@ export async function evaluateAll(
  * const { absRel } = await evaluate({ root: "kitti", pairs, disparities, crop: "garg", capM: 80 });
  * ```
  */
-export async function evaluate(input: EvaluationInput & Protocol): Promise<Metrics> {
+export async function evaluate(input: EvaluationInput & Protocol): Promise<Evaluation> {
   return (await evaluateAll(input, [{ crop: input.crop, capM: input.capM }]))[0];
+}
+
+/** The disparity maps of several frames, all of one size. */
+export interface Disparities extends ImageSize {
+  /** How many maps there are. */
+  readonly count: number;
+  /** [count, height, width], fraction of the image width, in [0, 1]; 0 is infinitely far. */
+  readonly data: Float32Array;
+  /** The file they were read from, for errors. */
+  readonly path?: string;
+}
+
+/** The map of frame i, a view into the same memory. */
+export function mapOf({ width, height, data }: Disparities, i: number): FloatMap {
+  return { width, height, data: data.subarray(i * width * height, (i + 1) * width * height) };
+}
+
+/**
+ * Checks that every value is a fraction of the width.
+ *
+ * @param path Where the disparities come from, for the error.
+ * @throws {CyclopsError} On NaN, a negative value, or one above 1, naming frame and pixel.
+ */
+export function checkDisparities({ width, height, data }: Disparities, path: string): void {
+  for (let i = 0; i < data.length; i++) {
+    if (data[i] >= 0 && data[i] <= 1) continue;
+    const frame = Math.floor(i / (width * height)), y = Math.floor(i / width) % height;
+    const hint = data[i] > 1 ? " (if these are px, divide by the map's width)" : "";
+    throw new CyclopsError(
+      `Cannot evaluate ${path}: prediction ${frame}, row ${y}, column ${i % width} is ${data[i]}, ` +
+        `expected disparities as fractions of the image width, 0 to 1${hint}`,
+    );
+  }
+}
+
+/**
+ * Reads predictions from a .npy file of shape [frames, height, width], float32 or float64.
+ *
+ * @returns Maps in the file's order.
+ * @throws {CyclopsError} When the file is damaged, has another rank, or holds values that are not fractions of the width.
+ */
+export async function readDisparities(path: string): Promise<Disparities> {
+  const { shape, data } = await readNpy(path);
+  if (shape.length !== 3 || shape.includes(0)) {
+    throw new CyclopsError(
+      `Cannot evaluate ${path}: its shape is (${shape.join(", ")}), expected (frames, height, width)`,
+    );
+  }
+  const [count, height, width] = shape;
+  const disparities = { count, height, width, data, path };
+  checkDisparities(disparities, path);
+  return disparities;
+}
+
+/**
+ * Flip post-processing of Godard et al. 2017: the average of a prediction and the mirrored-back prediction of the
+ * mirrored image, except for the outer 5 % on either side, where only the one is used that does not suffer from what
+ * lies outside the image; linear ramps from 5 % to 10 % join them.
+ *
+ * @param map The prediction.
+ * @param flipped The prediction of the mirrored image, as the network gave it (still mirrored), of the same size.
+ * @returns A new map.
+ */
+export function combineFlipped(map: FloatMap, flipped: FloatMap): FloatMap {
+  const { width, height } = map;
+  if (flipped.width !== width || flipped.height !== height) {
+    throw new CyclopsError(
+      `Cannot combine predictions of ${height}×${width} px with those of the mirrored images: found ` +
+        `${flipped.height}×${flipped.width} px, expected equal sizes`,
+    );
+  }
+  const ramp = (x: number) => {
+    const position = width > 1 ? x / (width - 1) : 0.5;
+    return 1 - Math.min(1, Math.max(0, 20 * (position - 0.05)));
+  };
+  // Weight of the plain prediction in each column: 0 at the left border, 1/2 in the middle, 1 at the right.
+  const own = Float64Array.from({ length: width }, (_, x) => 0.5 * (1 + ramp(width - 1 - x) - ramp(x)));
+  const data = new Float32Array(width * height);
+  for (let y = 0; y < height; y++) {
+    const row = y * width;
+    for (let x = 0; x < width; x++) {
+      data[row + x] = own[x] * map.data[row + x] + (1 - own[x]) * flipped.data[row + width - 1 - x];
+    }
+  }
+  return { width, height, data };
 }

@@ -1,36 +1,30 @@
 /**
- * Results of the ablation: the file that measurements are kept in, and their means over seeds.
+ * Results: the file that they are kept in, their means over seeds, and published numbers to set beside them.
  *
  *     data/results/street/results.json
  *     { "format": "cyclops-results", "version": 1, "about": { "command": …, "machine": … }, "results": [ … ] }
  *
  * @module
  */
+import facts from "../../data/paper_tables.json" with { type: "json" };
 import { CyclopsError } from "../base/errors.ts";
 import { readJson, writeAtomic } from "../base/files.ts";
 import { type DepthMetrics, metricNames } from "./metrics.ts";
-import type { Crop } from "./protocol.ts";
+import type { Crop, Protocol } from "./protocol.ts";
 import type { TruthKind } from "./truth.ts";
 
-/** A row of the ablation table. */
-export interface AblationRow {
-  /** As it stands in results files and tables. */
-  readonly name: string;
-  /** What was trained, and what makes the prediction. */
-  readonly meaning: string;
-}
-
-/** The rows of the ablation table, in order. Those of the paper keep the paper's names. */
+/** The rows of the ablation table, in order: their names in results files, and what they stand for. */
 export const ABLATION_ROWS = [
-  { name: "train-set mean", meaning: "the mean depth of the training set at each pixel; looks at no image" },
+  { name: "train-set mean", meaning: "the mean depth of the training set at each pixel; sees no image" },
   { name: "HC", meaning: "half-cycle: the student alone" },
   {
     name: "HC-continued",
-    meaning: "the same student trained on, for as many updates of the student as S",
+    meaning: "the same student after more training: as many updates of the student as S",
   },
   {
     name: "HC equal cost",
-    meaning: "the same student trained on, for as much time as S with its backward and refine network took",
+    meaning:
+      "the same student after more training: as much time as S with its backward and refine network took",
   },
   { name: "C", meaning: "cycle: the student trained with a backward network" },
   { name: "T feat", meaning: "teacher whose refine network sees the student's features" },
@@ -42,12 +36,9 @@ export const ABLATION_ROWS = [
   },
   { name: "S", meaning: "the student distilled from T" },
   { name: "P", meaning: "ours, not the paper's: the student distilled from a privileged teacher" },
-] as const satisfies readonly AblationRow[];
+] as const;
 
-/** Name of a row of {@linkcode ABLATION_ROWS}. */
-export type AblationRowName = typeof ABLATION_ROWS[number]["name"];
-
-/** Where and how something was measured: results of different settings are never compared or averaged. */
+/** Where and how a result was measured: results of different settings are never compared or averaged. */
 export interface ResultSetting {
   /** "street", "kitti", … */
   readonly dataset: string;
@@ -55,9 +46,7 @@ export interface ResultSetting {
   readonly split: string;
   /** "test" or "val". */
   readonly part: string;
-  /** Where the true depths come from. */
   readonly truth: TruthKind;
-  /** Part of the image that counts. */
   readonly crop: Crop;
   /** Encoder and decoder, e.g. "quick". */
   readonly architecture: string;
@@ -65,29 +54,28 @@ export interface ResultSetting {
   readonly size: string;
 }
 
-/** One measurement. */
+/** One result. */
 export interface Result extends ResultSetting {
-  /** Name of the row: one of {@linkcode ABLATION_ROWS}, or any other for an experiment beside the table. */
+  /** One of {@linkcode ABLATION_ROWS}, or any other name for an experiment beside the table. */
   readonly row: string;
   /** Seed of the training; 0 for what is not trained. */
   readonly seed: number;
   /** Averaged with the mirrored image's prediction. */
   readonly flip: boolean;
-  /** Greatest depth that counts, m. */
+  /** Maximum depth, m. */
   readonly capM: number;
-  /** What came out. */
   readonly metrics: DepthMetrics;
   /** Points compared. */
   readonly points?: number;
   /** Images averaged. */
   readonly images?: number;
-  /** Weights of all networks that run at test time. */
+  /** Parameters of all networks that run at test time. */
   readonly parameters?: number;
-  /** Cost of one prediction, 10⁹ operations, a multiply-add being two; twice for flip averaging. */
+  /** Cost of one prediction, 10⁹ operations, a multiply-add counted as two; doubled for flip averaging. */
   readonly gigaflops?: number;
   /** Time of one prediction at batch 1, ms. */
   readonly msPerImage?: number;
-  /** Updates that the student got in all its stages. */
+  /** Updates of the student in all its stages. */
   readonly updates?: number;
   /** Folder of the run. */
   readonly run?: string;
@@ -99,7 +87,7 @@ export interface Result extends ResultSetting {
 export interface ResultsFile {
   /** What made the results: command, machine, commit, date. */
   readonly about: Readonly<Record<string, string>>;
-  /** Each measurement once. */
+  /** No two of the same thing. */
   readonly results: readonly Result[];
 }
 
@@ -110,50 +98,48 @@ const SETTING_KEYS = ["dataset", "split", "part", "truth", "crop", "architecture
 const COST_KEYS = ["parameters", "gigaflops", "msPerImage", "updates"] as const;
 const COUNT_KEYS = ["points", "images"] as const;
 
-/** A text that is the same for equal settings. */
-export function settingKey(setting: ResultSetting): string {
+/** The same string for equal settings. */
+function settingKey(setting: ResultSetting): string {
   return SETTING_KEYS.map((key) => setting[key]).join(" · ");
 }
 
-/** A text that is the same for two measurements of the same thing. */
-export function resultKey(result: Result): string {
+/** The same string for two results of the same thing. */
+function resultKey(result: Result): string {
   const { row, seed, flip, capM } = result;
   return `${row}, seed ${seed}, ${flip ? "with" : "without"} flip averaging, ${capM} m, ${
     settingKey(result)
   }`;
 }
 
-function parseResult(value: unknown, where: string): Result {
-  const bad = (key: string, found: unknown, wanted: string) =>
-    new CyclopsError(`Cannot read ${where}: ${key} is ${JSON.stringify(found)}, wanted ${wanted}`);
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw bad("it", value, "an object");
-  }
+function checkResult(value: unknown, where: string): Result {
   const json = value as Readonly<Record<string, unknown>>;
-  for (const key of ["row", ...SETTING_KEYS]) {
-    if (typeof json[key] !== "string" || json[key] === "") throw bad(key, json[key], "a text");
-  }
-  const among = (key: string, words: readonly string[]) => {
-    if (!words.includes(json[key] as string)) throw bad(key, json[key], words.join(", "));
+  const check = (key: string, found: unknown, valid: boolean, expected: string) => {
+    if (valid) return;
+    throw new CyclopsError(`Cannot read ${where}: ${key} is ${JSON.stringify(found)}, expected ${expected}`);
   };
-  among("truth", ["lidar", "dense"] satisfies TruthKind[]);
-  among("crop", ["garg", "eigen", "none"] satisfies Crop[]);
-  if (!/^\d+x\d+$/.test(json.size as string)) throw bad("size", json.size, "HEIGHTxWIDTH in px, e.g. 64x192");
-  if (typeof json.flip !== "boolean") throw bad("flip", json.flip, "true or false");
-  if (!Number.isSafeInteger(json.seed)) throw bad("seed", json.seed, "a whole number");
+  const isObject = (v: unknown) => typeof v === "object" && v !== null && !Array.isArray(v);
   const isCount = (v: unknown) => typeof v === "number" && Number.isFinite(v) && v >= 0;
-  if (!isCount(json.capM) || json.capM === 0) throw bad("capM", json.capM, "metres above 0");
+  check("it", value, isObject(value), "an object");
+  for (const key of ["row", ...SETTING_KEYS]) {
+    check(key, json[key], typeof json[key] === "string" && json[key] !== "", "a string");
+  }
+  for (const [key, words] of [["truth", ["lidar", "dense"]], ["crop", ["garg", "eigen", "none"]]] as const) {
+    check(key, json[key], (words as readonly unknown[]).includes(json[key]), words.join(", "));
+  }
+  check("size", json.size, /^\d+x\d+$/.test(json.size as string), "HEIGHTxWIDTH in px, e.g. 64x192");
+  check("flip", json.flip, typeof json.flip === "boolean", "true or false");
+  check("seed", json.seed, Number.isSafeInteger(json.seed), "an integer");
+  check("capM", json.capM, isCount(json.capM) && json.capM !== 0, "meters above 0");
   for (const key of [...COST_KEYS, ...COUNT_KEYS]) {
-    if (json[key] !== undefined && !isCount(json[key])) throw bad(key, json[key], "a number, at least 0");
+    check(key, json[key], json[key] === undefined || isCount(json[key]), "a number ≥ 0");
   }
   for (const key of ["run", "commit"]) {
-    if (json[key] !== undefined && typeof json[key] !== "string") throw bad(key, json[key], "a text");
+    check(key, json[key], json[key] === undefined || typeof json[key] === "string", "a string");
   }
-  const { metrics } = json;
-  if (typeof metrics !== "object" || metrics === null) throw bad("metrics", metrics, "an object");
+  check("metrics", json.metrics, isObject(json.metrics), "an object");
   for (const name of metricNames) {
-    const metric = (metrics as Record<string, unknown>)[name];
-    if (!isCount(metric)) throw bad(`metrics.${name}`, metric, "a number, at least 0");
+    const metric = (json.metrics as Record<string, unknown>)[name];
+    check(`metrics.${name}`, metric, isCount(metric), "a number ≥ 0");
   }
   return json as unknown as Result;
 }
@@ -162,35 +148,32 @@ function parseResult(value: unknown, where: string): Result {
  * Checks the content of a results file.
  *
  * @param path Name of the file, for errors.
- * @throws {CyclopsError} Naming the result and what is wrong with it, or two results that measure the same thing.
+ * @throws {CyclopsError} Naming the result and what is wrong with it, or two results of the same thing.
  */
 export function parseResults(json: unknown, path: string): ResultsFile {
-  const object = (typeof json === "object" && json !== null ? json : {}) as Readonly<Record<string, unknown>>;
-  const { format, version, about = {}, results } = object;
+  const { format, version, about = {}, results } = (json ?? {}) as Readonly<Record<string, unknown>>;
   if (format !== FORMAT || version !== VERSION || !Array.isArray(results)) {
+    const found = `format ${JSON.stringify(format)}, version ${JSON.stringify(version)}`;
     throw new CyclopsError(
-      `Cannot read the results ${path}: format is ${JSON.stringify(format)}, version ${
-        JSON.stringify(version)
-      }, wanted "${FORMAT}", ${VERSION} and a list of results`,
+      `Cannot read the results ${path}: found ${found}, expected "${FORMAT}", ${VERSION} and a list of results`,
     );
   }
-  const texts = typeof about === "object" && about !== null &&
-    Object.values(about).every((value) => typeof value === "string");
-  if (!texts) throw new CyclopsError(`Cannot read the results ${path}: about is no object of texts`);
-  const parsed = results.map((value, i) => parseResult(value, `result ${i} of ${path}`));
-  checkOnce(parsed, path);
-  return { about: about as Record<string, string>, results: parsed };
+  if (!Object.values(about as object).every((value) => typeof value === "string")) {
+    throw new CyclopsError(`Cannot read the results ${path}: about is not an object of strings`);
+  }
+  const checked = results.map((value, i) => checkResult(value, `result ${i} of ${path}`));
+  checkUnique(checked, path);
+  return { about: about as Record<string, string>, results: checked };
 }
 
-function checkOnce(results: readonly Result[], where: string): void {
+function checkUnique(results: readonly Result[], where: string): void {
   const seen = new Map<string, Result>();
   for (const result of results) {
     const key = resultKey(result), other = seen.get(key);
     if (other) {
       throw new CyclopsError(
-        `Cannot use the results ${where}: measured twice: ${key} (runs ${other.run ?? "?"} and ${
-          result.run ?? "?"
-        }); take one of them out`,
+        `Cannot use the results ${where}: two of the same thing, ${key} (runs ${other.run ?? "?"} and ` +
+          `${result.run ?? "?"}); remove one of them`,
       );
     }
     seen.set(key, result);
@@ -201,29 +184,25 @@ function checkOnce(results: readonly Result[], where: string): void {
  * Reads results files together.
  *
  * @returns All results; `about` of each file under its path.
- * @throws {CyclopsError} When a file is missing or damaged, or something was measured twice.
+ * @throws {CyclopsError} When a file is missing or damaged, or two results are of the same thing.
  */
 export async function readResults(
   paths: readonly string[],
 ): Promise<{ readonly about: ReadonlyMap<string, ResultsFile["about"]>; readonly results: Result[] }> {
-  const about = new Map<string, ResultsFile["about"]>(), results: Result[] = [];
-  for (const path of paths) {
-    const file = parseResults(await readJson(path), path);
-    about.set(path, file.about);
-    results.push(...file.results);
-  }
-  checkOnce(results, paths.join(", "));
-  return { about, results };
+  const files = await Promise.all(paths.map(async (path) => parseResults(await readJson(path), path)));
+  const results = files.flatMap((file) => file.results);
+  checkUnique(results, paths.join(", "));
+  return { about: new Map(files.map(({ about }, i) => [paths[i], about])), results };
 }
 
-/** Adds results to others; one that measures the same thing as an earlier one takes its place. */
+/** Adds results to others; a new one replaces an old one of the same thing. */
 export function putResults(before: readonly Result[], added: readonly Result[]): Result[] {
   const all = new Map(before.map((result) => [resultKey(result), result]));
   for (const result of added) all.set(resultKey(result), result);
   return [...all.values()];
 }
 
-/** Writes a results file, one result a line, so that its history reads well. */
+/** Writes a results file, one result per line, for readable diffs. */
 export async function writeResults(path: string, file: ResultsFile): Promise<void> {
   parseResults({ format: FORMAT, version: VERSION, ...file }, path);
   const lines = file.results.map((result) => `    ${JSON.stringify(result)}`);
@@ -237,7 +216,6 @@ export async function writeResults(path: string, file: ResultsFile): Promise<voi
 
 /** A mean over seeds. */
 export interface SeedMean {
-  /** In the unit of what was measured. */
   readonly mean: number;
   /** Sample standard deviation (n − 1); `undefined` for a single seed. */
   readonly deviation: number | undefined;
@@ -256,72 +234,57 @@ export function seedMean(values: readonly number[]): SeedMean | undefined {
 
 /** A row of one setting at one cap, over its seeds. */
 export interface RowMean {
-  /** Name of the row. */
   readonly row: string;
-  /** Averaged with the mirrored image's prediction. */
   readonly flip: boolean;
-  /** Greatest depth that counts, m. */
   readonly capM: number;
-  /** Seeds that were measured, ascending. */
+  /** Ascending. */
   readonly seeds: readonly number[];
-  /** Units as in `DepthMetrics`. */
   readonly metrics: Readonly<Record<keyof DepthMetrics, SeedMean>>;
-  /** Means over the seeds that say it, units as in {@linkcode Result}; `undefined` where none does. */
-  readonly cost: Readonly<
-    Record<"parameters" | "gigaflops" | "msPerImage" | "updates", number | undefined>
-  >;
+  /** Means over the seeds that have it, units as in {@linkcode Result}; `undefined` where none does. */
+  readonly cost: Readonly<Record<typeof COST_KEYS[number], number | undefined>>;
 }
 
 /** All rows of one setting. */
 export interface SettingMeans {
-  /** Where and how all of it was measured. */
   readonly setting: ResultSetting;
-  /** Caps that were measured, m, the greatest first. */
+  /** Measured caps, m, the greatest first. */
   readonly capsM: readonly number[];
-  /** In the order of {@linkcode ABLATION_ROWS}, others behind them in the order they came. */
+  /** In the order of {@linkcode ABLATION_ROWS}, others after them in the order of the results. */
   readonly rows: readonly RowMean[];
-  /** The measurements themselves. */
   readonly results: readonly Result[];
 }
 
-function groupBy<T>(items: readonly T[], key: (item: T) => string): T[][] {
-  return [...Map.groupBy(items, key).values()];
-}
-
-/** Rows in the order of tables. */
-function rowOrder(results: readonly Result[]): string[] {
-  const known: string[] = ABLATION_ROWS.map(({ name }) => name);
-  return [...new Set([...known, ...results.map(({ row }) => row)])];
-}
-
 /**
- * Means and standard deviations over seeds, each setting by itself.
+ * Means and standard deviations over seeds, for each setting.
  *
- * @throws {CyclopsError} When something was measured twice.
+ * @throws {CyclopsError} When two results are of the same thing.
  */
 export function aggregateResults(results: readonly Result[]): SettingMeans[] {
-  checkOnce(results, "to average");
-  return groupBy(results, settingKey).map((group) => {
+  checkUnique(results, "for averaging");
+  return [...Map.groupBy(results, settingKey).values()].map((group) => {
     const { dataset, split, part, truth, crop, architecture, size } = group[0];
-    const order = rowOrder(group);
-    const rows = groupBy(group, ({ row, flip, capM }) => JSON.stringify([row, flip, capM])).map(
-      (same): RowMean => {
-        const { row, flip, capM } = same[0];
-        const metric = (name: keyof DepthMetrics) => [name, seedMean(same.map((r) => r.metrics[name]))];
-        const cost = (key: typeof COST_KEYS[number]) => [
-          key,
-          seedMean(same.map((r) => r[key]).filter((v) => v !== undefined))?.mean,
-        ];
-        return {
-          row,
-          flip,
-          capM,
-          seeds: same.map(({ seed }) => seed).sort((a, b) => a - b),
-          metrics: Object.fromEntries(metricNames.map(metric)),
-          cost: Object.fromEntries(COST_KEYS.map(cost)),
-        };
-      },
-    );
+    const order = [
+      ...new Set([...ABLATION_ROWS.map(({ name }) => name as string), ...group.map(({ row }) => row)]),
+    ];
+    const rows = [...Map.groupBy(group, ({ row, flip, capM }) => JSON.stringify([row, flip, capM])).values()]
+      .map(
+        (same): RowMean => {
+          const { row, flip, capM } = same[0];
+          const metric = (name: keyof DepthMetrics) => [name, seedMean(same.map((r) => r.metrics[name]))];
+          const cost = (key: typeof COST_KEYS[number]) => [
+            key,
+            seedMean(same.map((r) => r[key]).filter((v) => v !== undefined))?.mean,
+          ];
+          return {
+            row,
+            flip,
+            capM,
+            seeds: same.map(({ seed }) => seed).sort((a, b) => a - b),
+            metrics: Object.fromEntries(metricNames.map(metric)),
+            cost: Object.fromEntries(COST_KEYS.map(cost)),
+          };
+        },
+      );
     rows.sort((a, b) => order.indexOf(a.row) - order.indexOf(b.row));
     return {
       setting: { dataset, split, part, truth, crop, architecture, size },
@@ -333,11 +296,11 @@ export function aggregateResults(results: readonly Result[]): SettingMeans[] {
 }
 
 /**
- * How much lower a row's abs rel is than another's, seed by seed: the same seed starts both from the same weights and
- * data order, so that the difference varies less than the rows themselves.
+ * How much lower a row's abs rel is than another's, seed by seed: both start from the same weights and data order, so
+ * that the difference varies less than the rows themselves.
  *
  * @param results Of one setting.
- * @returns Share of the other's abs rel: 0.05 is 5 % better, negative is worse; `undefined` where no seed has both.
+ * @returns Fraction of the other's abs rel: 0.05 is 5 % better, negative is worse; `undefined` where no seed has both.
  */
 export function pairedGain(
   results: readonly Result[],
@@ -356,4 +319,46 @@ export function pairedGain(
     return other === undefined ? [] : [1 - absRel / other];
   });
   return seedMean(gains);
+}
+
+/** One line of a published table. */
+export interface PublishedRow {
+  /** The row's name in the ablation table, e.g. "HC", or the method's, e.g. "monodepth2 (S)". */
+  readonly name: string;
+  /** A part of the method, or what another method learns from ("stereo", "video", "depth"). */
+  readonly meaning: string;
+  /** null for numbers that nobody read in a source. Units as in {@linkcode DepthMetrics}. */
+  readonly values: Readonly<Record<keyof DepthMetrics, number | null>>;
+  /** What is in doubt. */
+  readonly note?: string;
+}
+
+/** The published numbers and the protocol that all of them share. */
+export interface PublishedTables {
+  readonly protocol: Protocol & {
+    readonly dataset: string;
+    readonly split: string;
+    readonly part: string;
+    readonly truth: TruthKind;
+  };
+  /** The ablation table of Pilzer et al. 2019. */
+  readonly refineAndDistill: readonly PublishedRow[];
+  /** Other methods. */
+  readonly others: readonly PublishedRow[];
+}
+
+/** The published numbers that come with the project. */
+export function publishedTables(): PublishedTables {
+  const rows = (
+    list: readonly { name: string; meaning: string; values: (number | null)[]; note?: string }[],
+  ) =>
+    list.map(({ values, ...row }): PublishedRow => ({
+      ...row,
+      values: Object.fromEntries(metricNames.map((name, i) => [name, values[i]])) as PublishedRow["values"],
+    }));
+  return {
+    protocol: facts.protocol as PublishedTables["protocol"],
+    refineAndDistill: rows(facts.refineAndDistill),
+    others: rows(facts.others),
+  };
 }

@@ -1,5 +1,6 @@
 /**
- * True depths of a frame: LiDAR returns projected into the left image as the field does it, or a dense depth map.
+ * True depths of frames: LiDAR returns projected into the left image as the field does it, or a dense depth map; and
+ * their mean over a training set, the baseline that sees no image.
  *
  * @module
  */
@@ -19,7 +20,10 @@ import { readVelodyne } from "../data/velodyne.ts";
 import type { FloatMap } from "../data/image.ts";
 import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 
-/** Where true depths come from: the laser scan, or the depth PNG under `proj_depth/groundtruth`. */
+/** Points at or below this depth are ignored, predictions are clamped to it, m. */
+export const MIN_DEPTH_M = 1e-3;
+
+/** The source of true depths: the laser scan, or the depth PNG under `proj_depth/groundtruth`. */
 export type TruthKind = "lidar" | "dense";
 
 /** True depths at some pixels of the left image, row by row. */
@@ -34,7 +38,7 @@ export interface Truth {
   readonly depths: Float32Array;
 }
 
-/** numpy's rounding: halves go to the even neighbour. */
+/** numpy's rounding: halves go to the even neighbor. */
 function roundHalfEven(value: number): number {
   const rounded = Math.round(value);
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
@@ -95,8 +99,8 @@ async function load(
   const { width, height } = calibration.imageSize;
   if (map.width !== width || map.height !== height) {
     throw new CyclopsError(
-      `Cannot use the depth map ${path}: it has ${map.width}×${map.height} px, ` +
-        `the calibration of ${frame.date} says ${width}×${height}`,
+      `Cannot use the depth map ${path}: it has ${map.width}×${map.height} px, expected ${width}×${height} as in the ` +
+        `calibration of ${frame.date}`,
     );
   }
   return gather(map.data, map, calibration);
@@ -114,9 +118,9 @@ export async function readTruth(root: string, pair: StereoPair, kind: TruthKind)
 }
 
 /**
- * Checks that scans or depth maps and calibrations of all frames are there, before long work begins.
+ * Checks that scans or depth maps and calibrations of all frames exist, before long work begins.
  *
- * @throws {CyclopsError} When files are absent: says how many, and lists them.
+ * @throws {CyclopsError} When files are missing; the message says how many and lists them.
  */
 export async function checkTruth(
   root: string,
@@ -135,7 +139,7 @@ export async function checkTruth(
   if (absent.length) {
     throw new CyclopsError(
       `Cannot evaluate against ${kind === "lidar" ? "laser scans" : "depth maps"}: ${absent.length} of ` +
-        `${wanted.size} files are absent under ${root}\n${listFiles(absent)}`,
+        `${wanted.size} files are missing under ${root}\n${listFiles(absent)}`,
     );
   }
 }
@@ -144,10 +148,10 @@ export async function checkTruth(
 export type TruthReader = (pair: StereoPair) => Promise<Truth>;
 
 /**
- * A reader of many frames: {@linkcode readTruth} that reads each calibration once.
+ * A reader of many frames that reads each calibration once.
  *
- * @param options.keep Keep the points in memory, about 200 KB a frame, for who evaluates the same frames
- * again and again while training. @default false
+ * @param options.keep Keep the points in memory, about 200 KB per frame, for repeated evaluation of the same frames.
+ * @default false
  */
 export function truthReader(
   root: string,
@@ -172,5 +176,69 @@ export function truthMap({ camera, xs, ys, depths }: Truth): FloatMap {
   const { width, height } = camera.imageSize;
   const data = new Float32Array(width * height);
   for (let i = 0; i < depths.length; i++) data[ys[i] * width + xs[i]] = depths[i];
+  return { width, height, data };
+}
+
+/**
+ * The mean depth of the training set at each pixel ("train set mean" in Eigen et al. 2014), as a disparity map that the
+ * evaluator accepts for every frame: what a network learned is its gain over this. Each known depth counts in the cell
+ * of the map that contains its pixel; a cell without any (the sky, above the scanner's beams) takes the value of its
+ * nearest neighbor. Depth is converted with the mean camera of the training frames: KITTI's dates differ by 0.3 %.
+ *
+ * @param input.root The data's root folder.
+ * @param input.pairs The training frames.
+ * @param input.size Size of the map, px: the network's, for a fair comparison.
+ * @param input.truth Source of true depths. @default "lidar"
+ * @param input.capM Depths at or beyond this are ignored, as in the protocol, m. @default 80
+ * @returns Fraction of the image width.
+ * @throws {CyclopsError} When a file is missing or damaged, or no depth is known at all.
+ *
+ * @example
+ * ```ts ignore
+ * const mean = await trainSetMean({ root, pairs: train, size: { width: 416, height: 128 } });
+ * const baseline = await evaluate({ root, pairs: test, disparities: mean, crop: "garg", capM: 80 });
+ * ```
+ */
+export async function trainSetMean(input: {
+  readonly root: string;
+  readonly pairs: readonly StereoPair[];
+  readonly size: ImageSize;
+  readonly truth?: TruthKind;
+  readonly capM?: number;
+}): Promise<FloatMap> {
+  const { root, pairs, size: { width, height }, truth = "lidar", capM = 80 } = input;
+  const read = truthReader(root, truth);
+  const sums = new Float64Array(width * height), counts = new Uint32Array(width * height);
+  let factors = 0;
+  for (const pair of pairs) {
+    const { camera, xs, ys, depths } = await read(pair);
+    const sx = width / camera.imageSize.width, sy = height / camera.imageSize.height;
+    for (let p = 0; p < depths.length; p++) {
+      if (!(depths[p] > MIN_DEPTH_M && depths[p] < capM)) continue;
+      const cell = Math.floor((ys[p] + 0.5) * sy) * width + Math.floor((xs[p] + 0.5) * sx);
+      sums[cell] += depths[p];
+      counts[cell]++;
+    }
+    factors += camera.focalPx * camera.baselineM / camera.imageSize.width;
+  }
+  const known = [...counts.keys()].filter((cell) => counts[cell] > 0);
+  if (known.length === 0) {
+    throw new CyclopsError(
+      `Cannot average the training set: none of its ${pairs.length} frames has a known depth below ${capM} m`,
+    );
+  }
+  const factor = factors / pairs.length;
+  const data = new Float32Array(width * height);
+  for (const cell of known) data[cell] = factor / (sums[cell] / counts[cell]);
+  // Ring by ring, each empty cell takes the value of the nearest known one.
+  const queue = [...known];
+  for (const cell of queue) {
+    const x = cell % width;
+    for (const next of [cell - width, cell + width, x > 0 ? cell - 1 : -1, x < width - 1 ? cell + 1 : -1]) {
+      if (next < 0 || next >= data.length || data[next] !== 0) continue;
+      data[next] = data[cell];
+      queue.push(next);
+    }
+  }
   return { width, height, data };
 }

@@ -8,10 +8,9 @@ import { exists, readJson } from "../base/files.ts";
 import { parseFrame } from "../data/kitti.ts";
 import { readSplit, type StereoPair } from "../data/split.ts";
 import type { FloatMap } from "../data/image.ts";
-import { type Disparities, readDisparities } from "../evaluation/disparities.ts";
 import type { DepthMetrics } from "../evaluation/metrics.ts";
-import { type Crop, MIN_DEPTH_M } from "../evaluation/protocol.ts";
-import type { Truth } from "../evaluation/truth.ts";
+import { type Crop, type Disparities, readDisparities } from "../evaluation/protocol.ts";
+import { MIN_DEPTH_M, type Truth } from "../evaluation/truth.ts";
 import { LESSON_SIZE, openLessonData, PROJECT, readLessonFrame } from "./data.ts";
 import { planeSweep } from "./matching.ts";
 

@@ -4,9 +4,9 @@
  * @module
  */
 import type { StereoDataset } from "../data/dataset.ts";
-import { trainSetMean } from "../evaluation/baseline.ts";
-import { measure } from "../evaluation/measure.ts";
-import { evaluate, type Metrics, type Protocol } from "../evaluation/protocol.ts";
+import { evaluateNetworks } from "../evaluation/predict.ts";
+import { evaluate, type Evaluation, type Protocol } from "../evaluation/protocol.ts";
+import { trainSetMean } from "../evaluation/truth.ts";
 import { refineOptions } from "../training/options.ts";
 import { spreadPairs } from "../training/validation.ts";
 import type { ImageSize } from "../geometry/camera.ts";
@@ -24,10 +24,10 @@ export async function lessonScore(
   model: LessonModel,
   dataset: StereoDataset,
   of: "student" | "teacher" = "student",
-): Promise<Metrics> {
+): Promise<Evaluation> {
   const { networks, size, options } = model;
-  const how = { size, view: options.view, of, refine: refineOptions(options), flip: false } as const;
-  const [{ metrics }] = await measure(networks, spreadPairs(dataset, MOST), {
+  const how = { size, view: options.view, network: of, refine: refineOptions(options), flip: false } as const;
+  const [{ metrics }] = await evaluateNetworks(networks, spreadPairs(dataset, MOST), {
     ...how,
     protocols: [LESSON_PROTOCOL],
   });
@@ -45,7 +45,7 @@ export async function meanScore(
   data: Pick<LessonData, "train" | "truth">,
   dataset: StereoDataset,
   size: ImageSize,
-): Promise<Metrics> {
+): Promise<Evaluation> {
   const { train, truth } = data;
   const seen = spreadPairs(train, 200).pairs;
   const disparities = await trainSetMean({ root: train.root, pairs: seen, size, truth });

@@ -11,10 +11,8 @@ import { flag, formatSize, integer, type OptionsOf, text } from "../../lib/base/
 import { Progress } from "../../lib/base/progress.ts";
 import { lossCurves, METRIC_COLUMNS, panel, type Picture, Table, writeReport } from "../../lib/charts/mod.ts";
 import { openDataset, type StereoDataset } from "../../lib/data/dataset.ts";
-import { trainSetMean } from "../../lib/evaluation/baseline.ts";
-import { evaluateAll, type Metrics, type Protocol } from "../../lib/evaluation/protocol.ts";
-import { measure, timePrediction } from "../../lib/evaluation/measure.ts";
-import type { TruthKind } from "../../lib/evaluation/truth.ts";
+import { evaluateAll, type Evaluation, type Protocol } from "../../lib/evaluation/protocol.ts";
+import { trainSetMean, type TruthKind } from "../../lib/evaluation/truth.ts";
 import { generateStreet } from "../../lib/street/mod.ts";
 import { followTraining } from "../../lib/training/follow.ts";
 import { train } from "../../lib/training/loop.ts";
@@ -22,7 +20,7 @@ import { readMetrics } from "../../lib/training/metrics_log.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { openRun } from "../../lib/training/run_folder.ts";
 import { type LoadedModel, loadModel } from "../../lib/training/weights.ts";
-import { predictFrame } from "../../lib/evaluation/predict.ts";
+import { evaluateNetworks, predictFrame, timePrediction } from "../../lib/evaluation/predict.ts";
 
 /** The options of {@linkcode quickstart}. */
 export const quickstartOptions = {
@@ -60,7 +58,7 @@ const TRUTHS: readonly TruthKind[] = ["lidar", "dense"];
 interface Row {
   readonly name: string;
   readonly truth: TruthKind;
-  readonly metrics: Metrics;
+  readonly metrics: Evaluation;
 }
 
 /** The data set of streets, made where it is missing or unfinished. */
@@ -115,7 +113,7 @@ interface Pictures {
 async function drawKitti(model: LoadedModel, root: string): Promise<NonNullable<Pictures["kitti"]>> {
   const dataset = await openDataset({ data: root, split: join(root, "split.txt"), side: "left" });
   const options = { size: model.size, view: model.options.view } as const;
-  const [result] = await measure(model.networks, dataset, {
+  const [result] = await evaluateNetworks(model.networks, dataset, {
     ...options,
     protocols: [PROTOCOL],
     flip: false,
@@ -172,7 +170,7 @@ export async function quickstart(options: QuickstartOptions): Promise<Quickstart
     const predict = { size: model.size, view: training.view } as const;
     const rows = await baselineRows(trainSet, testSet, model.size);
     for (
-      const { truth, flip, metrics } of await measure(model.networks, testSet, {
+      const { truth, flip, metrics } of await evaluateNetworks(model.networks, testSet, {
         ...predict,
         protocols: [PROTOCOL],
         truths: TRUTHS,

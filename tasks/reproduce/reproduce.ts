@@ -22,18 +22,17 @@ import { shortDuration } from "../../lib/base/terminal.ts";
 import { median } from "../../lib/base/random.ts";
 import { openDataset, type StereoDataset } from "../../lib/data/dataset.ts";
 import { type AblationReport, ablationReport, writeAblation } from "../../lib/charts/ablation.ts";
-import { trainSetMean } from "../../lib/evaluation/baseline.ts";
-import { measure, timePrediction } from "../../lib/evaluation/measure.ts";
+import { evaluateNetworks, timePrediction } from "../../lib/evaluation/predict.ts";
 import { evaluateAll, type Protocol } from "../../lib/evaluation/protocol.ts";
-import { publishedTables } from "../../lib/evaluation/published.ts";
 import {
   aggregateResults,
+  publishedTables,
   putResults,
   readResults,
   type Result,
   writeResults,
 } from "../../lib/evaluation/results.ts";
-import type { TruthKind } from "../../lib/evaluation/truth.ts";
+import { trainSetMean, type TruthKind } from "../../lib/evaluation/truth.ts";
 import { countGigaflops } from "../../lib/models/architecture.ts";
 import { generateStreet } from "../../lib/street/mod.ts";
 import { findCheckpoint } from "../../lib/training/checkpoint.ts";
@@ -171,13 +170,13 @@ async function measureJob(
   const model: LoadedModel = await loadModel((await findCheckpoint(folder, "latest")).folder);
   try {
     const { networks, size, options, refine } = model;
-    const how = { size, view: options.view, of: job.of, refine } as const;
+    const how = { size, view: options.view, network: job.of, refine } as const;
     const used = job.of === "teacher"
       ? [networks.student, networks.backward, networks.refine].filter((n) => n !== undefined)
       : [networks.student];
     const gigaflops = used.reduce((sum, n) => sum + countGigaflops(n.plan, size.height, size.width), 0);
     const msPerImage = await timePrediction(networks, how);
-    const measured = await measure(networks, dataset, { ...how, protocols: PROTOCOLS, truths: TRUTHS });
+    const measured = await evaluateNetworks(networks, dataset, { ...how, protocols: PROTOCOLS, truths: TRUTHS });
     return measured.map(({ truth, crop, capM, flip, metrics: { points, images, ...metrics } }) => ({
       row: job.row!,
       seed,

@@ -1,8 +1,7 @@
 import { assert, assertEquals, assertExists } from "../_assert.ts";
 import { join } from "@std/path";
 import { ablationReport, ablationTable, gainTable, writeAblation } from "../../lib/charts/ablation.ts";
-import { publishedTables } from "../../lib/evaluation/published.ts";
-import { ABLATION_ROWS, aggregateResults } from "../../lib/evaluation/results.ts";
+import { ABLATION_ROWS, aggregateResults, publishedTables } from "../../lib/evaluation/results.ts";
 import { withFolder } from "../_folder.ts";
 import { ablation, result } from "../evaluation/_results.ts";
 

@@ -1,11 +1,21 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects } from "../_assert.ts";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
-import { readDisparities } from "../../lib/evaluation/disparities.ts";
+import { writeNpy } from "../../lib/data/npy.ts";
 import { type DepthMetrics, metricNames } from "../../lib/evaluation/metrics.ts";
-import { type Crop, cropBox, evaluate, evaluateAll, scoreFrame } from "../../lib/evaluation/protocol.ts";
+import {
+  combineFlipped,
+  type Crop,
+  cropBox,
+  evaluate,
+  evaluateAll,
+  mapOf,
+  readDisparities,
+  scoreFrame,
+} from "../../lib/evaluation/protocol.ts";
 import type { Truth } from "../../lib/evaluation/truth.ts";
+import { withFolder } from "../_folder.ts";
 import { kittiSample, noKittiSample, pointAt, rig, withRoot } from "../data/_kitti_root.ts";
 
 /** A map of one value; 50 px · 0.5 m / 64 px = 0.390625 m of depth at disparity 1. */
@@ -143,11 +153,12 @@ Deno.test("several protocols in one pass give what each gives alone", async () =
 
 Deno.test("another number of predictions than frames is refused", async () => {
   await withRoot([{ scan: pointAt(21, 21, 10) }], async (root, pairs) => {
-    const two = { count: 2, ...flat(0.1, 1, 2), height: 1 }, one = { count: 1, ...flat(0.1) };
+    const two = { count: 2, ...flat(0.1, 1, 2), height: 1, path: "two.npy" },
+      one = { count: 1, ...flat(0.1) };
     const run = (disparities: typeof one, flipped?: typeof one) =>
       evaluate({ root, pairs, disparities, flipped, crop: "none", capM: 80 });
-    await assertRejects(() => run(two), CyclopsError, "2 predictions for 1 frames");
-    await assertRejects(() => run(one, two), CyclopsError, "2 predictions of mirrored images for 1 frames");
+    await assertRejects(() => run(two), CyclopsError, "two.npy: found 2 predictions, expected 1");
+    await assertRejects(() => run(one, two), CyclopsError, "two.npy: found 2 predictions, expected 1");
     await assertRejects(() => run({ count: 1, ...flat(NaN) }), CyclopsError, "prediction 0");
   });
 });
@@ -193,4 +204,70 @@ Deno.test("nothing on the way of the evaluation needs TensorFlow", async () => {
   const modules: { specifier: string }[] = JSON.parse(new TextDecoder().decode(stdout)).modules;
   assert(success && modules.length > 8);
   assertEquals(modules.filter(({ specifier }) => /tensorflow|backend/.test(specifier)), []);
+});
+
+const map = (width: number, values: readonly number[]) => ({
+  width,
+  height: values.length / width,
+  data: Float32Array.from(values),
+});
+
+Deno.test("predictions are read as one map a frame", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "p.npy"), data = Float32Array.of(0, 0.1, 0.2, 0.3, 0.4, 1);
+    await writeNpy(path, { shape: [2, 1, 3], data });
+    const disparities = await readDisparities(path);
+    assertEquals(disparities, { count: 2, height: 1, width: 3, data, path });
+    assertEquals(mapOf(disparities, 1), map(3, [0.3, 0.4, 1].map(Math.fround)));
+  });
+});
+
+Deno.test("predictions of another rank, negative or in px are refused", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "p.npy");
+    const refuse = async (shape: number[], values: number[], said: string) => {
+      await writeNpy(path, { shape, data: Float32Array.from(values) });
+      const { message } = await assertRejects(() => readDisparities(path), CyclopsError, path);
+      assert(message.includes(said), message);
+    };
+    await refuse([2, 2], [0, 0, 0, 0], "its shape is (2, 2), expected (frames, height, width)");
+    await refuse([1, 1, 2, 1], [0, 0], "its shape is (1, 1, 2, 1)");
+    await refuse([0, 2, 2], [], "its shape is (0, 2, 2)");
+    await refuse([2, 2, 2], [0, 0, 0, 0, 0, 0, -0.5, 0], "prediction 1, row 1, column 0 is -0.5");
+    await refuse(
+      [1, 1, 2],
+      [0.1, 30],
+      "prediction 0, row 0, column 1 is 30, expected disparities as fractions",
+    );
+    await refuse([1, 1, 2], [0.1, 30], "if these are px, divide");
+  });
+});
+
+Deno.test("flip post-processing mirrors back and takes each side from the prediction that sees it", () => {
+  // 101 columns: column x lies at x %.
+  const own = map(101, Array<number>(101).fill(0));
+  const flipped = map(101, Array.from({ length: 101 }, (_, x) => (x === 30 ? 2 : 1)));
+  const { data } = combineFlipped(own, flipped);
+  for (let x = 0; x <= 5; x++) assertEquals(data[x], 1); // the left border is the mirrored image's alone
+  assertAlmostEquals(data[7], 0.8, 1e-6); // ramp from 1 at 5 % to 1/2 at 10 %
+  assertAlmostEquals(data[10], 0.5, 1e-6);
+  assertEquals(data[50], 0.5);
+  assertEquals(data[70], 1); // column 30 of the mirrored map
+  assertAlmostEquals(data[93], 0.2, 1e-6);
+  for (let x = 95; x <= 100; x++) assertEquals(data[x], 0);
+});
+
+Deno.test("a prediction that mirrors exactly is left as it is", () => {
+  const values = Array.from({ length: 60 }, (_, i) => i / 64);
+  const mirrored = Array.from({ length: 60 }, (_, i) => values[Math.floor(i / 20) * 20 + 19 - i % 20]);
+  const { data } = combineFlipped(map(20, values), map(20, mirrored));
+  for (const [i, value] of values.entries()) assertAlmostEquals(data[i], value, 1e-7);
+});
+
+Deno.test("only maps of one size are combined", () => {
+  assertThrows(
+    () => combineFlipped(map(2, [0, 0]), map(1, [0, 0])),
+    CyclopsError,
+    "found 2×1 px, expected equal",
+  );
 });

@@ -1,10 +1,13 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
+import facts from "../../data/paper_tables.json" with { type: "json" };
 import { CyclopsError } from "../../lib/base/errors.ts";
+import { metricNames } from "../../lib/evaluation/metrics.ts";
 import {
   aggregateResults,
   pairedGain,
   parseResults,
+  publishedTables,
   putResults,
   readResults,
   seedMean,
@@ -76,7 +79,11 @@ Deno.test("results files come back as written, and are read together", async () 
     assertEquals(about.get(a), { command: "deno task reproduce" });
     // One result a line: a new one changes one line of the file's history.
     assertEquals((await Deno.readTextFile(a)).split("\n").filter((line) => line.includes('"HC"')).length, 1);
-    await assertRejects(() => readResults([a, a]), CyclopsError, "measured twice: HC, seed 1, without flip");
+    await assertRejects(
+      () => readResults([a, a]),
+      CyclopsError,
+      "two of the same thing, HC, seed 1, without flip",
+    );
   });
 });
 
@@ -93,20 +100,41 @@ Deno.test("a damaged result is refused with its place and key", () => {
     results: [result(), { ...result({ seed: 2 }), ...change }],
   });
   const cases: [unknown, string][] = [
-    [file({ row: "" }), 'result 1 of r.json: row is "", wanted a text'],
-    [file({ truth: "sonar" }), 'truth is "sonar", wanted lidar, dense'],
-    [file({ size: "big" }), 'size is "big", wanted HEIGHTxWIDTH'],
+    [file({ row: "" }), 'result 1 of r.json: row is "", expected a string'],
+    [file({ truth: "sonar" }), 'truth is "sonar", expected lidar, dense'],
+    [file({ size: "big" }), 'size is "big", expected HEIGHTxWIDTH'],
     [file({ seed: 1.5 }), "seed is 1.5"],
-    [file({ capM: 0 }), "capM is 0, wanted metres above 0"],
+    [file({ capM: 0 }), "capM is 0, expected meters above 0"],
     [file({ flip: "no" }), 'flip is "no"'],
     [file({ parameters: -1 }), "parameters is -1"],
-    [file({ metrics: { ...result().metrics, a1: null } }), "metrics.a1 is null, wanted a number"],
-    [file({ seed: 1 }), "measured twice"],
-    [{ format: "cyclops-results", version: 2, results: [] }, "version 2, wanted"],
-    [null, "format is undefined"],
-    [{ ...file({}), about: { n: 1 } }, "about is no object of texts"],
+    [file({ metrics: { ...result().metrics, a1: null } }), "metrics.a1 is null, expected a number"],
+    [file({ seed: 1 }), "two of the same thing"],
+    [{ format: "cyclops-results", version: 2, results: [] }, "version 2, expected"],
+    [null, "format undefined"],
+    [{ ...file({}), about: { n: 1 } }, "about is not an object of strings"],
   ];
   for (const [json, message] of cases) {
     assertThrows(() => parseResults(json, "r.json"), CyclopsError, message);
+  }
+});
+
+Deno.test("a published number that nobody read in a source is null", () => {
+  const { refineAndDistill, protocol } = publishedTables();
+  const { dataset, split, crop, capM } = protocol;
+  assertEquals([dataset, split, crop, capM], ["kitti", "eigen", "garg", 80]);
+  const values = new Map(refineAndDistill.map((row) => [row.name, row.values]));
+  assertEquals([...values.keys()], ["HC", "C", "T feat", "T disp", "T", "S"]);
+  assertEquals(values.get("HC")!.absRel, 0.1487);
+  assertEquals(Object.values(values.get("T")!), [0.098, null, 4.656, null, null, null, null]);
+  assert(metricNames.every((name) => values.get("S")![name] === null));
+});
+
+Deno.test("the file of published numbers has seven plausible values or nulls per row, each name once", () => {
+  assertEquals(facts.columns, [...metricNames]);
+  const rows = [...facts.refineAndDistill, ...facts.others];
+  assertEquals(new Set(rows.map(({ name }) => name)).size, rows.length);
+  for (const { name, values } of rows) {
+    assertEquals(values.length, 7, name);
+    assert(values.every((value, i) => value === null || value > 0 && (i < 4 || value <= 1)), name);
   }
 });

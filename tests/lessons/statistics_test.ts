@@ -2,8 +2,7 @@ import { assertAlmostEquals, assertEquals, assertRejects, assertThrows } from ".
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { ablationChart, ablationReport, ablationTable } from "../../lib/charts/ablation.ts";
-import { publishedTables } from "../../lib/evaluation/published.ts";
-import { ABLATION_ROWS, writeResults } from "../../lib/evaluation/results.ts";
+import { ABLATION_ROWS, publishedTables, writeResults } from "../../lib/evaluation/results.ts";
 import { edgeStrength, meanByShare, rankCorrelation, readLessonResults } from "../../lib/lessons/mod.ts";
 import { withFolder } from "../_folder.ts";
 import { result } from "../evaluation/_results.ts";

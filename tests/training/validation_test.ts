@@ -25,8 +25,8 @@ async function measured(given: Record<string, unknown>) {
   const tensors = tf.memory().numTensors;
   const result = (await validation.measure(trainer.chainNetworks, validationWiring(options)))!;
   assertEquals(tf.memory().numTensors, tensors);
-  const view = options.view, of = options.stage === "teacher" ? "teacher" : "student";
-  const predicting = { size, view, of, refine: refineOptions(options) } as const;
+  const view = options.view, network = options.stage === "teacher" ? "teacher" : "student";
+  const predicting = { size, view, network, refine: refineOptions(options) } as const;
   const { plain } = await predictDataset(trainer.chainNetworks, val, predicting);
   const expected = await evaluate({ root, pairs: val.pairs, disparities: plain, crop: "garg", capM: 80 });
   trainer.dispose();
