@@ -7,10 +7,10 @@
  *
  * @example Train a small student on drawn streets and predict a photograph
  * ```ts ignore
- * import { followTraining, generateStreet, loadModel, openRun, prepareBackend } from "./lib/mod.ts";
+ * import { followTraining, generateStreet, loadModel, openRun, selectBackend } from "./lib/mod.ts";
  * import { predictPhotograph, resolveTraining, train } from "./lib/mod.ts";
  *
- * await prepareBackend();
+ * await selectBackend();
  * await generateStreet({ out: "data/street", pairs: 480 });
  * const options = resolveTraining({ data: "data/street", steps: 900 });
  * using run = await openRun("runs/first", { options });

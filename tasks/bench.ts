@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { prepareBackend } from "../lib/backend/mod.ts";
+import { selectBackend } from "../lib/backend/mod.ts";
 import { flag } from "../lib/base/options.ts";
 import { Progress } from "../lib/base/progress.ts";
 import { bench, benchOptions, benchTable, COMPARISON_NAMES, COMPARISONS } from "./bench/bench.ts";
@@ -17,7 +17,7 @@ await runTask({
   options: { ...benchOptions, json: flag({ help: "Print JSON, with every single run." }) },
   examples: ["deno task bench", "deno task bench --only quick --repeats 50 --python venv/bin/python"],
 }, async ({ only, json, ...options }) => {
-  await prepareBackend({ backend: "tensorflow" });
+  await selectBackend({ backend: "tensorflow" });
   let progress: Progress | undefined;
   const report = await bench((only ? [only] : COMPARISON_NAMES).map((name) => COMPARISONS[name]), {
     ...options,

@@ -120,10 +120,10 @@ async function stored(
 
 /** Loads TensorFlow, which is not needed for files of predictions. */
 async function predicted(run: string, options: EvalOptions): Promise<Subject> {
-  const { prepareBackend } = await import("../lib/backend/mod.ts");
+  const { selectBackend } = await import("../lib/backend/mod.ts");
   const { predictRun } = await import("../lib/evaluation/predict.ts");
   const { writeNpy } = await import("../lib/data/npy.ts");
-  await prepareBackend(options);
+  await selectBackend(options);
   const { of: network = "student", flip, savePredictions: file } = options;
   let progress: Progress | undefined;
   const { dataset: { root, pairs }, plain, flipped, checkpoint: path } = await predictRun(run, {

@@ -4,7 +4,7 @@
  * @module
  */
 import { basename, extname, join } from "@std/path";
-import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
+import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { UsageError } from "../lib/base/errors.ts";
 import { choice, flag, text } from "../lib/base/options.ts";
 import { disparityPicture } from "../lib/charts/depth.ts";
@@ -38,7 +38,7 @@ await runTask({
       `Cannot predict: two images are called ${twice}, one would replace the other; run the task twice`,
     );
   }
-  await prepareBackend(backend);
+  await selectBackend(backend);
   const model = await loadModel((await findCheckpoint(run, checkpoint)).folder);
   for (const [i, image] of images.entries()) {
     const { disparity } = await predictPhotograph(model, userPath(image), { network, flip });

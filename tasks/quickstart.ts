@@ -4,7 +4,7 @@
  * @module
  */
 import { quickstart, quickstartOptions } from "./quickstart/quickstart.ts";
-import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
+import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { runTask } from "./_task.ts";
 
 await runTask({
@@ -15,7 +15,7 @@ await runTask({
   options: { ...quickstartOptions, ...backendOptions },
   examples: ["deno task quickstart", "deno task quickstart --steps 3000 --out runs/longer"],
 }, async (options) => {
-  await prepareBackend(options);
+  await selectBackend(options);
   const { table, sentence, files } = await quickstart(options);
   console.log(`\n${table.text()}\n\n${sentence}\n`);
   for (const [what, path] of Object.entries(files)) console.log(`${what.padEnd(11)} ${path}`);

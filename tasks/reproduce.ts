@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
+import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { reproduce, reproduceOptions } from "./reproduce/reproduce.ts";
 import { describeProgram } from "./reproduce/provenance.ts";
 import { runTask, stopSignal } from "./_task.ts";
@@ -16,7 +16,7 @@ await runTask({
   options: { ...reproduceOptions, ...backendOptions },
   examples: ["deno task reproduce", "deno task reproduce --budget 8h --seeds 5 --out runs/long"],
 }, async (options) => {
-  await prepareBackend(options);
+  await selectBackend(options);
   const stop = stopSignal();
   const report = await reproduce(options, await describeProgram("reproduce"), stop.signal);
   if (report) { for (const table of report.tables) console.log(`${table.text()}\n`); }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { backendOptions, prepareBackend } from "../lib/backend/mod.ts";
+import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { flag, list, type OptionsOf, text } from "../lib/base/options.ts";
 import { configOptions, readTraining } from "../lib/training/config.ts";
 import { type PresetName, TRAINING_HEADINGS } from "../lib/training/options.ts";
@@ -55,7 +55,7 @@ async function main(
     Object.entries(options).filter(([key]) => given.has(key) && key in configOptions()),
   );
   const { stage, ...overrides } = await readTraining(options.config, commandLine);
-  await prepareBackend(options);
+  await selectBackend(options);
   const stop = stopSignal();
   const run = { out, resume, overwrite, from: options.from, signal: stop.signal };
   const summary = stage === "all"

@@ -600,3 +600,15 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
   };
   return addon;
 }
+
+let current: Binding | undefined;
+
+/** The binding in use; `undefined` while another backend computes. */
+export function currentBinding(): Binding | undefined {
+  return current;
+}
+
+/** For `selectBackend`. */
+export function setCurrentBinding(binding: Binding): void {
+  current = binding;
+}

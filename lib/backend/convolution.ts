@@ -17,7 +17,7 @@ import {
   type NativeTensor,
 } from "./native.ts";
 import { defineKernel } from "./own_kernels.ts";
-import { currentBinding } from "./select.ts";
+import { currentBinding } from "./binding.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, tf } from "./tf.ts";
 
 /** How a convolution is done. */

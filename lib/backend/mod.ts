@@ -9,5 +9,5 @@ export * from "./gradients.ts";
 export { ensureLibrary } from "./install.ts";
 export * from "./native.ts";
 export * from "./options.ts";
-export { type BackendInfo, prepareBackend, selectBackend } from "./select.ts";
+export { type BackendInfo, selectBackend } from "./select.ts";
 export * from "./tf.ts";

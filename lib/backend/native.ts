@@ -5,8 +5,14 @@
  * @module
  */
 import { CyclopsError } from "../base/errors.ts";
-import { ATTRIBUTE, type Attribute, type Binding, DTYPE, type TensorMetadata } from "./binding.ts";
-import { currentBinding } from "./select.ts";
+import {
+  ATTRIBUTE,
+  type Attribute,
+  type Binding,
+  currentBinding,
+  DTYPE,
+  type TensorMetadata,
+} from "./binding.ts";
 import { type Tensor, type TensorInfo, tf, type Variable } from "./tf.ts";
 
 export { type Attribute, DTYPE } from "./binding.ts";

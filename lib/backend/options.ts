@@ -29,4 +29,6 @@ export interface BackendOptions {
   readonly backend?: BackendName;
   /** Threads within one operation, tensorflow only. @default one per core */
   readonly threads?: number;
+  /** Fetch libtensorflow where it is wanted and absent. @default true */
+  readonly fetch?: boolean;
 }

@@ -6,7 +6,7 @@
  * @module
  */
 import { isTracing, viewValues } from "./native.ts";
-import { currentBinding } from "./select.ts";
+import { currentBinding } from "./binding.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { type Tensor, tf } from "./tf.ts";
 

@@ -4,11 +4,10 @@
  * @module
  */
 import { CyclopsError, messageOf, UsageError } from "../base/errors.ts";
-import { type Binding, createBinding } from "./binding.ts";
+import { type Binding, createBinding, setCurrentBinding } from "./binding.ts";
 import { ensureLibrary } from "./install.ts";
 import { correctKernels } from "./kernels.ts";
 import { type BackendName, type BackendOptions, BACKENDS } from "./options.ts";
-import { findLibrary } from "./paths.ts";
 import { requirePackage, tf } from "./tf.ts";
 
 /** The backend in use. */
@@ -30,151 +29,112 @@ export interface BackendInfo {
 }
 
 let selected: Promise<BackendInfo> | undefined;
-let nativeBinding: Binding | undefined;
-
-/** The binding in use, or `undefined` when another backend was chosen. */
-export function currentBinding(): Binding | undefined {
-  return nativeBinding;
-}
 
 /**
- * Chooses and starts the backend. Call it before the first operation; later calls return the same answer.
+ * Chooses and starts the backend; later calls return the same one. Training and {@linkcode loadModel} call it
+ * themselves: call it before the first operation of your own, or to choose.
  *
+ * Where libtensorflow is wanted and absent it is fetched first (about 210 MB, once), if this process may run `python3`.
+ *
+ * @param warn Receives a line when something slower than tensorflow was chosen. @default standard error
  * @throws {UsageError} When the backend's name is unknown, or another one is already in use.
  * @throws {CyclopsError} When the backend asked for cannot be started here.
  */
-export async function selectBackend(options: BackendOptions = {}): Promise<BackendInfo> {
-  const wanted = options.backend ?? backendFromEnvironment();
-  if (selected) {
-    const info = await selected;
-    if (options.backend && options.backend !== "auto" && options.backend !== info.name) {
-      throw new UsageError(
-        `Cannot switch to backend ${options.backend}: ${info.name} is already in use in this process`,
-      );
-    }
-    return info;
-  }
-  selected = start(wanted, options.threads);
-  selected.catch(() => selected = undefined);
-  return await selected;
-}
-
-/**
- * Chooses and starts the backend, and fetches libtensorflow first where it is wanted and absent. What tasks call.
- *
- * @param warn Takes a line for the user when something slower than tensorflow computes. @default standard error
- * @throws {UsageError} When the backend's name is unknown, or another one is already in use.
- * @throws {CyclopsError} When the backend asked for cannot be started here.
- */
-export async function prepareBackend(
+export async function selectBackend(
   options: BackendOptions = {},
   warn: (line: string) => void = console.error,
 ): Promise<BackendInfo> {
   const wanted = options.backend ?? backendFromEnvironment();
-  if (!selected && (wanted === "auto" || wanted === "tensorflow")) {
-    try {
-      await ensureLibrary();
-    } catch (error) {
-      if (wanted === "tensorflow") throw error;
-      warn(messageOf(error));
-    }
+  if (!selected) {
+    selected = start(wanted, options).then((info) => {
+      if (info.name !== "tensorflow") warn(`Computing with ${info.name}: ${info.reason}`);
+      return info;
+    });
+    selected.catch(() => selected = undefined);
   }
-  const info = await selectBackend(options);
-  if (info.name !== "tensorflow") warn(`Computing with ${info.name}: ${info.reason}`);
+  const info = await selected;
+  if (options.backend && options.backend !== "auto" && options.backend !== info.name) {
+    throw new UsageError(
+      `Cannot switch to backend ${options.backend}: ${info.name} is already in use in this process`,
+    );
+  }
   return info;
 }
 
 function backendFromEnvironment(): BackendName {
   const name = Deno.env.get("CYCLOPS_BACKEND") || "auto";
   if (!(BACKENDS as readonly string[]).includes(name)) {
-    throw new UsageError(`Cannot use CYCLOPS_BACKEND="${name}": wanted ${BACKENDS.join(", ")}`);
+    throw new UsageError(`Cannot use CYCLOPS_BACKEND="${name}": expected ${BACKENDS.join(", ")}`);
   }
   return name as BackendName;
 }
 
-async function start(wanted: BackendName, threads: number | undefined): Promise<BackendInfo> {
-  switch (wanted) {
-    case "tensorflow":
-      return startTensorFlow(threads, "asked for");
-    case "webgpu":
-      return await startWebGpu("asked for");
-    case "cpu":
-      return await startCpu("asked for; fit for tiny tests only");
-    case "auto": {
-      const reasons: string[] = [];
-      try {
-        return startTensorFlow(threads, "the fastest here");
-      } catch (error) {
-        reasons.push(messageOf(error));
-      }
-      try {
-        return await startWebGpu(`slower than tensorflow, which is not available: ${reasons[0]}`);
-      } catch (error) {
-        reasons.push(messageOf(error));
-      }
-      return await startCpu(`for tiny tests only: ${reasons.join("; ")}`);
-    }
+async function start(wanted: BackendName, options: BackendOptions): Promise<BackendInfo> {
+  if (wanted === "tensorflow") return await startTensorFlow(options, "requested");
+  if (wanted === "webgpu") return await startWebGpu("requested");
+  if (wanted === "cpu") return await startCpu("requested; fit for tiny tests only");
+  const faults: string[] = [];
+  try {
+    return await startTensorFlow(options, "the fastest here");
+  } catch (error) {
+    faults.push(messageOf(error));
   }
+  try {
+    return await startWebGpu(`slower than tensorflow, which is not available: ${faults[0]}`);
+  } catch (error) {
+    faults.push(messageOf(error));
+  }
+  return await startCpu(
+    `hundreds of times slower than tensorflow, for tiny tests only: ${faults.join("; ")}`,
+  );
 }
 
 interface NodeBackendModule {
   readonly NodeJSKernelBackend: new (binding: Binding, packageName: string) => object;
 }
 
-function startTensorFlow(threads: number | undefined, reason: string): BackendInfo {
-  const found = findLibrary();
-  if (!found) {
-    throw new CyclopsError(
-      "Cannot start the tensorflow backend: libtensorflow is not installed; run deno task setup",
-    );
-  }
-  const binding = createBinding(found.path, { intraOpThreads: threads });
+async function startTensorFlow({ threads, fetch }: BackendOptions, reason: string): Promise<BackendInfo> {
+  const library = await ensureLibrary({ fetch });
+  const binding = createBinding(library.path, { intraOpThreads: threads });
+  const gpu = binding.isUsingGpuDevice();
   const dist = "@tensorflow/tfjs-node-gpu/dist/";
   requirePackage(`${dist}register_all_kernels.js`);
   const { NodeJSKernelBackend } = requirePackage(`${dist}nodejs_kernel_backend.js`) as NodeBackendModule;
-  const packageName = binding.isUsingGpuDevice() ? "@tensorflow/tfjs-node-gpu" : "@tensorflow/tfjs-node";
-  tf.registerBackend(
-    "tensorflow",
-    () => new NodeJSKernelBackend(binding, packageName) as ReturnType<typeof tf.backend>,
-    3,
-  );
+  const backend = new NodeJSKernelBackend(binding, `@tensorflow/tfjs-node${gpu ? "-gpu" : ""}`);
+  tf.registerBackend("tensorflow", () => backend as ReturnType<typeof tf.backend>, 3);
   if (!tf.setBackend("tensorflow")) throw new CyclopsError("Cannot start the tensorflow backend");
   correctKernels("tensorflow");
-  nativeBinding = binding;
-  const gpu = binding.isUsingGpuDevice();
+  setCurrentBinding(binding);
+  const noGpu = library.variant?.package === "tensorflow" && !gpu;
   return {
     name: "tensorflow",
     version: binding.TF_Version,
-    library: found.path,
+    library: library.path,
     devices: binding.devices.map((name) => name.replace(/^.*device:/, "")),
     gpu,
     threads,
-    reason: `${reason}; library from ${found.source}${found.cuda && !gpu ? "; no GPU was found" : ""}`,
+    reason: `${reason}; library from ${library.source}${noGpu ? "; no GPU was found" : ""}`,
   };
 }
 
 async function startWebGpu(reason: string): Promise<BackendInfo> {
-  const gpu =
-    (navigator as { gpu?: { requestAdapter(): Promise<{ info?: { description?: string } } | null> } })
-      .gpu;
-  const adapter = await gpu?.requestAdapter();
+  const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) {
     throw new CyclopsError(
       "Cannot start the webgpu backend: no adapter found; install a Vulkan driver " +
-        "(on Debian: apt-get install mesa-vulkan-drivers libvulkan1)",
+        "(Debian: apt-get install mesa-vulkan-drivers libvulkan1)",
     );
   }
   requirePackage("@tensorflow/tfjs-backend-webgpu");
   if (!await tf.setBackend("webgpu")) throw new CyclopsError("Cannot start the webgpu backend");
   await tf.ready();
   correctKernels("webgpu");
-  return {
-    name: "webgpu",
-    version: tf.version.tfjs,
-    devices: [adapter.info?.description || "webgpu adapter"],
-    gpu: true,
-    reason,
-  };
+  const device = adapter.info?.description || "webgpu adapter";
+  const software = /llvmpipe|swiftshader|software/i.test(`${device} ${adapter.info?.architecture}`);
+  const slow = software
+    ? `on ${device}, a GPU emulated on the CPU: about 25 times slower than tensorflow; `
+    : "";
+  return { name: "webgpu", version: tf.version.tfjs, devices: [device], gpu: true, reason: slow + reason };
 }
 
 async function startCpu(reason: string): Promise<BackendInfo> {

@@ -4,6 +4,7 @@
  * @module
  */
 import { styleText } from "node:util";
+import { CyclopsError } from "./errors.ts";
 
 /** Styles text by `node:util`'s names ("bold", "red"); plain under NO_COLOR and where standard output is a file. */
 export function styled(style: Parameters<typeof styleText>[0], text: string): string {
@@ -38,4 +39,30 @@ export function shortDuration(milliseconds: number): string {
     rest %= seconds;
   }
   return parts.join(" ") || "0s";
+}
+
+/**
+ * Runs work that SIGINT (Ctrl-C) or SIGTERM aborts. Once it has cleaned up, the process ends with status 130 or 143, as
+ * it would have without this.
+ */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  let status = 0;
+  const listeners = ([["SIGINT", 130], ["SIGTERM", 143]] as const).map(([name, code]) => {
+    const listener = () => {
+      status ||= code;
+      controller.abort();
+    };
+    Deno.addSignalListener(name, listener);
+    return () => Deno.removeSignalListener(name, listener);
+  });
+  try {
+    return await work(controller.signal);
+  } catch (error) {
+    if (status === 0) throw error;
+    console.error(error instanceof CyclopsError ? `\n${error.message}` : "\nInterrupted");
+    return Deno.exit(status);
+  } finally {
+    listeners.forEach((remove) => remove());
+  }
 }

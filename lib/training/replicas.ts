@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { currentBinding } from "../backend/select.ts";
+import { currentBinding } from "../backend/binding.ts";
 import { viewValues } from "../backend/native.ts";
 import { type NamedTensorMap, tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError, receiveError } from "../base/errors.ts";

@@ -14,7 +14,7 @@ import {
   type NativeInput,
   NativeTensor,
 } from "../backend/native.ts";
-import { currentBinding } from "../backend/select.ts";
+import { currentBinding } from "../backend/binding.ts";
 import { tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import type { RgbImage } from "../data/image.ts";

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "@std/path";
-import { cacheFolder } from "../../lib/backend/paths.ts";
+import { cacheFolder } from "../../lib/backend/install.ts";
 import { CyclopsError, messageOf } from "../../lib/base/errors.ts";
 import { exists, fileError, lockFile, readJson, readText, writeAtomic } from "../../lib/base/files.ts";
 import { Progress } from "../../lib/base/progress.ts";

@@ -7,10 +7,9 @@ import { dirname } from "@std/path";
 import { messageOf } from "../../lib/base/errors.ts";
 import { formatBytes } from "../../lib/base/terminal.ts";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
-import { freeBytes, isComplete } from "../../lib/backend/install.ts";
-import { cacheFolder, findLibrary } from "../../lib/backend/paths.ts";
+import { cacheFolder, deepLibraryFault, findLibrary, freeBytes } from "../../lib/backend/install.ts";
 import type { BackendOptions } from "../../lib/backend/options.ts";
-import { type BackendInfo, currentBinding, selectBackend } from "../../lib/backend/select.ts";
+import { type BackendInfo, selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor4D, tf } from "../../lib/backend/tf.ts";
 
 /** One line of the examination. */
@@ -126,15 +125,9 @@ async function libraryFinding(): Promise<Finding> {
   try {
     const library = findLibrary();
     if (!library) return { what, found: "not installed", state: "problem", mend: "deno task setup" };
-    const whole = library.source === "CYCLOPS_LIBTENSORFLOW" ||
-      await isComplete(dirname(dirname(library.path)));
-    if (whole) return good(what, `${library.path} (${library.source})`);
-    return {
-      what,
-      found: `${library.path}, damaged`,
-      state: "problem",
-      mend: "deno task setup fetches it again",
-    };
+    const fault = await deepLibraryFault(library);
+    if (!fault) return good(what, `${library.path} (${library.source})`);
+    return { what, found: `${library.path}: ${fault}`, state: "problem", mend: "deno task setup" };
   } catch (error) {
     return {
       what,
@@ -158,7 +151,7 @@ async function tryBackend(
 ): Promise<{ readonly info?: BackendInfo; readonly finding: Finding }> {
   const what = "Backend";
   try {
-    const info = await selectBackend(options);
+    const info = await selectBackend({ ...options, fetch: false }, () => {});
     const threads = info.name === "tensorflow"
       ? `, ${info.threads ?? navigator.hardwareConcurrency} threads`
       : "";
@@ -186,7 +179,7 @@ async function computationFinding(info: BackendInfo): Promise<Finding> {
     slope.dispose();
     const wanted = [15, 18, 15, 20, 24, 20, 15, 18, 15];
     if (values.every((value, i) => Math.abs(value - wanted[i]) < 1e-3)) {
-      const device = currentBinding()?.isUsingGpuDevice() ? "on the GPU" : `by ${info.name}`;
+      const device = info.gpu ? "on the GPU" : `by ${info.name}`;
       return good(what, `a convolution's gradient is right, ${device}`);
     }
     return {

@@ -79,7 +79,10 @@ export function sha256Of(bytes: Uint8Array): string {
 export function fakeTensorFlow(metadata = "Name: tensorflow\n"): FakeMember[] {
   return [
     { name: "tensorflow/__init__.py", content: "" },
-    { name: "tensorflow/libtensorflow_cc.so.2", content: "c library ".repeat(5000) },
+    {
+      name: "tensorflow/libtensorflow_cc.so.2",
+      content: `\x7fELF\x02${"\0".repeat(95)}${"c library ".repeat(4990)}`,
+    },
     { name: "tensorflow/libtensorflow_framework.so.2", content: "framework ".repeat(900), stored: true },
     { name: "tensorflow-2.15.1.dist-info/METADATA", content: metadata },
   ];

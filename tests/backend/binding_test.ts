@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { ATTRIBUTE, createBinding, DTYPE, encodeConfig } from "../../lib/backend/binding.ts";
+import { ATTRIBUTE, createBinding, currentBinding, DTYPE, encodeConfig } from "../../lib/backend/binding.ts";
 import { openLibrary } from "../../lib/backend/library.ts";
 import {
   attr,
@@ -11,7 +11,7 @@ import {
   nativeTensorCount,
   viewValues,
 } from "../../lib/backend/native.ts";
-import { currentBinding, selectBackend } from "../../lib/backend/select.ts";
+import { selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor2D, type Tensor4D, tf } from "../../lib/backend/tf.ts";
 
 const info = await selectBackend({ backend: "tensorflow" });

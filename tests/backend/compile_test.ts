@@ -11,7 +11,8 @@ import {
   nativeTensorCount,
   ResourceVariable,
 } from "../../lib/backend/native.ts";
-import { currentBinding, selectBackend } from "../../lib/backend/select.ts";
+import { currentBinding } from "../../lib/backend/binding.ts";
+import { selectBackend } from "../../lib/backend/select.ts";
 import {
   type Scalar,
   type Tensor,

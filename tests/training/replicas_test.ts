@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertLess, assertRejects } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { currentBinding, selectBackend } from "../../lib/backend/select.ts";
+import { currentBinding } from "../../lib/backend/binding.ts";
+import { selectBackend } from "../../lib/backend/select.ts";
 import { nativeTensorCount } from "../../lib/backend/native.ts";
 import { tf } from "../../lib/backend/tf.ts";
 import { resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
