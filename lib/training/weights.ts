@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { float32Tensor, type StoredTensor, type TensorMap, toFloat32 } from "../data/safetensors.ts";
@@ -125,6 +126,7 @@ export interface LoadedModel {
  * @throws {CyclopsError} When it is damaged, has no student, or its weights do not fit its own options.
  */
 export async function loadModel(folder: string): Promise<LoadedModel> {
+  await selectBackend();
   const checkpoint: Checkpoint = await loadCheckpoint(folder, "model");
   const options = resolveTraining(checkpoint.facts.options);
   const architecture = ARCHITECTURES[options.architecture];

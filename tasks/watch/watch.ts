@@ -3,13 +3,15 @@
  *
  * @module
  */
-import { bold, cyan, dim, red, yellow } from "@std/fmt/colors";
 import { writeAtomic } from "../../lib/base/files.ts";
 import { flag, number, type OptionsOf, text } from "../../lib/base/options.ts";
-import { shortDuration } from "../../lib/base/terminal.ts";
+import { shortDuration, styled } from "../../lib/base/terminal.ts";
 import { lossCurves } from "../../lib/charts/curves.ts";
 import { reportHtml } from "../../lib/charts/report.ts";
 import { type RunView, type StepValue, viewRun } from "../../lib/training/watch.ts";
+
+const [bold, cyan, dim, red, yellow] = (["bold", "cyan", "dim", "red", "yellow"] as const)
+  .map((style) => (text: string) => styled(style, text));
 
 /** The options of {@linkcode watch}. */
 export const watchOptions = {

@@ -24,7 +24,7 @@ Deno.test("train, eval --run and predict work together with the permissions they
     assertEquals(metrics.images, 2);
     assertStringIncludes(metrics.protocol, "averaged with the mirrored image's");
     assertEquals([refused.code, refused.out], [2, ""], refused.err);
-    assertStringIncludes(refused.err, "the checkpoint has no refine network");
+    assertStringIncludes(refused.err, "the checkpoint holds only a student, no refine network");
 
     // What was saved gives the same numbers without the network, of the part that was not trained on.
     const flipped = saved.replace(".npy", "-flipped.npy");

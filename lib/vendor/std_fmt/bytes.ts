@@ -1,3 +1,0 @@
-// The standard library as npm re-publishes it; the types beside it are ours.
-// @ts-types="./bytes.d.ts"
-export * from "npm:deno-std@1.4.0/fmt/bytes.js";
