@@ -39,7 +39,6 @@ export { type Border, mirror, opposite, type View, warp, type WarpOptions } from
 
 // Streets drawn from a seed, in the layout of KITTI raw.
 export * from "./street/mod.ts";
-export type { Rendered } from "./street/render.ts";
 
 // Files: images, laser scans, arrays and weights that Python reads, too.
 export {

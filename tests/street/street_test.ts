@@ -20,7 +20,7 @@ import {
 } from "../../lib/data/kitti.ts";
 import { checkPairs, readSplit } from "../../lib/data/split.ts";
 import { readVelodyne } from "../../lib/data/velodyne.ts";
-import { Drive, generateStreet, planStreet, type StreetOptions } from "../../lib/street/mod.ts";
+import { generateStreet, planStreet, StreetDrive, type StreetOptions } from "../../lib/street/mod.ts";
 import { cameraView, scannerPose } from "../../lib/street/rig.ts";
 import { buildScene } from "../../lib/street/scene.ts";
 import { withFolder } from "../_folder.ts";
@@ -46,7 +46,7 @@ Deno.test("options say what is wrong with them", () => {
     const [given, said] of [
       [{ pairs: 40, drives: 5, frames: 10 }, "5 drives of 10 frames are 50 pairs, but pairs is 40"],
       [{ size: "128" }, "HEIGHTxWIDTH"],
-      [{ size: "8x416" }, "wanted a height of 32 to 1024 px"],
+      [{ size: "8x416" }, "expected a height of 32 to 1024 px"],
       [{ drives: 2 }, "drives is 2"],
       [{ pairs: 100_000, frames: 1 }, "at most 9999"],
       [{ drive: 4 }, "did you mean drives"],
@@ -72,7 +72,7 @@ Deno.test("a set reads as KITTI raw, is split by drive, and the truth in it is w
         const frame = parseFrame(pair.left);
         assertEquals(drives.get(frame.drive) ?? split, split, "a drive belongs to one split");
         drives.set(frame.drive, split);
-        const content = new Drive(summary.plan, Number(frame.drive)).frame(frame.index);
+        const content = new StreetDrive(summary.plan, Number(frame.drive)).frame(frame.index);
         assertEquals((await readRgb(join(out, pair.left))).data, content.left.rgb);
         assertEquals((await readRgb(join(out, pair.right))).data, content.right.rgb);
         assertEquals(await readVelodyne(join(out, velodynePath(frame))), content.points);
@@ -158,8 +158,8 @@ Deno.test("another set is not overwritten unasked", async () => {
       () => generateStreet({ ...small, frames: 1, seed: 6, size: "32x64", out }),
       UsageError,
     );
-    assertStringIncludes(error.message, "width 96 there, 64 asked for");
-    assertStringIncludes(error.message, "seed 5 there, 6 asked for");
+    assertStringIncludes(error.message, "width is 96, expected 64");
+    assertStringIncludes(error.message, "seed is 5, expected 6");
     assertStringIncludes(error.message, "--overwrite");
     await generateStreet({ ...small, frames: 1, seed: 6, drives: 4, out, overwrite: true });
     assertEquals((await readJson(join(out, "street.json")) as { plan: unknown }).plan, {
@@ -171,5 +171,33 @@ Deno.test("another set is not overwritten unasked", async () => {
     });
     await Deno.remove(join(out, "street.json"));
     await assertRejects(() => generateStreet({ ...small, out }), CyclopsError, "no street.json");
+  });
+});
+
+Deno.test("a folder that holds something else is refused, and nothing is written to it", async () => {
+  await withFolder(async (out) => {
+    await Deno.writeTextFile(join(out, ".hidden"), "");
+    await Deno.writeTextFile(join(out, "thesis.txt"), "years of work");
+    const refused = async (overwrite: boolean, said: string) => {
+      const before = [...await contents(out)];
+      const error = await assertRejects(() => generateStreet({ ...small, out, overwrite }), CyclopsError);
+      assertStringIncludes(error.message, said);
+      assertEquals([...await contents(out)], before);
+    };
+    for (const overwrite of [false, true]) await refused(overwrite, "it holds thesis.txt but no street.json");
+    await Deno.writeTextFile(join(out, "street.json"), '{"town": "Karlsruhe"}');
+    for (const overwrite of [false, true]) await refused(overwrite, "is not the manifest of a street set");
+    await Deno.remove(join(out, "street.json"));
+    await Deno.remove(join(out, "thesis.txt"));
+    assertEquals(
+      (await generateStreet({ ...small, frames: 1, out })).rendered,
+      3,
+      "hidden files do not count",
+    );
+    await assertRejects(
+      () => generateStreet({ ...small, out: join(out, ".hidden") }),
+      CyclopsError,
+      ".hidden",
+    );
   });
 });

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "../_assert.ts";
-import { Drive, type StreetFrame } from "../../lib/street/frame.ts";
+import { StreetDrive, type StreetFrame } from "../../lib/street/mod.ts";
 import { AZIMUTH_STEP, BEAMS, scan } from "../../lib/street/lidar.ts";
 import { BASELINE, cameraView, intrinsics, scannerPose } from "../../lib/street/rig.ts";
 import { buildScene } from "../../lib/street/scene.ts";
@@ -37,7 +37,7 @@ function warpError(frame: StreetFrame, scale: number): { readonly error: number;
 
 Deno.test("the right picture, warped by the true disparity, is the left one where both see the same", () => {
   for (const drive of [1, 2, 3]) {
-    const frame = new Drive(plan, drive).frame(1);
+    const frame = new StreetDrive(plan, drive).frame(1);
     const right = warpError(frame, 1), wrong = warpError(frame, 0.7), other = warpError(frame, 1.3);
     assert(right.pixels > 0.4 * width * height, `drive ${drive}: only ${right.pixels} pixels seen by both`);
     assert(right.error < 10, `drive ${drive}: ${right.error} of 255`);
@@ -49,7 +49,7 @@ Deno.test("the right picture, warped by the true disparity, is the left one wher
 Deno.test("laser points fall on the dense depth of the left camera", () => {
   for (const drive of [1, 5, 6]) {
     const scene = buildScene(plan.seed, drive, plan.frames),
-      { left, points } = new Drive(plan, drive).frame(2);
+      { left, points } = new StreetDrive(plan, drive).frame(2);
     scene.moveTo(2);
     const pose = scene.pose(2), view = cameraView(pose, 2, width, height), scanner = scannerPose(pose);
     let seen = 0, agree = 0;
@@ -105,12 +105,12 @@ Deno.test("the scanner's points lie on its beams, within its reach, and ahead", 
 });
 
 Deno.test("a frame is a function of seed, drive and frame alone", () => {
-  const forwards = new Drive(plan, 7), alone = new Drive(plan, 7);
+  const forwards = new StreetDrive(plan, 7), alone = new StreetDrive(plan, 7);
   const first = forwards.frame(0), second = forwards.frame(1), again = alone.frame(1);
   assertEquals(second, again);
   assertNotEquals(first.left.rgb, second.left.rgb);
-  assertNotEquals(new Drive({ ...plan, seed: 12 }, 7).frame(1).left.rgb, second.left.rgb);
-  assertNotEquals(new Drive(plan, 8).frame(1).left.rgb, second.left.rgb);
+  assertNotEquals(new StreetDrive({ ...plan, seed: 12 }, 7).frame(1).left.rgb, second.left.rgb);
+  assertNotEquals(new StreetDrive(plan, 8).frame(1).left.rgb, second.left.rgb);
 });
 
 Deno.test("the cameras move on along the road at its height, and what drives moves with time", () => {

@@ -1,43 +1,45 @@
 /**
- * One frame of one drive: both pictures, both dense depths and the laser scan, a function of plan, drive and frame
- * alone, so that the bytes do not depend on who renders what when.
+ * One drive, rendered frame by frame and written to disk, the same in a worker and without one.
  *
  * @module
  */
 import { hash32, Random } from "../base/random.ts";
+import { type StreetFrame, streetFrame, type StreetPlan, writeFrame } from "./dataset.ts";
 import { scan } from "./lidar.ts";
-import type { StreetPlan } from "./options.ts";
-import { Lighting, render, type Rendered } from "./render.ts";
 import type { CameraView } from "./raster.ts";
+import { Lighting, render } from "./render.ts";
 import { cameraView, scannerPose } from "./rig.ts";
 import { buildScene, type Scene } from "./scene.ts";
 
 /** How far to either side of straight ahead the scanner's rays are cast, degrees. The cameras see 41. */
 const SCAN_SECTOR = 45;
 
-/** The picture that exposure is metered on, and its wanted mean of 255. */
+/** The small picture that exposure is metered on, and the mean of 255 that it shall have. */
 const METER = { width: 78, height: 24, level: 100 };
 
-/** All that is measured at one moment. */
-export interface StreetFrame {
-  /** Left camera, image_02. */
-  readonly left: Rendered;
-  /** Right camera, image_03. */
-  readonly right: Rendered;
-  /** [points × 4]: x forward, y left, z up in m, reflectance. */
-  readonly points: Float32Array;
-}
-
-/** A drive whose frames can be rendered in any order. */
-export class Drive {
+/**
+ * A drive whose frames can be rendered in any order: each is a function of the plan, the drive and the frame alone.
+ *
+ * @example
+ * ```ts ignore
+ * const drive = new StreetDrive({ seed: 1, frames: 6, height: 128, width: 416 }, 1);
+ * const { left, right, points } = drive.frame(0);
+ * ```
+ */
+export class StreetDrive {
   readonly #scene: Scene;
   readonly #lighting: Lighting;
   readonly #exposure: number;
   // The frame whose shadows are drawn.
   #lit = -1;
 
-  /** Builds the drive's world and meters its light. @param drive Number of the drive, from 1. */
-  constructor(readonly plan: StreetPlan, readonly drive: number) {
+  /**
+   * Builds the drive's world and meters its light.
+   *
+   * @param plan Seed, frames of the drive, height and width in px.
+   * @param drive Number of the drive, from 1.
+   */
+  constructor(readonly plan: Omit<StreetPlan, "drives">, readonly drive: number) {
     this.#scene = buildScene(plan.seed, drive, plan.frames);
     this.#lighting = new Lighting(this.#scene);
     this.#exposure = this.#meter();
@@ -56,8 +58,8 @@ export class Drive {
       sum += 0.3 * rgb[3 * i] + 0.6 * rgb[3 * i + 1] + 0.1 * rgb[3 * i + 2];
       count++;
     }
-    const wanted = (METER.level * (count + 1) / (sum + METER.level)) ** 2.2;
-    return Math.max(0.5, Math.min(2.2, wanted));
+    const factor = (METER.level * (count + 1) / (sum + METER.level)) ** 2.2;
+    return Math.max(0.5, Math.min(2.2, factor));
   }
 
   #light(frame: number, view: CameraView): void {
@@ -65,15 +67,22 @@ export class Drive {
     this.#lit = frame;
   }
 
-  /** Renders a frame. @param frame From 0. */
+  /**
+   * Renders a frame.
+   *
+   * @param frame From 0.
+   * @throws {RangeError} When the plan has no such frame.
+   */
   frame(frame: number): StreetFrame {
-    const scene = this.#scene, { width, height, seed } = this.plan;
+    const scene = this.#scene, lighting = this.#lighting, { width, height, seed, frames } = this.plan;
+    if (!(frame >= 0 && frame < frames)) {
+      throw new RangeError(`Cannot render frame ${frame}: the drive has frames 0 to ${frames - 1}`);
+    }
     scene.moveTo(frame);
     const pose = scene.pose(frame);
     const seeds = new Random(hash32(`${seed}/${this.drive}/${frame}`));
     const cameras = new Random(hash32(`${seed}/${this.drive}/cameras`)), mood = cameras.uniform(0.85, 1.2);
     const left = cameraView(pose, 2, width, height), right = cameraView(pose, 3, width, height);
-    const lighting = this.#lighting;
     this.#light(frame, left);
     // The exposure wanders from frame to frame for both; the cameras differ a little for the whole drive.
     const common = this.#exposure * mood * (1 + seeds.normal(0, 0.015)), noise = cameras.uniform(0.6, 1.6);
@@ -88,4 +97,35 @@ export class Drive {
       points: scan(scene, scannerPose(pose), SCAN_SECTOR, seeds.below(2 ** 31)),
     };
   }
+}
+
+/** The missing frames of one drive. */
+export interface DriveJob {
+  /** The set's folder. */
+  readonly out: string;
+  readonly plan: StreetPlan;
+  /** Number of the drive, from 1. */
+  readonly drive: number;
+  /** The frames to render, from 0. */
+  readonly frames: readonly number[];
+}
+
+/**
+ * Renders and writes the missing frames of a drive.
+ *
+ * @param onFrame Called when a frame is on disk.
+ * @param signal Stops after the frame in hand.
+ */
+export async function renderDrive(job: DriveJob, onFrame: () => void, signal?: AbortSignal): Promise<void> {
+  const drive = new StreetDrive(job.plan, job.drive);
+  let writing: Promise<void> = Promise.resolve();
+  for (const index of job.frames) {
+    if (signal?.aborted) break;
+    const content = drive.frame(index);
+    // The previous frame is compressed and written while this one is rendered; never more than one waits.
+    await writing;
+    writing = writeFrame(job.out, streetFrame(job.drive, index), job.plan, content).then(onFrame);
+    writing.catch(() => {});
+  }
+  await writing;
 }
