@@ -2,7 +2,6 @@ const root = "file:///tmp/w/engine/lib/";
 const { selectBackend, currentBinding } = await import(root + "backend/select.ts");
 const { tf } = await import(root + "backend/tf.ts");
 const { compile } = await import(root + "backend/compile.ts");
-const { forceImplementation } = await import(root + "backend/own_kernels.ts");
 const { warp } = await import(root + "geometry/warp.ts");
 const { photometricLoss } = await import(root + "losses/photometric.ts");
 const { smoothnessLoss, edgeWeights } = await import(root + "losses/smoothness.ts");

@@ -16,7 +16,7 @@ import {
   type NativeInput,
   type NativeTensor,
 } from "./native.ts";
-import { defineKernel } from "./own_kernels.ts";
+import { defineOp } from "./custom_ops.ts";
 import { currentBinding } from "./binding.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, tf } from "./tf.ts";
 
@@ -100,15 +100,14 @@ function convolve(
   }
 }
 
-const convolution = defineKernel<ConvolutionAttributes>({
+const convolution = defineOp<ConvolutionAttributes>({
   name: "CyclopsConvolution",
   inputs: ["x", "kernel", "bias"],
-  native: ([x, kernel, bias], { stride, elu, precision = "fp32" }) =>
-    tf.tidy(() => {
-      const z = convolve("Conv2D", stride, precision, [x, kernel]);
-      const biased = execute("BiasAdd", [FLOAT, attr.string("data_format", "NHWC")], [z, bias])[0];
-      return [elu ? execute("Elu", [FLOAT], [biased])[0] : biased];
-    }),
+  forward: ([x, kernel, bias], { stride, elu, precision = "fp32" }) => {
+    const z = convolve("Conv2D", stride, precision, [x, kernel]);
+    const biased = execute("BiasAdd", [FLOAT, attr.string("data_format", "NHWC")], [z, bias])[0];
+    return [elu ? execute("Elu", [FLOAT], [biased])[0] : biased];
+  },
   gradients: (dy, [x, kernel], [y], { stride, elu, precision = "fp32" }) => {
     const dz = elu ? execute("EluGrad", [FLOAT], [dy, y])[0] : dy;
     const sizes = (t: Tensor) => tf.tensor1d(t.shape, "int32");

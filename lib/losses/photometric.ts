@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { defineKernel, type HostTensor, prefersHost } from "../backend/own_kernels.ts";
+import { defineOp } from "../backend/custom_ops.ts";
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 
@@ -40,110 +40,73 @@ export function ssim(a: Tensor4D, b: Tensor4D): Tensor4D {
   });
 }
 
-function photometricPortable(estimate: Tensor4D, target: Tensor4D, ssimWeight: number): Scalar {
-  const l1 = tf.mean(tf.abs(tf.sub(estimate, target)));
-  const dissimilarity = tf.div(tf.sub(1, tf.mean(ssim(estimate, target))), 2);
-  return tf.add(tf.mul(dissimilarity, ssimWeight), tf.mul(l1, 1 - ssimWeight)) as Scalar;
+/**
+ * [B,H,W,C] as [1,H,W,B·C]: 3×3 averages over many channels take a third of the time of those over three, and all else
+ * is elementwise.
+ */
+function pixelsFirst(x: Tensor4D): Tensor4D {
+  const [batch, height, width, channels] = x.shape;
+  const pixels = tf.transpose(tf.reshape(x, [batch, height * width, channels]), [1, 0, 2]);
+  return tf.reshape(pixels, [1, height, width, batch * channels]);
+}
+
+/** The inverse of {@linkcode pixelsFirst}. */
+function batchFirst(x: Tensor4D, shape: Tensor4D["shape"]): Tensor4D {
+  const [batch, height, width, channels] = shape;
+  return tf.reshape(tf.transpose(tf.reshape(x, [height * width, batch, channels]), [1, 0, 2]), shape);
+}
+
+/** The transpose of {@linkcode windowMean}. */
+function spreadWindows(x: Tensor4D): Tensor4D {
+  return windowMean(tf.pad(x, [[0, 0], [2, 2], [2, 2], [0, 0]]));
 }
 
 /**
- * Loss and gradient in one walk over the images. With window means μ, variances and covariance σ of x (estimate) and
- * y (target), S = A₁A₂ / (B₁B₂), A₁ = 2μₓμᵧ + C₁, A₂ = 2σₓᵧ + C₂, B₁ = μₓ² + μᵧ² + C₁, B₂ = σₓ² + σᵧ² + C₂, the
- * derivative for a pixel is (2/9) Σ over its windows of R + y·P − x·Q, with P = A₁/(B₁B₂), Q = S/B₂ and
- * R = μᵧ·A₂/(B₁B₂) − μᵧ·P − μₓ·S/B₁ + μₓ·Q.
+ * The loss and its gradient with respect to the estimate. With window means μ, variances and covariance σ of x
+ * (estimate) and y (target), S = A₁A₂ / (B₁B₂), A₁ = 2μₓμᵧ + C₁, A₂ = 2σₓᵧ + C₂, B₁ = μₓ² + μᵧ² + C₁,
+ * B₂ = σₓ² + σᵧ² + C₂, the derivative of a window's S with respect to one of its pixels is (2/9) (R + y·P − x·Q), with
+ * P = A₁/(B₁B₂), Q = S/B₂ and R = μᵧ·A₂/(B₁B₂) − μᵧ·P − μₓ·S/B₁ + μₓ·Q.
  */
-function photometricHost(estimate: HostTensor, target: HostTensor, ssimWeight: number): HostTensor[] {
-  const [batch, height, width, channels] = estimate.shape;
-  const x = estimate.values;
-  const y = target.values;
-  const rowLength = width * channels;
-  const windowRow = (width - 2) * channels;
-  const windows = batch * (height - 2) * windowRow;
-  const gradient = new Float32Array(x.length);
+function lossAndGradient(x: Tensor4D, y: Tensor4D, ssimWeight: number): [Scalar, Tensor4D] {
+  const meanX = windowMean(x);
+  const meanY = windowMean(y);
+  const product = tf.mul(meanX, meanY);
+  const products = tf.add(product, product);
+  const squares = tf.add(tf.square(meanX), tf.square(meanY));
+  const moment = windowMean(tf.mul(x, y));
+  const a1 = tf.add(products, SSIM_C1);
+  const a2 = tf.sub(tf.add(tf.add(moment, moment), SSIM_C2), products);
+  const b1 = tf.add(squares, SSIM_C1);
+  const b2 = tf.sub(tf.add(windowMean(tf.add(tf.square(x), tf.square(y))), SSIM_C2), squares);
+  const inverse = tf.div(1, tf.mul(b1, b2));
+  const p = tf.mul(a1, inverse) as Tensor4D;
+  const similarity = tf.mul(p, a2);
+  const s = tf.mul(similarity, inverse);
+  const q = tf.mul(s, b1) as Tensor4D;
+  const r = tf.add(
+    tf.mul(meanY, tf.sub(tf.mul(a2, inverse), p)),
+    tf.mul(meanX, tf.sub(q, tf.mul(s, b2))),
+  ) as Tensor4D;
+  const difference = tf.sub(x, y);
 
-  // Horizontal sums of three in the last three rows, side by side: x, y, x² + y², x·y.
-  const sums = new Float32Array(3 * 4 * windowRow);
-  // P, Q, R of the last three window rows, each row with room for two empty windows on either side.
-  const padded = windowRow + 4 * channels;
-  const parts = new Float32Array(3 * 3 * padded);
-  const column = new Float32Array(3 * padded);
-  const inside = 2 * channels;
-  const ssimFactor = -ssimWeight / windows / 9;
-  const l1Factor = (1 - ssimWeight) / x.length;
-  const ninth = 1 / 9;
-  let similarity = 0;
-  let difference = 0;
-
-  for (let image = 0; image < batch; image++) {
-    parts.fill(0);
-    for (let row = 0; row < height + 2; row++) {
-      if (row < height) {
-        const into = (row % 3) * 4 * windowRow;
-        let a = (image * height + row) * rowLength;
-        for (let i = into; i < into + windowRow; i++, a++) {
-          const xa = x[a], xb = x[a + channels], xc = x[a + 2 * channels];
-          const ya = y[a], yb = y[a + channels], yc = y[a + 2 * channels];
-          sums[i] = xa + xb + xc;
-          sums[i + windowRow] = ya + yb + yc;
-          sums[i + 2 * windowRow] = xa * xa + xb * xb + xc * xc + ya * ya + yb * yb + yc * yc;
-          sums[i + 3 * windowRow] = xa * ya + xb * yb + xc * yc;
-        }
-      }
-      // The windows that end in this row.
-      const out = (row % 3) * 3 * padded + inside;
-      if (row >= 2 && row < height) {
-        for (let i = 0; i < windowRow; i++) {
-          const b = i + 4 * windowRow, c = b + 4 * windowRow;
-          const meanX = (sums[i] + sums[b] + sums[c]) * ninth;
-          const meanY = (sums[i + windowRow] + sums[b + windowRow] + sums[c + windowRow]) * ninth;
-          const ofSquares = (sums[i + 2 * windowRow] + sums[b + 2 * windowRow] + sums[c + 2 * windowRow]) *
-            ninth;
-          const ofProduct = (sums[i + 3 * windowRow] + sums[b + 3 * windowRow] + sums[c + 3 * windowRow]) *
-            ninth;
-          const product = meanX * meanY;
-          const squares = meanX * meanX + meanY * meanY;
-          const a1 = 2 * product + SSIM_C1;
-          const a2 = 2 * (ofProduct - product) + SSIM_C2;
-          const b1 = squares + SSIM_C1;
-          const b2 = ofSquares - squares + SSIM_C2;
-          const inverse = 1 / (b1 * b2);
-          const p = a1 * inverse;
-          const s = p * a2;
-          const q = s * b1 * inverse;
-          parts[out + i] = p;
-          parts[out + padded + i] = q;
-          parts[out + 2 * padded + i] = meanY * (a2 * inverse - p) + meanX * (q - s * b2 * inverse);
-          similarity += s;
-        }
-      } else parts.fill(0, out - inside, out - inside + 3 * padded);
-      const done = row - 2;
-      if (done < 0) continue;
-      for (let i = 0; i < 3 * padded; i++) {
-        column[i] = parts[i] + parts[i + 3 * padded] + parts[i + 6 * padded];
-      }
-      let at = (image * height + done) * rowLength;
-      for (let i = inside; i < inside + rowLength; i++, at++) {
-        const p = column[i] + column[i - channels] + column[i - inside];
-        const j = i + padded;
-        const q = column[j] + column[j - channels] + column[j - inside];
-        const k = j + padded;
-        const r = column[k] + column[k - channels] + column[k - inside];
-        const xi = x[at], yi = y[at];
-        const d = xi - yi;
-        const sign = d > 0 ? l1Factor : d < 0 ? -l1Factor : 0;
-        difference += d > 0 ? d : -d;
-        gradient[at] = ssimFactor * (r + yi * p - xi * q) + sign;
-      }
-    }
-  }
-  const loss = ssimWeight * (1 - similarity / windows) / 2 + (1 - ssimWeight) * difference / x.length;
-  return [{ values: Float32Array.of(loss), shape: [] }, { values: gradient, shape: estimate.shape }];
+  const dissimilarity = tf.mul(tf.sub(1, tf.mean(similarity)), ssimWeight / 2);
+  const loss = tf.add(dissimilarity, tf.mul(tf.mean(tf.abs(difference)), 1 - ssimWeight)) as Scalar;
+  const slope = tf.add(spreadWindows(r), tf.sub(tf.mul(y, spreadWindows(p)), tf.mul(x, spreadWindows(q))));
+  const gradient = tf.add(
+    tf.mul(slope, -ssimWeight / similarity.size),
+    tf.mul(tf.sign(difference), (1 - ssimWeight) / x.size),
+  );
+  return [loss, gradient as Tensor4D];
 }
 
-const photometric = defineKernel<{ readonly ssimWeight: number }>({
+const photometric = defineOp<{ readonly ssimWeight: number }>({
   name: "CyclopsPhotometric",
   inputs: ["estimate", "target"],
-  host: ([estimate, target], { ssimWeight }) => photometricHost(estimate, target, ssimWeight),
+  forward: ([estimate, target], { ssimWeight }) => {
+    const views = [estimate, target].map((view) => pixelsFirst(view as Tensor4D));
+    const [loss, gradient] = lossAndGradient(views[0], views[1], ssimWeight);
+    return [loss, batchFirst(gradient, estimate.shape as Tensor4D["shape"])];
+  },
   gradients: (dy, _inputs, [, gradient]) => [
     () => tf.mul(gradient, dy),
     () => {
@@ -165,8 +128,7 @@ export function photometricLoss(
   target: Tensor4D,
   ssimWeight: number = SSIM_WEIGHT,
 ): Scalar {
-  if (prefersHost()) return tf.tidy(() => photometric([estimate, target], { ssimWeight })[0] as Scalar);
-  return tf.tidy(() => photometricPortable(estimate, target, ssimWeight));
+  return tf.tidy(() => photometric([estimate, target], { ssimWeight })[0] as Scalar);
 }
 
 /**

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { defineKernel, type HostTensor, prefersHost } from "../backend/own_kernels.ts";
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 
 /** Forward difference along x (axis 2) or y (axis 1): one shorter along that axis. */
@@ -31,61 +30,6 @@ export function edgeWeights(image: Tensor4D): EdgeWeights {
   return { x: along(2), y: along(1) };
 }
 
-function smoothnessPortable(disparity: Tensor4D, weights: EdgeWeights): Scalar {
-  return tf.add(
-    tf.mean(tf.mul(tf.abs(difference(disparity, 2)), weights.x)),
-    tf.mean(tf.mul(tf.abs(difference(disparity, 1)), weights.y)),
-  ) as Scalar;
-}
-
-/** Loss and gradient in one walk. */
-function smoothnessHost(disparity: HostTensor, x: HostTensor, y: HostTensor): HostTensor[] {
-  const [batch, height, width] = disparity.shape;
-  const d = disparity.values;
-  const gradient = new Float32Array(d.length);
-  let sumX = 0;
-  let sumY = 0;
-  const shareX = 1 / x.values.length;
-  const shareY = 1 / y.values.length;
-  for (let image = 0, i = 0, ix = 0, iy = 0; image < batch; image++) {
-    for (let row = 0; row < height; row++) {
-      for (let column = 0; column < width; column++, i++) {
-        if (column < width - 1) {
-          const step = d[i + 1] - d[i];
-          const weight = x.values[ix++];
-          sumX += weight * Math.abs(step);
-          const slope = weight * Math.sign(step) * shareX;
-          gradient[i + 1] += slope;
-          gradient[i] -= slope;
-        }
-        if (row < height - 1) {
-          const step = d[i + width] - d[i];
-          const weight = y.values[iy++];
-          sumY += weight * Math.abs(step);
-          const slope = weight * Math.sign(step) * shareY;
-          gradient[i + width] += slope;
-          gradient[i] -= slope;
-        }
-      }
-    }
-  }
-  return [
-    { values: Float32Array.of(sumX * shareX + sumY * shareY), shape: [] },
-    { values: gradient, shape: disparity.shape },
-  ];
-}
-
-const smoothness = defineKernel<Record<never, never>>({
-  name: "CyclopsSmoothness",
-  inputs: ["disparity", "weightsX", "weightsY"],
-  host: ([disparity, x, y]) => smoothnessHost(disparity, x, y),
-  gradients: (dy, [, x, y], [, gradient]) => [
-    () => tf.mul(gradient, dy),
-    () => tf.zerosLike(x),
-    () => tf.zerosLike(y),
-  ],
-});
-
 /**
  * Edge-aware smoothness (Godard et al. 2017): mean |∂d|·exp(−|∂I|), x plus y.
  *
@@ -94,6 +38,10 @@ const smoothness = defineKernel<Record<never, never>>({
  * @returns Scalar ≥ 0, fraction of width per px.
  */
 export function smoothnessLoss(disparity: Tensor4D, weights: EdgeWeights): Scalar {
-  if (prefersHost()) return tf.tidy(() => smoothness([disparity, weights.x, weights.y], {})[0] as Scalar);
-  return tf.tidy(() => smoothnessPortable(disparity, weights));
+  return tf.tidy(() =>
+    tf.add(
+      tf.mean(tf.mul(tf.abs(difference(disparity, 2)), weights.x)),
+      tf.mean(tf.mul(tf.abs(difference(disparity, 1)), weights.y)),
+    ) as Scalar
+  );
 }

@@ -1,5 +1,4 @@
 import { assertAlmostEquals, assertEquals, assertGreater, assertLess } from "../_assert.ts";
-import { forceImplementation } from "../../lib/backend/own_kernels.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
 import { consistencyLoss } from "../../lib/losses/consistency.ts";
 import { disparityDistillation, featureDistillation } from "../../lib/losses/distillation.ts";
@@ -32,69 +31,57 @@ Deno.test("SSIM of a window is its definition, 1 for equal images", () => {
   });
 });
 
-for (const implementation of ["host", "portable"] as const) {
-  Deno.test(`photometric loss: value by definition, gradient by finite differences, ${implementation}`, () => {
-    forceImplementation(implementation);
-    try {
-      tf.tidy(() => {
-        const x = uniform([2, 5, 7, 3], 3);
-        // Away from the kink of |x - y|.
-        const y = tf.add(
-          x,
-          tf.mul(tf.sign(uniform([2, 5, 7, 3], 4, -1)), uniform([2, 5, 7, 3], 5, 0.02, 0.5)),
-        ) as Tensor4D;
-        const [xs, ys] = [x.arraySync(), y.arraySync()];
-        let dissimilarity = 0;
-        let windows = 0;
-        for (let b = 0; b < 2; b++) {
-          for (let r = 0; r < 3; r++) {
-            for (let c = 0; c < 5; c++) {
-              for (let k = 0; k < 3; k++) {
-                const cut = (a: number[][][][]) =>
-                  [0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => a[b][r + i][c + j][k]));
-                dissimilarity += (1 - windowSsim(cut(xs), cut(ys))) / 2;
-                windows++;
-              }
-            }
+Deno.test("photometric loss: value by definition, gradient by finite differences", () => {
+  tf.tidy(() => {
+    const x = uniform([2, 5, 7, 3], 3);
+    // Away from the kink of |x - y|.
+    const y = tf.add(
+      x,
+      tf.mul(tf.sign(uniform([2, 5, 7, 3], 4, -1)), uniform([2, 5, 7, 3], 5, 0.02, 0.5)),
+    ) as Tensor4D;
+    const [xs, ys] = [x.arraySync(), y.arraySync()];
+    let dissimilarity = 0;
+    let windows = 0;
+    for (let b = 0; b < 2; b++) {
+      for (let r = 0; r < 3; r++) {
+        for (let c = 0; c < 5; c++) {
+          for (let k = 0; k < 3; k++) {
+            const cut = (a: number[][][][]) =>
+              [0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => a[b][r + i][c + j][k]));
+            dissimilarity += (1 - windowSsim(cut(xs), cut(ys))) / 2;
+            windows++;
           }
         }
-        const l1 = tf.mean(tf.abs(tf.sub(x, y))).dataSync()[0];
-        const expected = 0.85 * dissimilarity / windows + 0.15 * l1;
-        assertAlmostEquals(photometricLoss(x, y).dataSync()[0], expected, 1e-5);
-        checkGradients((e) => photometricLoss(e as Tensor4D, y), [x], {
-          step: 2e-3,
-          tolerance: 5e-3,
-          samples: 210,
-        });
-        checkGradients((e) => photometricLoss(e as Tensor4D, y, 0.3), [x], { step: 2e-3, tolerance: 5e-3 });
-      });
-    } finally {
-      forceImplementation(undefined);
+      }
     }
+    const l1 = tf.mean(tf.abs(tf.sub(x, y))).dataSync()[0];
+    const expected = 0.85 * dissimilarity / windows + 0.15 * l1;
+    assertAlmostEquals(photometricLoss(x, y).dataSync()[0], expected, 1e-5);
+    checkGradients((e) => photometricLoss(e as Tensor4D, y), [x], {
+      step: 2e-3,
+      tolerance: 5e-3,
+      samples: 210,
+    });
+    checkGradients((e) => photometricLoss(e as Tensor4D, y, 0.3), [x], { step: 2e-3, tolerance: 5e-3 });
   });
+});
 
-  Deno.test(`smoothness: value by hand, gradient by finite differences, ${implementation}`, () => {
-    forceImplementation(implementation);
-    try {
-      tf.tidy(() => {
-        const one = (shape: [number, number, number, number]) => tf.ones(shape) as Tensor4D;
-        const flat: EdgeWeights = { x: one([1, 2, 2, 1]), y: one([1, 1, 3, 1]) };
-        // Differences along x: 1, 2, 4, 8; along y: 3, 2, 4.
-        const d = tf.tensor4d([0, 1, 3, 3, -1, 7], [1, 2, 3, 1]);
-        assertAlmostEquals(
-          smoothnessLoss(d, flat).dataSync()[0],
-          (1 + 2 + 4 + 8) / 4 + (3 + 2 + 4) / 3,
-          1e-6,
-        );
-        const image = uniform([2, 5, 6, 3], 5);
-        const weights = edgeWeights(image);
-        checkGradients((q) => smoothnessLoss(q as Tensor4D, weights), [uniform([2, 5, 6, 1], 6, 0, 10)]);
-      });
-    } finally {
-      forceImplementation(undefined);
-    }
+Deno.test("smoothness: value by hand, gradient by finite differences", () => {
+  tf.tidy(() => {
+    const one = (shape: [number, number, number, number]) => tf.ones(shape) as Tensor4D;
+    const flat: EdgeWeights = { x: one([1, 2, 2, 1]), y: one([1, 1, 3, 1]) };
+    // Differences along x: 1, 2, 4, 8; along y: 3, 2, 4.
+    const d = tf.tensor4d([0, 1, 3, 3, -1, 7], [1, 2, 3, 1]);
+    assertAlmostEquals(
+      smoothnessLoss(d, flat).dataSync()[0],
+      (1 + 2 + 4 + 8) / 4 + (3 + 2 + 4) / 3,
+      1e-6,
+    );
+    const image = uniform([2, 5, 6, 3], 5);
+    const weights = edgeWeights(image);
+    checkGradients((q) => smoothnessLoss(q as Tensor4D, weights), [uniform([2, 5, 6, 1], 6, 0, 10)]);
   });
-}
+});
 
 Deno.test("smoothness forgives a step at an image edge, in x and in y", () => {
   for (const axis of [1, 2]) {
@@ -109,30 +96,22 @@ Deno.test("smoothness forgives a step at an image edge, in x and in y", () => {
   }
 });
 
-for (const implementation of ["host", "portable"] as const) {
-  Deno.test(`consistency: zero for one constant world, and pulls both disparities, ${implementation}`, () => {
-    forceImplementation(implementation);
-    try {
-      tf.tidy(() => {
-        const flat = (v: number) => tf.fill([1, 4, 16, 1], v) as Tensor4D;
-        assertAlmostEquals(consistencyLoss(flat(0.1), flat(0.1), "right").dataSync()[0], 0, 1e-7);
-        assertAlmostEquals(consistencyLoss(flat(0.1), flat(0.15), "right").dataSync()[0], 0.1, 1e-6);
-        const whole = (seed: number) => tf.floor(uniform([2, 3, 8, 1], seed, 0, 4));
-        const near = (seed: number) =>
-          tf.div(tf.add(whole(seed), uniform([2, 3, 8, 1], seed + 1, 0.3, 0.7)), 8);
-        for (const border of ["edge", "zero"] as const) {
-          checkGradients(
-            (t, s) => consistencyLoss(t as Tensor4D, s as Tensor4D, "left", { border }),
-            [near(1), near(11)],
-            { step: 2e-4, tolerance: 1e-2 },
-          );
-        }
-      });
-    } finally {
-      forceImplementation(undefined);
+Deno.test("consistency: zero for one constant world, and pulls both disparities", () => {
+  tf.tidy(() => {
+    const flat = (v: number) => tf.fill([1, 4, 16, 1], v) as Tensor4D;
+    assertAlmostEquals(consistencyLoss(flat(0.1), flat(0.1), "right").dataSync()[0], 0, 1e-7);
+    assertAlmostEquals(consistencyLoss(flat(0.1), flat(0.15), "right").dataSync()[0], 0.1, 1e-6);
+    const whole = (seed: number) => tf.floor(uniform([2, 3, 8, 1], seed, 0, 4));
+    const near = (seed: number) => tf.div(tf.add(whole(seed), uniform([2, 3, 8, 1], seed + 1, 0.3, 0.7)), 8);
+    for (const border of ["edge", "zero"] as const) {
+      checkGradients(
+        (t, s) => consistencyLoss(t as Tensor4D, s as Tensor4D, "left", { border }),
+        [near(1), near(11)],
+        { step: 2e-4, tolerance: 1e-2 },
+      );
     }
   });
-}
+});
 
 Deno.test("consistency compares each view with the other view's disparity", () => {
   // A ramp in the target view; the source disparity is right only where it is the ramp seen from the other side.
