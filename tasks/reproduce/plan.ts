@@ -1,6 +1,6 @@
 /**
  * The ablation as a list of trainings: what each starts from, how many updates it gets relative to the others, and
- * which row of the table it gives. Rows that are held against each other get the same updates of the student.
+ * which row of the table it produces. Rows that are compared get the same number of updates of the student.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import type { StageName } from "../../lib/training/stages.ts";
 export interface AblationJob {
   /** Folder name, unique within a seed. */
   readonly name: string;
-  /** The table's row that it gives, if any. */
+  /** The row of the table that it produces, if any. */
   readonly row?: string;
   readonly stage: StageName;
   /** Jobs whose weights it starts from; later ones win. */
   readonly from: readonly string[];
-  /** Updates, relative to the half-cycle's; `"cost"` takes as long as all that row S needs beyond the half-cycle. */
+  /** Updates, relative to the half-cycle's; `"cost"`: as much time as row S needs beyond the half-cycle. */
   readonly share: number | "cost";
   /** What differs from the preset. */
   readonly options: TrainingInput;
-  /** Whose disparity the row measures. */
-  readonly of: "student" | "teacher";
+  /** Whose disparity the row evaluates. */
+  readonly network: "student" | "teacher";
 }
 
 /** Updates of every row after the half-cycle, relative to it. */
-export const CONTINUED = 0.5;
+const CONTINUED = 0.5;
 /** Updates of each refine network. */
 const TEACHER = 0.4;
 
@@ -36,7 +36,7 @@ const teacher = (name: string, row: string, options: TrainingInput): AblationJob
   from: ["cycle", "half-cycle"],
   share: TEACHER,
   options: { freeze: "student,backward", ...options },
-  of: "teacher",
+  network: "teacher",
 });
 const student = (name: string, row: string, from: string, options: TrainingInput = {}): AblationJob => ({
   name,
@@ -45,18 +45,18 @@ const student = (name: string, row: string, from: string, options: TrainingInput
   from: ["cycle", from],
   share: CONTINUED,
   options,
-  of: "student",
+  network: "student",
 });
 
 /**
  * All trainings of one seed, in an order in which each finds what it starts from.
  *
  * The backward network learns on the frozen half-cycle student (`cycle`), so that every teacher corrects the very
- * student that HC-continued goes on from; row C is the paper's joint training, where the cycle's gradient reaches the
+ * student that HC-continued starts from; row C is the paper's joint training, where the cycle's gradient reaches the
  * student.
  */
 export const ABLATION_JOBS: readonly AblationJob[] = [
-  { name: "half-cycle", row: "HC", stage: "half-cycle", from: [], share: 1, options: {}, of: "student" },
+  { name: "half-cycle", row: "HC", stage: "half-cycle", from: [], share: 1, options: {}, network: "student" },
   {
     name: "half-cycle-continued",
     row: "HC-continued",
@@ -64,7 +64,7 @@ export const ABLATION_JOBS: readonly AblationJob[] = [
     from: ["half-cycle"],
     share: CONTINUED,
     options: {},
-    of: "student",
+    network: "student",
   },
   {
     name: "half-cycle-equal-cost",
@@ -73,7 +73,7 @@ export const ABLATION_JOBS: readonly AblationJob[] = [
     from: ["half-cycle"],
     share: "cost",
     options: {},
-    of: "student",
+    network: "student",
   },
   {
     name: "cycle-joint",
@@ -82,7 +82,7 @@ export const ABLATION_JOBS: readonly AblationJob[] = [
     from: ["half-cycle"],
     share: CONTINUED,
     options: { cycleGradient: 0.1, gradientRamp: 200 },
-    of: "student",
+    network: "student",
   },
   {
     name: "cycle",
@@ -90,7 +90,7 @@ export const ABLATION_JOBS: readonly AblationJob[] = [
     from: ["half-cycle"],
     share: TEACHER,
     options: { freeze: "student" },
-    of: "student",
+    network: "student",
   },
   teacher("teacher-features", "T feat", { teacherInputs: "features" }),
   teacher("teacher-disparity", "T disp", { teacherInputs: "disparity" }),
