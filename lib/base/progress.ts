@@ -39,6 +39,11 @@ export function setProgressSink(open: (() => ProgressSink) | undefined): void {
   openSink = open;
 }
 
+/** Columns of the bar, at most and at least. */
+const WIDE = 24, NARROW = 10;
+/** Units after which the time left can be estimated. */
+const SETTLED = 4;
+
 /**
  * Shows how far long work has come, its rate and the time left.
  *
@@ -58,9 +63,10 @@ export class Progress {
   readonly #write: (text: string) => void;
   readonly #sink: ProgressSink | undefined;
   #shown = -Infinity;
-  #first: number | undefined;
   #done = 0;
-  #detail = "";
+  #details: readonly string[] = [];
+  /** When how much was done, of about the last minute; from the first update on, which may include a set-up. */
+  #samples: { readonly time: number; readonly done: number }[] = [];
 
   /** Prints nothing before the first update. */
   constructor(options: ProgressOptions) {
@@ -75,49 +81,57 @@ export class Progress {
     });
   }
 
-  /** Units per second since the first update. */
+  /** Units per second over about the last minute, without the first update; 0 before the second one. */
   get rate(): number {
-    const seconds = (performance.now() - this.#started) / 1000;
-    return seconds > 0 ? (this.#done - (this.#first ?? 0)) / seconds : 0;
+    const [first] = this.#samples;
+    const seconds = first ? (performance.now() - first.time) / 1000 : 0;
+    return seconds > 0 ? (this.#done - first.done) / seconds : 0;
   }
 
   /**
    * Reports the state; redraws at most ten times a second on a terminal, every `logEvery` seconds in a log.
    *
    * @param done Units done so far.
-   * @param detail Shown beside the bar, e.g. the loss.
+   * @param details Shown beside the bar, the most important first: those that do not fit are left out.
    */
-  update(done: number, detail = ""): void {
-    this.#first ??= done > 1 ? done - 1 : 0;
+  update(done: number, ...details: readonly string[]): void {
     this.#done = done;
-    this.#detail = detail;
+    this.#details = details;
     const now = performance.now();
+    if (now - (this.#samples.at(-1)?.time ?? -Infinity) > 1000) this.#samples.push({ time: now, done });
+    if (this.#samples.length > 60) this.#samples.shift();
     const every = this.#terminal ? 100 : (this.#options.logEvery ?? 10) * 1000;
-    if (now - this.#shown < every) return;
-    this.#shown = now;
+    if (now - this.#shown >= every) this.#show();
+  }
+
+  /** Shows at once, on a terminal, what is being done meanwhile; until the next update. */
+  status(...details: readonly string[]): void {
+    this.#details = details;
+    if (this.#terminal) this.#show();
+  }
+
+  #show(): void {
+    this.#shown = performance.now();
     if (this.#sink) return this.#sink.line(this.line(), false);
     this.#write(this.#terminal ? `\r\x1b[2K${this.line()}` : `${this.line()}\n`);
   }
 
   /** The current line, without control characters; on a terminal no wider than it. */
   line(): string {
-    const line = this.#compose(24, this.#detail);
+    const details = [...this.#details];
+    const line = this.#compose(WIDE, details);
     if (!this.#terminal || this.#sink) return line;
-    const columns = this.#options.columns ?? terminalColumns();
     // The last column stays empty: some terminals already wrap there.
-    const over = line.length - (columns - 1);
-    if (over <= 0) return line;
-    const narrow = this.#compose(Math.max(8, 24 - over), this.#detail);
-    const rest = narrow.length - (columns - 1);
-    if (rest <= 0) return narrow;
-    const kept = this.#detail.slice(0, Math.max(0, this.#detail.length - rest - 1));
-    const shorter = this.#compose(8, kept && `${kept}…`);
-    return shorter.length < columns ? shorter : `${shorter.slice(0, Math.max(0, columns - 2))}…`;
+    const room = (this.#options.columns ?? terminalColumns()) - 1;
+    if (line.length <= room) return line;
+    while (details.length && this.#compose(NARROW, details).length > room) details.pop();
+    const over = this.#compose(WIDE, details).length - room;
+    return this.#compose(Math.max(NARROW, WIDE - Math.max(0, over)), details).slice(0, room);
   }
 
-  #compose(barWidth: number, detail: string): string {
+  #compose(barWidth: number, details: readonly string[]): string {
     const { label, total, unit = "steps" } = this.#options;
-    const rate = this.rate;
+    const { rate } = this;
     const parts = [label];
     if (total !== undefined) {
       const fraction = total > 0 ? Math.min(1, this.#done / total) : 1;
@@ -128,8 +142,9 @@ export class Progress {
       parts.push(`${this.#done}/${total} ${unit}`);
     } else parts.push(`${this.#done} ${unit}`);
     if (rate > 0) parts.push(rate >= 1 ? `${rate.toFixed(1)}/s` : `${(1 / rate).toFixed(1)} s each`);
-    if (detail) parts.push(detail);
-    if (total !== undefined && rate > 0 && this.#done < total) {
+    parts.push(...details);
+    const since = this.#done - (this.#samples[0]?.done ?? 0);
+    if (total !== undefined && rate > 0 && since >= SETTLED && this.#done < total) {
       parts.push(`${shortDuration((total - this.#done) / rate * 1000)} left`);
     }
     return parts.join("  ");
