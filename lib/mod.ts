@@ -7,14 +7,14 @@
  *
  * @example Train a small student on drawn streets and predict a photograph
  * ```ts ignore
- * import { followTraining, generateStreet, loadModel, openRun, selectBackend } from "./lib/mod.ts";
+ * import { generateStreet, loadModel, openRun, selectBackend, trainWithProgress } from "./lib/mod.ts";
  * import { predictPhotograph, resolveTraining, train } from "./lib/mod.ts";
  *
  * await selectBackend();
  * await generateStreet({ out: "data/street", pairs: 480 });
  * const options = resolveTraining({ data: "data/street", steps: 900 });
  * using run = await openRun("runs/first", { options });
- * const { checkpoint } = await followTraining(train({ options, run }), "half-cycle");
+ * const { checkpoint } = await trainWithProgress(train({ options, run }), "half-cycle");
  * const model = await loadModel(checkpoint!);
  * const { disparity } = await predictPhotograph(model, "photo.jpg");
  * ```
@@ -94,15 +94,12 @@ export * from "./losses/objective.ts";
 export * from "./training/options.ts";
 export * from "./training/config.ts";
 export * from "./training/stages.ts";
-export * from "./training/stage_run.ts";
+export * from "./training/run.ts";
 export * from "./training/loop.ts";
-export * from "./training/follow.ts";
 export * from "./training/run_folder.ts";
 export * from "./training/checkpoint.ts";
-export * from "./training/metrics_log.ts";
+export * from "./training/records.ts";
 export * from "./training/validation.ts";
-export type { Ending } from "./training/recorder.ts";
-export * from "./training/watch.ts";
 export * from "./training/weights.ts";
 export * from "./training/trainer.ts";
 export * from "./training/replicas.ts";

@@ -17,9 +17,9 @@ import { evaluateNetworks, predictFrame, timePrediction } from "../lib/evaluatio
 import { evaluate, type Evaluation, type Protocol } from "../lib/evaluation/protocol.ts";
 import { trainSetMean, type TruthKind } from "../lib/evaluation/truth.ts";
 import { generateStreet } from "../lib/street/mod.ts";
-import { followTraining } from "../lib/training/follow.ts";
+import { trainWithProgress } from "../lib/training/run.ts";
 import { train } from "../lib/training/loop.ts";
-import { readMetrics } from "../lib/training/metrics_log.ts";
+import { readMetrics } from "../lib/training/records.ts";
 import { resolveTraining } from "../lib/training/options.ts";
 import { openRun } from "../lib/training/run_folder.ts";
 import { spreadPairs } from "../lib/training/validation.ts";
@@ -150,7 +150,7 @@ export async function quickstart(options: OptionsOf<typeof quickstartOptions>) {
   const trainSet = await openDataset({ data, part: "train" });
   const testSet = await openDataset({ data, part: "test" });
 
-  const summary = await followTraining(train({ options: training, run, dataset: trainSet }), "half-cycle");
+  const summary = await trainWithProgress(train({ options: training, run, dataset: trainSet }), "half-cycle");
   const model = await loadModel(summary.checkpoint!);
   try {
     const { networks, size } = model, predict = { size, view: training.view };

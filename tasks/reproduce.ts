@@ -39,7 +39,7 @@ import { countGigaflops } from "../lib/models/architecture.ts";
 import { generateStreet } from "../lib/street/mod.ts";
 import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { PRESET_NAMES, resolveTraining } from "../lib/training/options.ts";
-import { isFinished, runStage } from "../lib/training/stage_run.ts";
+import { isFinished, runStage } from "../lib/training/run.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "../lib/training/stages.ts";
 import { Trainer } from "../lib/training/trainer.ts";
 import { loadModel } from "../lib/training/weights.ts";
@@ -289,7 +289,7 @@ export async function reproduce(
         const begun = await exists(join(run, "checkpoints"));
         const summary = await runStage({
           out: run,
-          given: {
+          overrides: {
             preset: plan.preset,
             size: plan.size,
             coarse: 0,

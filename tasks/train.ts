@@ -7,7 +7,7 @@ import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { flag, list, type OptionsOf, text } from "../lib/base/options.ts";
 import { configOptions, readTraining } from "../lib/training/config.ts";
 import { type PresetName, TRAINING_HEADINGS } from "../lib/training/options.ts";
-import { runAllStages, runStage } from "../lib/training/stage_run.ts";
+import { runAllStages, runStage } from "../lib/training/run.ts";
 import { runTask, stopSignal } from "./_task.ts";
 
 const options = (preset?: PresetName) => ({
@@ -59,8 +59,8 @@ async function main(
   const stop = stopSignal();
   const run = { out, resume, overwrite, from: options.from, signal: stop.signal };
   const summary = stage === "all"
-    ? await runAllStages({ ...run, given: overrides })
-    : await runStage({ ...run, given: { ...overrides, stage } });
+    ? await runAllStages({ ...run, overrides })
+    : await runStage({ ...run, overrides: { ...overrides, stage } });
   if (summary.checkpoint) console.log(summary.checkpoint);
   return stop.status;
 }

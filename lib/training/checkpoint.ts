@@ -1,12 +1,12 @@
 /**
- * Checkpoints: folders that hold all a run needs to go on or to be used.
+ * Checkpoints: folders that hold all a run needs to resume or to be used, and when a run writes them.
  *
  *     checkpoints/step-000400/model.safetensors        weights
- *                             optimizer.safetensors    the optimiser's moments (absent where only weights were saved)
+ *                             optimizer.safetensors    the optimizer's moments (absent where only weights were saved)
  *                             checkpoint.json          everything else, and sizes and hashes of the two files above
  *
- * A checkpoint is made under another name and renamed once it is whole, so that a folder called `step-…` is whole
- * whenever the process was killed. Saving a step again makes `step-000400.1` before the old one is removed.
+ * A checkpoint is written under another name and renamed once it is complete, so that a folder called `step-…` is
+ * complete whenever the process was killed. Saving a step again makes `step-000400.1` before the old one is removed.
  *
  * @module
  */
@@ -16,81 +16,62 @@ import { CyclopsError, messageOf } from "../base/errors.ts";
 import { asideName, exists, fileError, hashFile, readJson, writeAtomic } from "../base/files.ts";
 import type { DataIdentity } from "../data/dataset.ts";
 import { encodeSafetensors, readSafetensors, type TensorMap, toFloat32 } from "../data/safetensors.ts";
+import type { TrainingOptions } from "./options.ts";
 
-/** Version of the layout; a reader refuses others. */
+/** Version of the layout; others are refused. */
 export const CHECKPOINT_FORMAT = 1;
 
 const MODEL = "model.safetensors", OPTIMIZER = "optimizer.safetensors", FACTS = "checkpoint.json";
 
-/** What is known of a checkpoint besides its tensors. All of it must survive JSON. */
+/** The metadata of a checkpoint, as JSON. */
 export interface CheckpointFacts {
   /** Updates done. */
   readonly step: number;
-  /** Passes over the training data done; need not be whole. */
+  /** Passes over the training data done, e.g. 2.5. */
   readonly epoch: number;
-  /** The stage of training, e.g. "half-cycle". */
+  /** The training stage, e.g. "half-cycle". */
   readonly stage: string;
-  /** The run's seed. */
   readonly seed: number;
-  /** The run's resolved options. */
+  /** The run's resolved options, as they are stored. */
   readonly options: Readonly<Record<string, unknown>>;
   /** The data it was trained on. */
   readonly data?: DataIdentity;
-  /** Versions of what made it: cyclops, deno, tfjs, libtensorflow. */
+  /** Versions of cyclops, deno, tfjs, libtensorflow. */
   readonly versions: Readonly<Record<string, string>>;
-  /** Validation metrics, lower is better; those that are not finite are left out. */
-  readonly metrics: Readonly<Record<string, number>>;
-  /** Whatever else the training loop needs to go on. */
+  /** Validation metrics, lower is better; without those that are not finite. */
+  readonly metrics: ValidationMetrics;
+  /** Whatever else the training loop needs to resume. */
   readonly state?: Readonly<Record<string, unknown>>;
 }
 
+/** Validation metrics by name, lower is better. */
+export type ValidationMetrics = Readonly<Record<string, number>>;
+
 /** A checkpoint on disk, its tensors not read. */
 export interface CheckpointEntry {
-  /** Its folder. */
   readonly folder: string;
-  /** What its `checkpoint.json` says. */
   readonly facts: CheckpointFacts;
 }
 
-/** What is saved. */
+/** The content of a checkpoint. */
 export interface CheckpointContent {
   /** Weights by name. */
   readonly model: TensorMap;
-  /** The optimiser's moments by name. */
+  /** The optimizer's moments by name. */
   readonly optimizer?: TensorMap;
-  /** Everything else. */
   readonly facts: CheckpointFacts;
 }
 
-/** A checkpoint read whole. */
+/** A checkpoint with its tensors. */
 export interface Checkpoint extends CheckpointEntry, CheckpointContent {}
 
-/** Why a checkpoint could not be saved. */
-export type SaveProblem = "no space" | "read-only" | "permission" | "other";
-
-/**
- * A checkpoint could not be saved. Nothing half-made is left and the older ones are as they were: training may go on
- * and try again later.
- */
+/** A checkpoint could not be saved. Nothing half-written is left and older ones are untouched, so it can be retried. */
 export class SaveError extends CyclopsError {
-  /** Name of the class. */
   override name = "SaveError";
-  /** What stood in the way. */
-  readonly problem: SaveProblem;
-
-  /** Wraps what the file system said. */
   constructor(folder: string, cause: unknown) {
-    // The message that was made from the system's error, where there is one, names the file.
+    // An error that was made from the system's names the file.
     const known = cause instanceof CyclopsError ? cause : fileError("write", folder, cause);
     super(`Cannot save the checkpoint ${folder}: ${messageOf(known)}`, { cause: known });
-    const said = `${messageOf(known)} ${messageOf(known.cause)}`;
-    this.problem = /no space|os error 28|os error 122/i.test(said)
-      ? "no space"
-      : /read-only|os error 30/i.test(said)
-      ? "read-only"
-      : /permission/i.test(said)
-      ? "permission"
-      : "other";
   }
 }
 
@@ -125,7 +106,7 @@ async function syncFolder(folder: string): Promise<void> {
   } catch { /* Not all file systems can. */ }
 }
 
-/** Takes a folder away at once, then removes it: killed between, it leaves only a hidden name. */
+/** Removes a folder by way of a hidden name, which is all that is left if the process is killed meanwhile. */
 async function removeFolder(folder: string): Promise<void> {
   const aside = asideName(folder);
   await Deno.rename(folder, aside);
@@ -133,17 +114,16 @@ async function removeFolder(folder: string): Promise<void> {
 }
 
 /**
- * Saves a checkpoint as `FOLDER/step-NNNNNN`, whole or not at all.
+ * Saves a checkpoint as `FOLDER/step-NNNNNN`, completely or not at all.
  *
- * @param folder The folder that holds a run's checkpoints; made where it is missing.
- * @returns The checkpoint on disk.
+ * @param folder The folder of a run's checkpoints; created where it is missing.
  * @throws {SaveError} When it cannot be written: the disk is full, read-only, not ours.
  * @throws {RangeError} When a tensor's shape, type and data do not fit.
  *
  * @example
  * ```ts ignore
  * await saveCheckpoint("runs/first/checkpoints", { model, optimizer, facts });
- * await pruneCheckpoints("runs/first/checkpoints", { keepLast: 3, metric: "absRel" });
+ * await pruneCheckpoints("runs/first/checkpoints", 3);
  * ```
  */
 export async function saveCheckpoint(folder: string, content: CheckpointContent): Promise<CheckpointEntry> {
@@ -181,23 +161,20 @@ export async function saveCheckpoint(folder: string, content: CheckpointContent)
 
 function refuse(folder: string, found: string): CyclopsError {
   return new CyclopsError(
-    `Cannot use the checkpoint ${folder}: ${found} (take another one, deno task train writes several)`,
+    `Cannot use the checkpoint ${folder}: ${found} (use another one, deno task train writes several)`,
   );
-}
-
-interface CheckedFacts {
-  readonly facts: CheckpointFacts;
-  readonly files: ReadonlyMap<string, FileFacts>;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Reads `checkpoint.json` and holds the sizes of the files beside it against it. */
-async function readFacts(folder: string): Promise<CheckedFacts> {
+/** Reads `checkpoint.json` and checks the sizes of the files beside it. */
+async function readFacts(
+  folder: string,
+): Promise<{ readonly facts: CheckpointFacts; readonly files: ReadonlyMap<string, FileFacts> }> {
   const json = await readJson(join(folder, FACTS));
-  if (!isRecord(json)) throw refuse(folder, `${FACTS} is no JSON object`);
+  if (!isRecord(json)) throw refuse(folder, `${FACTS} is not a JSON object`);
   const { format, files, ...facts } = json;
   if (format !== CHECKPOINT_FORMAT) {
     throw refuse(
@@ -240,7 +217,7 @@ async function checkHash(folder: string, name: string, { sha256 }: FileFacts): P
  * Reads a checkpoint.
  *
  * @param folder A checkpoint's own folder; {@linkcode findCheckpoint} finds one in a run.
- * @param parts What to read: "model" leaves the optimiser's moments on disk. @default "all"
+ * @param parts What to read: "model" leaves the optimizer's moments on disk. @default "all"
  * @throws {CyclopsError} When a file is missing, cut, damaged or of another checkpoint.
  */
 export async function loadCheckpoint(folder: string, parts: "all" | "model" = "all"): Promise<Checkpoint> {
@@ -252,11 +229,10 @@ export async function loadCheckpoint(folder: string, parts: "all" | "model" = "a
     return (await readSafetensors(join(folder, name))).tensors;
   };
   const model = (await read(MODEL))!;
-  const optimizer = parts === "all" ? await read(OPTIMIZER) : undefined;
-  return { folder, facts, model, optimizer };
+  return { folder, facts, model, optimizer: parts === "all" ? await read(OPTIMIZER) : undefined };
 }
 
-/** What lies in a folder of checkpoints. */
+/** The checkpoints in a folder. */
 export interface CheckpointScan {
   /** The usable ones, by step. */
   readonly whole: readonly CheckpointEntry[];
@@ -265,98 +241,94 @@ export interface CheckpointScan {
 }
 
 /**
- * Looks through a folder of checkpoints: their facts and the sizes of their files, not the tensors.
+ * Lists the checkpoints in a folder; none where it is missing.
  *
- * @param folder One that holds `step-…` folders; none when it is missing.
+ * @param verify Also compare the hashes of the last one's files, and of earlier ones while these do not fit; else only
+ * metadata and file sizes are checked. @default false
  */
-export async function scanCheckpoints(folder: string): Promise<CheckpointScan> {
-  const whole = new Map<number, CheckpointEntry>();
+export async function scanCheckpoints(folder: string, verify = false): Promise<CheckpointScan> {
+  const found = new Map<number, CheckpointEntry>();
   const broken: CyclopsError[] = [];
-  const found = (await names(folder)).filter(parseName)
-    .sort((a, b) => parseName(a)!.step - parseName(b)!.step || parseName(a)!.again - parseName(b)!.again);
-  for (const name of found) {
+  const attempt = async (use: () => Promise<void>) => {
     try {
-      const { facts } = await readFacts(join(folder, name));
-      whole.set(parseName(name)!.step, { folder: join(folder, name), facts });
+      await use();
     } catch (error) {
       if (!(error instanceof CyclopsError)) throw error;
       broken.push(error);
     }
+  };
+  const sorted = (await names(folder)).filter(parseName)
+    .sort((a, b) => parseName(a)!.step - parseName(b)!.step || parseName(a)!.again - parseName(b)!.again);
+  for (const name of sorted) {
+    await attempt(async () => {
+      const { facts } = await readFacts(join(folder, name));
+      found.set(parseName(name)!.step, { folder: join(folder, name), facts });
+    });
   }
-  return { whole: [...whole.values()], broken };
+  const whole = [...found.values()];
+  while (verify && whole.length) {
+    const { folder } = whole.at(-1)!, count = broken.length;
+    await attempt(async () => {
+      for (const [name, file] of (await readFacts(folder)).files) await checkHash(folder, name, file);
+    });
+    if (broken.length === count) break;
+    whole.pop();
+  }
+  return { whole, broken };
 }
 
-/**
- * The checkpoint with the lowest value of a metric.
- *
- * @param metric Its name, or several of which the first one that any checkpoint has counts.
- * @returns `undefined` where no checkpoint has one.
- */
-export function bestCheckpoint(
-  entries: readonly CheckpointEntry[],
-  metric: string | readonly string[],
-): CheckpointEntry | undefined {
-  for (const name of [metric].flat()) {
-    const having = entries.filter(({ facts }) => Number.isFinite(facts.metrics[name]));
-    if (having.length) return having.reduce((a, b) => b.facts.metrics[name] < a.facts.metrics[name] ? b : a);
+/** What "best" goes by: validation abs rel, or the photometric loss where there is no ground truth. */
+const BEST_BY: readonly string[] = ["absRel", "photometric"];
+
+/** The checkpoint with the best validation, by abs rel, else photometric loss; `undefined` where none has any. */
+export function bestCheckpoint(entries: readonly CheckpointEntry[]): CheckpointEntry | undefined {
+  for (const name of BEST_BY) {
+    const candidates = entries.filter(({ facts }) => Number.isFinite(facts.metrics[name]));
+    if (candidates.length) {
+      return candidates.reduce((a, b) => b.facts.metrics[name] < a.facts.metrics[name] ? b : a);
+    }
   }
 }
-
-/** What "best" goes by where nothing else is said: validation abs rel, or the loss where there is no truth. */
-export const BEST_BY: readonly string[] = ["absRel", "photometric"];
 
 /**
  * Finds a checkpoint.
  *
- * @param path A run's folder, its folder of checkpoints, or a checkpoint's own folder (which is taken as it is).
+ * @param path A run's folder, its folder of checkpoints, or a checkpoint's own folder (which is used as it is).
  * @param which The last one, or the one with the best validation metric (the last where none has any).
  * @default "latest"
- * @param metric See {@linkcode bestCheckpoint}. @default BEST_BY
  * @throws {CyclopsError} When there is none, saying what was found instead.
  */
 export async function findCheckpoint(
   path: string,
   which: "latest" | "best" = "latest",
-  metric: string | readonly string[] = BEST_BY,
 ): Promise<CheckpointEntry> {
   if (await exists(join(path, FACTS))) return { folder: path, facts: (await readFacts(path)).facts };
   const inner = join(path, "checkpoints");
   const { whole, broken } = await scanCheckpoints(await exists(inner) ? inner : path);
-  const found = which === "latest" ? whole.at(-1) : bestCheckpoint(whole, metric) ?? whole.at(-1);
+  const found = which === "latest" ? whole.at(-1) : bestCheckpoint(whole) ?? whole.at(-1);
   if (found) return found;
   const reasons = broken.map((error) => `\n  ${error.message}`).join("");
-  const wanted =
-    "wanted a run's folder, or a checkpoint's own folder such as runs/first/checkpoints/step-000400";
+  const expected =
+    "expected a run's folder, or a checkpoint's own folder such as runs/first/checkpoints/step-000400";
   throw new CyclopsError(
     `Cannot find a checkpoint in ${path}: ${
       broken.length
         ? `none is usable${reasons}`
-        : `${await exists(path) ? "there is none" : "no such folder"}, ${wanted}`
+        : `${await exists(path) ? "there is none" : "no such folder"}, ${expected}`
     }`,
   );
-}
-
-/** Which checkpoints {@linkcode pruneCheckpoints} keeps. */
-export interface PruneOptions {
-  /** How many of the last ones. @default 3 */
-  readonly keepLast?: number;
-  /** The best one by this metric is kept, too; see {@linkcode bestCheckpoint}. @default BEST_BY */
-  readonly metric?: string | readonly string[];
 }
 
 /**
  * Removes old checkpoints but for the last few and the best one.
  *
+ * @param keepLast How many of the last ones are kept, at least 1.
  * @returns The folders that were removed.
  * @throws {SaveError} When one cannot be removed.
  */
-export async function pruneCheckpoints(folder: string, options: PruneOptions = {}): Promise<string[]> {
-  const { keepLast = 3, metric = BEST_BY } = options;
-  if (!Number.isInteger(keepLast) || keepLast < 1) {
-    throw new RangeError(`Cannot prune checkpoints: keepLast is ${keepLast}, wanted a whole number above 0`);
-  }
+export async function pruneCheckpoints(folder: string, keepLast = 3): Promise<string[]> {
   const { whole } = await scanCheckpoints(folder);
-  const kept = new Set([...whole.slice(-keepLast), bestCheckpoint(whole, metric)]);
+  const kept = new Set([...whole.slice(-keepLast), bestCheckpoint(whole)]);
   const removed = whole.filter((entry) => !kept.has(entry)).map((entry) => entry.folder);
   for (const old of removed) {
     try {
@@ -369,8 +341,8 @@ export async function pruneCheckpoints(folder: string, options: PruneOptions = {
 }
 
 /**
- * Removes what a killed process left half-made or half-removed. Only for the process that owns the run: a save under
- * way elsewhere would lose its files.
+ * Removes what a killed process left half-written or half-removed. Only for the process that owns the run: a save in
+ * progress elsewhere would lose its files.
  */
 export async function cleanCheckpoints(folder: string): Promise<void> {
   for (const name of await names(folder)) {
@@ -380,57 +352,37 @@ export async function cleanCheckpoints(folder: string): Promise<void> {
   }
 }
 
-const SHOWN = 4;
-
-function listed(what: string, items: readonly string[]): string[] {
-  if (items.length === 0) return [];
-  const more = items.length > SHOWN ? `, … ${items.length - SHOWN} more` : "";
-  return [`${items.length} ${what} (${items.slice(0, SHOWN).join(", ")}${more})`];
-}
-
-/** How {@linkcode matchTensors} reads a file of weights. */
-export interface MatchOptions {
-  /** Where the tensors come from, for the error. */
-  readonly from: string;
-  /** How to mend a mismatch, for the error, e.g. the preset that the checkpoint was trained with. */
-  readonly hint?: string;
-  /** Pass over tensors that are not wanted, as when the student is taken from a whole chain. @default false */
-  readonly ignoreUnexpected?: boolean;
-}
-
 /**
- * Holds the tensors of a file against those a network wants.
+ * Picks the tensors that a network needs out of those of a checkpoint.
  *
- * @param found As read.
- * @param wanted Shapes by name.
- * @returns The values by name, in the order of `wanted`.
- * @throws {CyclopsError} When they are of another architecture: counts and names what is missing, unexpected or of
- * another shape.
+ * @param expected Shapes by name.
+ * @param from The checkpoint, for the error.
+ * @returns The values by name, in the order of `expected`.
+ * @throws {CyclopsError} When they belong to another architecture: counts and names what is missing or differs.
  */
 export function matchTensors(
   found: TensorMap,
-  wanted: ReadonlyMap<string, readonly number[]>,
-  { from, hint, ignoreUnexpected = false }: MatchOptions,
+  expected: ReadonlyMap<string, readonly number[]>,
+  from: string,
 ): Map<string, Float32Array> {
   const missing: string[] = [], other: string[] = [];
   const values = new Map<string, Float32Array>();
-  for (const [name, shape] of wanted) {
+  for (const [name, shape] of expected) {
     const tensor = found.get(name);
     if (!tensor) missing.push(name);
     else if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
-      other.push(`${name} is [${tensor.shape}], wanted [${shape}]`);
+      other.push(`${name} is [${tensor.shape}], expected [${shape}]`);
     } else values.set(name, toFloat32(tensor));
   }
-  const unexpected = ignoreUnexpected ? [] : [...found.keys()].filter((name) => !wanted.has(name));
-  const faults = [
-    ...listed(`of ${wanted.size} tensors missing`, missing),
-    ...listed("of another shape", other),
-    ...listed("unexpected", unexpected),
-  ];
-  if (faults.length) {
-    const mend = hint ?? `give the options it was trained with, as ${FACTS} beside it says`;
+  const faults = [[`of ${expected.size} tensors missing`, missing], ["of another shape", other]] as const;
+  const shown = faults.filter(([, items]) => items.length).map(([what, items]) => {
+    const more = items.length > 4 ? `, … ${items.length - 4} more` : "";
+    return `${items.length} ${what} (${items.slice(0, 4).join(", ")}${more})`;
+  });
+  if (shown.length) {
     throw new CyclopsError(
-      `Cannot load the weights of ${from}: they are of another architecture: ${faults.join(", ")} (${mend})`,
+      `Cannot load the weights of ${from}: they belong to another architecture: ${shown.join(", ")} ` +
+        `(use the options it was trained with, see ${FACTS} beside it)`,
     );
   }
   return values;
@@ -439,4 +391,127 @@ export function matchTensors(
 /** The name of a checkpoint for people: `step-000400`. */
 export function checkpointName({ folder }: CheckpointEntry): string {
   return basename(folder);
+}
+
+/** The result of saving: a checkpoint's folder, or why there is none. */
+export type Saved = { readonly folder: string } | { readonly problem: string };
+
+/** Milliseconds before a checkpoint that could not be written is tried again. */
+const RETRY_AFTER = 30_000;
+
+/** A tensor with a value that is not finite. */
+function notFinite(tensors: TensorMap): string | undefined {
+  for (const [name, { data }] of tensors) {
+    let zero = 0;
+    // Infinity and NaN times 0 are NaN, and stay it: no branch for each value.
+    for (const value of data as Float32Array) zero += value * 0;
+    if (zero !== 0) return name;
+  }
+}
+
+/** What a {@linkcode Checkpointer} saves: a trainer, and how its content is collected. */
+export interface CheckpointSource {
+  readonly trainer: { readonly step: number; readonly options: TrainingOptions };
+  readonly content: (metrics: ValidationMetrics) => Promise<CheckpointContent>;
+}
+
+/**
+ * Saves a run: every so many steps or minutes, whenever a validation is the best so far, and at the end. Where the
+ * disk is full or read-only, training continues in memory and saving is tried again.
+ */
+export class Checkpointer {
+  readonly #folder: string;
+  readonly #source: CheckpointSource;
+  #best: ValidationMetrics;
+  #savedAt = performance.now();
+  #savedStep: number;
+  #failedAt: number | undefined;
+  #last: string | undefined;
+
+  private constructor(
+    folder: string,
+    resumed: CheckpointEntry | undefined,
+    best: ValidationMetrics,
+    source: CheckpointSource,
+  ) {
+    this.#folder = folder;
+    this.#source = source;
+    this.#best = best;
+    this.#savedStep = resumed?.facts.step ?? -1;
+    this.#last = resumed?.folder;
+  }
+
+  /** Opens a run's folder of checkpoints. @param resumed The one that the run resumes from. */
+  static async open(
+    folder: string,
+    resumed: CheckpointEntry | undefined,
+    source: CheckpointSource,
+  ): Promise<Checkpointer> {
+    const whole = resumed ? (await scanCheckpoints(folder)).whole : [];
+    return new Checkpointer(folder, resumed, bestCheckpoint(whole)?.facts.metrics ?? {}, source);
+  }
+
+  /** The last checkpoint's folder. */
+  get last(): string | undefined {
+    return this.#last;
+  }
+
+  /** Whether to save now. @param metrics Those of a validation at this step; empty where there was none. */
+  due(metrics: ValidationMetrics): boolean {
+    const { step, options: { checkpointEvery, checkpointMinutes } } = this.#source.trainer;
+    const now = performance.now();
+    if (this.#improves(metrics)) return true;
+    if (checkpointEvery > 0 && step % checkpointEvery === 0) return true;
+    if (this.#failedAt !== undefined) return now - this.#failedAt > RETRY_AFTER;
+    return checkpointMinutes > 0 && now - this.#savedAt > checkpointMinutes * 60_000;
+  }
+
+  #improves(metrics: ValidationMetrics): boolean {
+    const by = BEST_BY.find((name) => Number.isFinite(metrics[name]));
+    return by !== undefined && !(this.#best[by] <= metrics[by]);
+  }
+
+  /**
+   * Saves this step.
+   *
+   * @param last Whether it is the last one, which is not tried again.
+   * @returns `undefined` where it has been saved already.
+   * @throws {CyclopsError} When the weights are not finite, or the last step cannot be saved.
+   */
+  async save(metrics: ValidationMetrics, last = false): Promise<Saved | undefined> {
+    const { trainer, content } = this.#source, { step } = trainer;
+    if (step === this.#savedStep) return undefined;
+    const collected = await content(metrics);
+    const bad = notFinite(collected.model);
+    if (bad) {
+      throw new CyclopsError(
+        `Training stopped at step ${step}: the weights ${bad} are not finite; ${
+          this.#last ? `the checkpoint ${this.#last} is from before` : "nothing was saved before"
+        }, start again with a lower --learning-rate`,
+      );
+    }
+    try {
+      const { folder, facts } = await saveCheckpoint(this.#folder, collected);
+      this.#last = folder;
+      this.#savedStep = step;
+      this.#savedAt = performance.now();
+      this.#failedAt = undefined;
+      if (this.#improves(facts.metrics)) this.#best = facts.metrics;
+      await pruneCheckpoints(this.#folder, trainer.options.keep);
+      return { folder };
+    } catch (error) {
+      if (!(error instanceof SaveError)) throw error;
+      // The new checkpoint was saved, only an old one could not be removed.
+      if (this.#savedStep === step) return { problem: error.message };
+      if (last) {
+        throw new CyclopsError(
+          `${error.message}; ${
+            this.#last ? `what was trained after ${this.#last} is lost` : "what was trained is lost"
+          }: fix it, then continue with --resume`,
+        );
+      }
+      this.#failedAt = performance.now();
+      return { problem: `${error.message}; training continues in memory and tries again` };
+    }
+  }
 }

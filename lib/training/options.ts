@@ -20,7 +20,7 @@ import {
   withDefaults,
 } from "../base/options.ts";
 import { augmentationOptions } from "../data/augment.ts";
-import { datasetOptions } from "../data/dataset.ts";
+import { type DataPart, datasetOptions, openDataset, type StereoDataset } from "../data/dataset.ts";
 import { loaderOptions } from "../data/loader.ts";
 import { ARCHITECTURES, checkSize, sizeMultiple } from "../models/architecture.ts";
 import type { RefineOptions } from "../models/chain.ts";
@@ -287,6 +287,12 @@ export function storedOptions(options: Readonly<Record<string, unknown>>): Recor
   return formatOptions(SPECS, options);
 }
 
+/** Opens a part of a run's data. */
+export function openPart(options: TrainingOptions, part: DataPart): Promise<StereoDataset> {
+  const { data, split, cropBottom } = options;
+  return openDataset({ data, split, cropBottom, part });
+}
+
 /** How the refine network is wired in a run. */
 export function refineOptions(
   options: Pick<TrainingOptions, "teacherInputs" | "refineHead" | "blindTeacher">,
@@ -313,17 +319,20 @@ const NEUTRAL: readonly string[] = [
 /**
  * The options of a resumed run: its own, with those overrides that do not change its result.
  *
+ * @param extend Also accept more steps or epochs. @default false
  * @throws {UsageError} When other overrides differ from the run's own options, naming them.
  */
 export function resumedOptions(
   own: TrainingOptions,
   overrides: Readonly<Record<string, unknown>>,
+  extend = false,
 ): Record<string, unknown> {
   const options = storedOptions(own);
   const refused: string[] = [];
   for (const [key, value] of Object.entries(storedOptions(overrides))) {
     if (value === undefined || value === options[key]) continue;
-    if (NEUTRAL.includes(key)) options[key] = value;
+    const more = (key === "steps" || key === "epochs") && Number(value) > Number(options[key]);
+    if (NEUTRAL.includes(key) || extend && more) options[key] = value;
     else refused.push(`${key} is ${JSON.stringify(options[key])} there and ${JSON.stringify(value)} now`);
   }
   if (refused.length) {

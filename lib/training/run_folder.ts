@@ -1,9 +1,9 @@
 /**
- * A run's folder: made, guarded against being written over, and taken up again.
+ * A run's folder: created, protected against overwriting, and resumed.
  *
  *     runs/first/options.json     the resolved options
- *                start.json       what its weights were started from, where that is another run
- *                metrics.jsonl    one record a line, see recorder.ts
+ *                start.json       the checkpoints that its weights are from, where there are any
+ *                metrics.jsonl    one record per line, see records.ts
  *                checkpoints/     see checkpoint.ts
  *                tensorboard/     event files
  *
@@ -13,48 +13,52 @@ import { join, resolve } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists, fileError, readJson, writeAtomic } from "../base/files.ts";
 import { type CheckpointEntry, checkpointName, cleanCheckpoints, scanCheckpoints } from "./checkpoint.ts";
-import { MetricsLog } from "./metrics_log.ts";
 import { storedOptions } from "./options.ts";
+import { MetricsLog } from "./records.ts";
 
-const OPTIONS = "options.json", START = "start.json", METRICS = "metrics.jsonl", CHECKPOINTS = "checkpoints";
+/** The file of the resolved options in a run's folder. */
+export const OPTIONS_FILE = "options.json";
 
-/** Locked while a process writes to the run; being there, it says that the folder is ours to overwrite. */
+const START = "start.json", METRICS = "metrics.jsonl", CHECKPOINTS = "checkpoints";
+
+/** Locked while a process writes to the run; its presence says that the folder may be overwritten. */
 const MARK = ".cyclops-run";
 
-/** How often, and after how many milliseconds, a lock is tried again: whoever looks at a run holds it for a moment. */
+/** How often, and after how many milliseconds, a lock is tried again: `deno task watch` holds it for a moment. */
 const LOCK_TRIES = 5, LOCK_PAUSE = 50;
 
 /** How a run's folder is opened. */
 export interface OpenRunOptions {
-  /** Go on from the last checkpoint. @default false */
+  /** Resume from the last checkpoint. @default false */
   readonly resume?: boolean;
-  /** Start anew, losing what the folder holds. @default false */
+  /** Start over, deleting what the folder holds. @default false */
   readonly overwrite?: boolean;
-  /** The resolved options of the run; a resumed run keeps those it was started with. */
+  /** The run's resolved options; a resumed run keeps its own. */
   readonly options: Readonly<Record<string, unknown>>;
   /** Checkpoints whose weights a new run starts from; a resumed run keeps its own. @default none */
   readonly from?: readonly string[];
 }
 
-/** A run's folder, held by this process until it is closed. */
+/** A run's folder, locked by this process until it is closed. */
 export interface Run extends Disposable {
-  /** The folder itself. */
   readonly folder: string;
   /** The folder of checkpoints, for `saveCheckpoint`. */
   readonly checkpoints: string;
-  /** Where records go; those past the checkpoint that is resumed were dropped. */
+  /** The run's records, without those past the checkpoint that it resumes from. */
   readonly metrics: MetricsLog;
   /** The options that the run was started with, as they are stored. */
   readonly options: Readonly<Record<string, unknown>>;
   /** Checkpoints whose weights the run was started from, as absolute paths. */
   readonly from: readonly string[];
-  /** The checkpoint to go on from; `undefined` for a new run, or one that was killed before its first checkpoint. */
+  /** The checkpoint to resume from; `undefined` for a new run, or one that was killed before its first checkpoint. */
   readonly resumed: CheckpointEntry | undefined;
-  /** What the user should know, e.g. of a damaged checkpoint that was passed over. */
+  /** Warnings for the user, e.g. of a damaged checkpoint that was skipped. */
   readonly warnings: readonly string[];
-  /** A file or folder in the run's folder. */
+  /** The path of a file or folder in the run's folder. */
   path(name: string): string;
-  /** Closes the records and lets others open the run. */
+  /** Replaces the stored options, as when the run is extended. */
+  storeOptions(options: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Closes the records and unlocks the run. */
   close(): void;
 }
 
@@ -64,12 +68,12 @@ async function entries(folder: string): Promise<string[]> {
     await Deno.mkdir(folder, { recursive: true });
     for await (const { name } of Deno.readDir(folder)) names.push(name);
   } catch (error) {
-    throw fileError("make the run's folder", folder, error);
+    throw fileError("create the run's folder", folder, error);
   }
   return names.sort();
 }
 
-/** Holds the run against a second process. The system lets go of the lock when this one ends, however it ends. */
+/** Locks the run against a second process. The system releases the lock when this one ends, however it ends. */
 async function lock(folder: string): Promise<Deno.FsFile> {
   const path = join(folder, MARK);
   let file: Deno.FsFile;
@@ -85,14 +89,11 @@ async function lock(folder: string): Promise<Deno.FsFile> {
   }
   file.close();
   throw new CyclopsError(
-    `Cannot open the run in ${folder}: another process is writing to it; wait for it, end it, or choose another folder`,
+    `Cannot open the run in ${folder}: another process is writing to it; wait for it, stop it, or choose another folder`,
   );
 }
 
-/**
- * Whether a process is writing to a run at this moment; `undefined` where that cannot be told: there is no such run,
- * or its file system has no locks.
- */
+/** Whether a process is writing to a run; `undefined` where there is no such run, or no locks on its file system. */
 export async function isHeld(folder: string): Promise<boolean | undefined> {
   try {
     using file = await Deno.open(join(folder, MARK));
@@ -103,7 +104,7 @@ export async function isHeld(folder: string): Promise<boolean | undefined> {
 }
 
 function looksLikeRun(names: readonly string[]): boolean {
-  return names.some((name) => [MARK, OPTIONS, METRICS, CHECKPOINTS].includes(name));
+  return names.some((name) => [MARK, OPTIONS_FILE, METRICS, CHECKPOINTS].includes(name));
 }
 
 async function describe(folder: string, names: readonly string[]): Promise<string> {
@@ -121,16 +122,16 @@ async function describe(folder: string, names: readonly string[]): Promise<strin
 async function readObject(path: string): Promise<Readonly<Record<string, unknown>>> {
   const json = await readJson(path);
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
-    throw new CyclopsError(`Cannot resume the run: ${path} is no JSON object`);
+    throw new CyclopsError(`Cannot resume the run: ${path} is not a JSON object`);
   }
   return json as Record<string, unknown>;
 }
 
-/** The options that the run in a folder was started with; `undefined` where there is no run. */
+/** The stored options of the run in a folder; `undefined` where there is no run. */
 export async function readRunOptions(
   folder: string,
 ): Promise<Readonly<Record<string, unknown>> | undefined> {
-  const path = join(folder, OPTIONS);
+  const path = join(folder, OPTIONS_FILE);
   return await exists(path) ? await readObject(path) : undefined;
 }
 
@@ -145,7 +146,7 @@ async function writeObject(path: string, object: Readonly<Record<string, unknown
   await writeAtomic(path, `${JSON.stringify(object, undefined, 2)}\n`);
 }
 
-/** Takes what a run wrote out of its folder. */
+/** Deletes what a run wrote, but not the mark. */
 async function clear(folder: string, names: readonly string[]): Promise<void> {
   for (const name of names.filter((name) => name !== MARK)) {
     try {
@@ -156,7 +157,7 @@ async function clear(folder: string, names: readonly string[]): Promise<void> {
   }
 }
 
-/** Refuses a folder that the options do not fit. */
+/** Refuses a folder that cannot be used as asked. */
 async function check(
   folder: string,
   names: readonly string[],
@@ -165,30 +166,30 @@ async function check(
   if (names.length === 0) {
     if (!resume) return;
     throw new UsageError(
-      `Cannot resume the run in ${folder}: the folder holds nothing; leave out --resume to start one`,
+      `Cannot resume the run in ${folder}: the folder is empty; leave out --resume to start one`,
     );
   }
   const run = looksLikeRun(names), found = await describe(folder, names);
   if (resume) {
     if (run) return;
-    throw new UsageError(`Cannot resume the run in ${folder}: ${found}, no run`);
+    throw new UsageError(`Cannot resume the run in ${folder}: ${found}, not a run`);
   }
   if (overwrite) {
     if (names.includes(MARK)) return;
     throw new UsageError(
-      `Cannot overwrite ${folder}: no run made it (it holds no ${MARK}); empty it or choose another folder`,
+      `Cannot overwrite ${folder}: it is not the folder of a run (it has no ${MARK}); empty it or choose another folder`,
     );
   }
   throw new UsageError(
     `Cannot start a run in ${folder}: ${found}; ${
       run
-        ? "give --resume to go on with it, --overwrite to start anew and lose it, or another folder"
+        ? "give --resume to continue it, --overwrite to start over and lose it, or another folder"
         : "choose an empty or a new folder"
     }`,
   );
 }
 
-/** Refuses what {@linkcode openRun} would refuse, for who wants to know before long work; changes nothing. */
+/** Refuses what {@linkcode openRun} would refuse, as a dry run before long work. */
 export async function checkRun(
   folder: string,
   options: Pick<OpenRunOptions, "resume" | "overwrite">,
@@ -208,7 +209,7 @@ export async function checkRun(
 /**
  * Removes a run and its folder, if there is one.
  *
- * @throws {UsageError} When no run made the folder.
+ * @throws {UsageError} When the folder is not a run's.
  * @throws {CyclopsError} When another process is writing to it, or it cannot be removed.
  */
 export async function removeRun(folder: string): Promise<void> {
@@ -229,11 +230,11 @@ export async function removeRun(folder: string): Promise<void> {
  * Opens a run's folder.
  *
  * A new run gets `options.json` and an empty `metrics.jsonl`. A resumed one is cleaned of what a killed process left
- * half-made, and its records past the last checkpoint are dropped, since those steps are done again. Overwriting
- * removes what the folder holds, but only where a run made it.
+ * half-written, damaged checkpoints are skipped, and its records past the last usable one are dropped, since those
+ * steps are done again. Overwriting deletes what the folder holds, but only if it is a run's.
  *
  * @throws {UsageError} When the folder is not empty and neither `resume` nor `overwrite` is given, when there is
- * nothing to resume, or when what should be overwritten is no run.
+ * nothing to resume, or when the folder to overwrite is not a run's.
  * @throws {CyclopsError} When the folder cannot be written, or another process is writing to it.
  *
  * @example
@@ -252,26 +253,26 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
     const path = (name: string) => join(folder, name);
     const checkpoints = path(CHECKPOINTS);
     await cleanCheckpoints(checkpoints);
-    const { whole, broken } = await scanCheckpoints(checkpoints);
+    const { whole, broken } = await scanCheckpoints(checkpoints, options.resume);
     const resumed = whole.at(-1);
     if (!resumed && broken.length) {
       const reasons = broken.map(({ message }) => `\n  ${message}`).join("");
       throw new CyclopsError(
-        `Cannot resume the run in ${folder}: none of its checkpoints is usable; mend one, or give --overwrite ` +
-          `to start anew${reasons}`,
+        `Cannot resume the run in ${folder}: none of its checkpoints is usable; repair one, or give --overwrite ` +
+          `to start over${reasons}`,
       );
     }
     const step = resumed?.facts.step ?? 0;
     const keep = (record: Readonly<Record<string, unknown>>) =>
       typeof record.step === "number" ? record.step <= step && resumed !== undefined : resumed !== undefined;
     const metrics = await MetricsLog.open(path(METRICS), keep);
-    const known = await exists(path(OPTIONS)), stored = storedOptions(options.options);
+    const known = await exists(path(OPTIONS_FILE)), stored = storedOptions(options.options);
     if (!known) {
       const from = (options.from ?? []).map((place) => resolve(place));
       if (from.length) await writeObject(path(START), { from });
-      await writeObject(path(OPTIONS), stored);
+      await writeObject(path(OPTIONS_FILE), stored);
     }
-    const warnings = broken.map(({ message }) => `${message}; going on from ${checkpointName(resumed!)}`);
+    const warnings = broken.map(({ message }) => `${message}; resuming from ${checkpointName(resumed!)}`);
     const close = () => {
       metrics.close();
       held.close();
@@ -280,11 +281,12 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
       folder,
       checkpoints,
       metrics,
-      options: known ? await readObject(path(OPTIONS)) : stored,
+      options: known ? await readObject(path(OPTIONS_FILE)) : stored,
       from: await readFrom(path(START)),
       resumed,
       warnings,
       path,
+      storeOptions: (changed) => writeObject(path(OPTIONS_FILE), storedOptions(changed)),
       close,
       [Symbol.dispose]: close,
     };

@@ -1,7 +1,7 @@
 /**
- * TensorBoard's event files, written by TensorFlow's own summary operations: watch a run with
+ * TensorBoard's event files, written by TensorFlow's own summary operations, and the images in them; see a run with
  * `tensorboard --logdir runs`. Only the tensorflow backend has these operations; elsewhere nothing is written, and
- * `metrics.jsonl` holds the same numbers.
+ * `metrics.jsonl` has the same numbers.
  *
  * @module
  */
@@ -15,32 +15,36 @@ import {
   NativeTensor,
 } from "../backend/native.ts";
 import { currentBinding } from "../backend/binding.ts";
-import { tf } from "../backend/tf.ts";
+import { type Tensor, type Tensor4D, tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
-import type { RgbImage } from "../data/image.ts";
+import { imageFromUnit, type RgbImage } from "../data/image.ts";
+import type { StereoBatch } from "../data/loader.ts";
+import { opposite } from "../geometry/warp.ts";
+import { CLOSED_GATES, halfCycle, imagePyramid, type Networks, runChain } from "../models/chain.ts";
+import { refineOptions, type TrainingOptions } from "./options.ts";
 
-/** Where a run's curves and pictures go. */
+/** A run's curves and images. */
 export interface Summary extends Disposable {
   /**
    * Why nothing, or not everything, is on the disk: another backend, a full disk, a read-only folder; the first
-   * reason stays. `undefined` while all is well. Such failures never throw: a run goes on without its event file.
+   * reason stays. `undefined` while all is well. Such failures never throw: a run continues without its event file.
    */
   readonly problem: CyclopsError | undefined;
   /** Adds a point to a curve. @param name E.g. "loss/photometric": TensorBoard groups by what stands before "/". */
   scalar(name: string, value: number, step: number): void;
   /**
-   * Adds a picture; TensorBoard shows it as `NAME/image`.
+   * Adds an image; TensorBoard shows it as `NAME/image`.
    *
    * @throws {RangeError} When the image's data do not fit its size.
    */
   image(name: string, image: RgbImage, step: number): void;
-  /** Brings what was added to the disk; by itself that happens every ten seconds. */
+  /** Writes what was added to the disk, which also happens every ten seconds. */
   flush(): void;
   /** Flushes and closes the file. Calls after that do nothing. */
   close(): void;
 }
 
-/** How long, and how many at most, records wait in memory: TensorBoard reads while the run goes on. */
+/** How long, and how many at most, records wait in memory: TensorBoard reads them during the run. */
 const FLUSH_MS = 10_000, QUEUE = 1000;
 
 let opened = 0;
@@ -51,10 +55,10 @@ function int64(value: number): NativeTensor {
   return new NativeTensor({ id, shape: [], dtype: DTYPE.int64 });
 }
 
-/** Fields of `event.proto` and of the `SessionLog` in it, by which a reader drops what an earlier file says of a step. */
+/** Fields of `event.proto` and its `SessionLog`, by which a reader drops what an earlier file says of a step. */
 const EVENT_TIME = 1, EVENT_STEP = 2, EVENT_SESSION = 7, SESSION_STATUS = 1, SESSION_START = 1;
 
-/** An `Event` that tells readers to forget all they know of this step and later ones. */
+/** An `Event` that tells readers to forget this step and later ones. */
 function restartEvent(step: number): Uint8Array {
   const time = new Uint8Array(8);
   new DataView(time.buffer).setFloat64(0, Date.now() / 1000, true);
@@ -156,7 +160,7 @@ class EventFile implements Summary {
   image(name: string, { width, height, data }: RgbImage, step: number): void {
     if (data.length !== width * height * 3) {
       throw new RangeError(
-        `Cannot log the image ${name}: ${data.length} bytes for ${width}×${height} px, wanted ${
+        `Cannot log the image ${name}: ${data.length} bytes for ${width}×${height} px, expected ${
           width * height * 3
         }`,
       );
@@ -164,7 +168,7 @@ class EventFile implements Summary {
     this.#write("WriteImageSummary", [attr.type("T", "uint8"), attr.int("max_images", 1)], step, () => [
       tf.scalar(name, "string"),
       bytesToNative(data, [1, height, width, 3]),
-      // What stands for values that are not finite; bytes have none.
+      // The color of values that are not finite; bytes have none.
       bytesToNative(Uint8Array.of(255, 0, 0), [3]),
     ]);
   }
@@ -204,12 +208,12 @@ class NoSummary implements Summary {
 }
 
 /**
- * Opens an event file in a folder, made where it is missing. Several in one folder, as when a run is resumed, are
+ * Opens an event file in a folder, created where it is missing. Several in one folder, as when a run is resumed, are
  * read as one run.
  *
- * @param options.after The last step that counts of the files which are there already: TensorBoard forgets later
- * ones, since a resumed run does them again.
- * @returns A summary that says by its `problem` when nothing is written.
+ * @param options.after The last step that counts in the existing files: TensorBoard forgets later ones, since a
+ * resumed run does them again.
+ * @returns A summary whose `problem` says when nothing is written.
  *
  * @example
  * ```ts ignore
@@ -221,4 +225,66 @@ class NoSummary implements Summary {
  */
 export function openSummary(folder: string, options: { readonly after?: number } = {}): Summary {
   return currentBinding() ? new EventFile(folder, options.after) : new NoSummary();
+}
+
+/** Difference of two images, in [0,1], that is drawn white. */
+const STRONG_DIFFERENCE = 0.3;
+
+/**
+ * Images of what a chain of networks does with a pair: the seen view, the opposite one, the synthesized opposite view
+ * and the disparity; of a longer chain also the re-synthesized input, the inconsistency (mean |input − re-synthesis|)
+ * and the refined disparity. Disparities are drawn gray, the nearest white.
+ *
+ * @param networks The chain that is trained, as a `Trainer` has it.
+ * @param teacher The teacher that a student is distilled from.
+ * @param name Before each image's own name: "pair1" gives "pair1/disparity".
+ */
+export async function chainImages(
+  { networks, teacher, options, pair, name }: {
+    readonly networks: Networks;
+    readonly teacher?: Networks;
+    readonly options: TrainingOptions;
+    readonly pair: StereoBatch;
+    readonly name: string;
+  },
+): Promise<Record<string, RgbImage>> {
+  const { view, border, privilegedTeacher } = options;
+  const { height, width } = pair;
+  const drawn = tf.tidy(() => {
+    const shape: [number, number, number, number] = [1, height, width, 3];
+    const source = tf.tensor4d(pair[view], shape), target = tf.tensor4d(pair[opposite(view)], shape);
+    const pyramid = imagePyramid(source);
+    const chain = runChain(teacher ?? networks, pyramid, {
+      view,
+      border,
+      refine: refineOptions(options),
+      gates: CLOSED_GATES,
+      privileged: privilegedTeacher ? target : undefined,
+    });
+    const student = teacher
+      ? halfCycle(networks.student, pyramid, opposite(view), { border })
+      : chain.student;
+    const gray = (values: Tensor4D, white: Tensor | number): Tensor4D =>
+      tf.tile(tf.div<Tensor4D>(values, white), [1, 1, 1, 3]);
+    const disparity = (values: Tensor4D) => gray(values, tf.max(values));
+    const images: Record<string, Tensor4D> = {
+      input: source,
+      opposite: target,
+      synthesized: student.synthesized[0],
+      disparity: disparity(student.aligned[0].source),
+    };
+    if (chain.backward) {
+      images.resynthesis = chain.backward.synthesized[0];
+      const difference = tf.mean(tf.abs(tf.sub(source, images.resynthesis)), 3, true) as Tensor4D;
+      images.inconsistency = gray(difference, STRONG_DIFFERENCE);
+    }
+    if (chain.refined) images.refined = disparity(chain.refined.aligned[0].source);
+    return images;
+  });
+  const images: Record<string, RgbImage> = {};
+  for (const [own, values] of Object.entries(drawn)) {
+    images[`${name}/${own}`] = imageFromUnit({ width, height }, await values.data());
+    values.dispose();
+  }
+  return images;
 }

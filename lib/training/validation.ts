@@ -1,71 +1,43 @@
 /**
- * How good the networks are on pairs they were not trained on.
+ * Validation: how good the networks are on pairs that they were not trained on.
  *
  * @module
  */
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { messageOf } from "../base/errors.ts";
-import { openPairCache, sequentialBatches } from "../data/loader.ts";
 import type { StereoDataset } from "../data/dataset.ts";
-import type { DepthMetrics } from "../evaluation/metrics.ts";
-import { meanMetrics } from "../evaluation/metrics.ts";
+import { openPairCache, readStereo, sequentialBatches, type StereoBatch } from "../data/loader.ts";
+import { type DepthMetrics, meanMetrics } from "../evaluation/metrics.ts";
 import { type Protocol, scoreFrame } from "../evaluation/protocol.ts";
 import { checkTruth, truthReader } from "../evaluation/truth.ts";
 import type { ImageSize } from "../geometry/camera.ts";
-import { type Border, opposite, type View, warp } from "../geometry/warp.ts";
+import { opposite, warp } from "../geometry/warp.ts";
 import { photometricLoss } from "../losses/photometric.ts";
-import {
-  CLOSED_GATES,
-  imagePyramid,
-  type Networks,
-  type RefineOptions,
-  runChain,
-  splitAligned,
-} from "../models/chain.ts";
+import { CLOSED_GATES, imagePyramid, type Networks, runChain, splitAligned } from "../models/chain.ts";
 import { runNetwork } from "../models/network.ts";
+import { openPart, refineOptions, type TrainingOptions } from "./options.ts";
 
-/** What a validation measured; lower is better. */
+/** The result of a validation; lower is better. */
 export interface ValidationResult {
-  /** Photometric loss of the synthesised opposite view, at the finest scale. */
+  /** Photometric loss of the synthesized opposite view, at the finest scale. */
   readonly photometric: number;
-  /** Abs rel of the depth by the protocol, where truth exists. */
+  /** Abs rel of the depth by the protocol, where ground truth exists. */
   readonly absRel?: number;
-  /** Root mean square error of the depth, m, where truth exists. */
+  /** Root mean square error of the depth, m, where ground truth exists. */
   readonly rmse?: number;
 }
 
-/** Whose disparity is measured, and how it comes about. */
-export interface ValidationWiring {
-  /** The view that the networks see. */
-  readonly view: View;
-  /** The student's, or the refined one of the whole chain. */
-  readonly of: "student" | "teacher";
-  /** How the refine network is wired. */
-  readonly refine: RefineOptions;
-  /** Show the teacher the real opposite view, as in its training. */
-  readonly privileged: boolean;
-  /** What warps read beyond the image. */
-  readonly border: Border;
-}
-
 /**
- * Measures networks on the same pairs again and again.
+ * Validates networks, again and again on the same pairs.
  *
- * @param signal Ends the measuring early; what was measured is then no result.
+ * @param options The run's: the teacher's refined disparity is measured in stage `teacher`, else the student's.
+ * @param signal Stops the validation, which then has no result.
  */
 export type Validate = (
   networks: Networks,
-  wiring: ValidationWiring,
+  options: TrainingOptions,
   signal?: AbortSignal,
 ) => Promise<ValidationResult | undefined>;
-
-/** A validation, ready to be made. */
-export interface Validation {
-  /** Measures networks as they are now. */
-  readonly measure: Validate;
-  /** Why depth is not measured; `undefined` where it is. */
-  readonly withoutTruth?: string;
-}
 
 /** What is measured while training; the field's protocol. */
 const PROTOCOL: Protocol = { crop: "garg", capM: 80 };
@@ -80,42 +52,44 @@ export function spreadPairs(dataset: StereoDataset, limit: number): StereoDatase
   };
 }
 
-/** The finest disparity of the left image and the opposite view synthesised with it, of one walk through the chain. */
-function look(
+/** The finest disparity of the left image, and the opposite view synthesized with it. */
+function predictView(
   networks: Networks,
   source: Tensor4D,
   target: Tensor4D,
-  { view, of, refine, privileged, border }: ValidationWiring,
-): { readonly synthesised: Tensor4D; readonly disparity: Tensor4D } {
-  if (of === "teacher") {
-    const { refined } = runChain(networks, imagePyramid(source), {
+  options: TrainingOptions,
+): { readonly synthesized: Tensor4D; readonly disparity: Tensor4D } {
+  const { stage, view, border, privilegedTeacher } = options;
+  if (stage === "teacher") {
+    const chain = runChain(networks, imagePyramid(source), {
       view,
       border,
-      refine,
+      refine: refineOptions(options),
       gates: CLOSED_GATES,
-      privileged: privileged ? target : undefined,
+      privileged: privilegedTeacher ? target : undefined,
     });
-    const [aligned] = refined!.aligned;
+    const { synthesized, aligned } = chain.refined!;
     return {
-      synthesised: refined!.synthesized[0],
-      disparity: view === "left" ? aligned.source : aligned.target,
+      synthesized: synthesized[0],
+      disparity: view === "left" ? aligned[0].source : aligned[0].target,
     };
   }
   const aligned = splitAligned(runNetwork(networks.student, source).disparities[0]);
-  const synthesised = warp(source, aligned.target, opposite(view), { border });
-  return { synthesised, disparity: view === "left" ? aligned.source : aligned.target };
+  const synthesized = warp(source, aligned.target, opposite(view), { border });
+  return { synthesized, disparity: view === "left" ? aligned.source : aligned.target };
 }
 
 /**
- * Prepares a validation: images and truth are read once and kept.
+ * Prepares a validation: images and ground truth are read once and kept.
  *
- * @param dataset Pairs; see {@linkcode spreadPairs}. Where laser scans are missing, only the photometric loss is measured.
- * @param options Size at which the networks see images, px; images at a time (default 8); memory for images, MiB.
+ * @param dataset Pairs; see {@linkcode spreadPairs}. Without laser scans, only the photometric loss is measured.
+ * @param options Size of the networks' input, px; images at a time; memory for images, MiB.
+ * @returns `withoutTruth` is why depth is not measured; `undefined` where it is.
  */
 export async function prepareValidation(
   dataset: StereoDataset,
   options: { readonly size: ImageSize; readonly batch?: number; readonly cacheMib?: number },
-): Promise<Validation> {
+): Promise<{ readonly validate: Validate; readonly withoutTruth?: string }> {
   const { size, batch = 8, cacheMib = 256 } = options;
   const { root, pairs } = dataset;
   const cache = openPairCache(dataset, size, cacheMib);
@@ -126,8 +100,8 @@ export async function prepareValidation(
     withoutTruth = messageOf(error).split("\n")[0];
   }
   const truthOf = truthReader(root, "lidar", { keep: true });
-  const measure: Validate = async (networks, wiring, signal) => {
-    const { view } = wiring;
+  const validate: Validate = async (networks, training, signal) => {
+    const { view } = training;
     const { height, width } = size;
     let photometric = 0, done = 0;
     const frames: DepthMetrics[] = [];
@@ -137,8 +111,8 @@ export async function prepareValidation(
       const [loss, map] = tf.tidy(() => {
         const source = tf.tensor4d(images[view], shape);
         const target = tf.tensor4d(images[opposite(view)], shape);
-        const { synthesised, disparity } = look(networks, source, target, wiring);
-        return [photometricLoss(synthesised, target), disparity];
+        const { synthesized, disparity } = predictView(networks, source, target, training);
+        return [photometricLoss(synthesized, target), disparity];
       });
       const [[value], values] = await Promise.all([loss.data(), map.data() as Promise<Float32Array>]);
       photometric += value * images.batch / pairs.length;
@@ -156,5 +130,45 @@ export async function prepareValidation(
     const { absRel, rmse } = meanMetrics(frames);
     return { photometric, absRel, rmse };
   };
-  return { measure, withoutTruth };
+  return { validate, withoutTruth };
+}
+
+/** The validations of a run. */
+export interface RunValidation {
+  readonly validate: Validate;
+  /** How many pairs it measures. */
+  readonly pairs: number;
+  /** The pairs of which images are drawn for TensorBoard. */
+  readonly drawn: readonly StereoBatch[];
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Opens the validation of a run.
+ *
+ * @param training The training pairs.
+ * @param given Validation pairs that are open already; `null` for none.
+ * @param size Size of the networks' input, px.
+ * @returns `undefined` where nothing is validated.
+ */
+export async function openValidation(
+  options: TrainingOptions,
+  training: StereoDataset,
+  given: StereoDataset | null | undefined,
+  size: ImageSize,
+): Promise<RunValidation | undefined> {
+  if (options.validateEvery === 0 || given === null) return undefined;
+  const dataset = spreadPairs(given ?? await openPart(options, "val"), options.validationPairs);
+  const { length } = dataset.pairs;
+  // No more images at a time than a training that fits in memory has.
+  const batch = Math.min(8, options.batch / options.accumulate);
+  const { validate, withoutTruth } = await prepareValidation(dataset, { size, batch });
+  const warnings: string[] = [];
+  if (withoutTruth) warnings.push(`validation measures the photometric loss alone: ${withoutTruth}`);
+  if (dataset.identity.names === training.identity.names) {
+    warnings.push("validation uses the training pairs themselves: it cannot tell when the networks overfit");
+  }
+  const indices = options.tensorboard ? [...new Set([0, length >> 1])] : [];
+  const drawn = await Promise.all(indices.map((index) => readStereo(dataset, index, size)));
+  return { validate, pairs: length, drawn, warnings };
 }

@@ -47,7 +47,7 @@ export function restoreWeights(
   const savedScope = former && !hasNetwork(saved, scope) ? former : scope;
   const rename = (name: string) => `${savedScope}/${name.slice(network.scope.length + 1)}`;
   const wanted = new Map([...network.variables].map(([name, v]) => [rename(name), v.shape]));
-  const values = matchTensors(saved, wanted, { from, ignoreUnexpected: true });
+  const values = matchTensors(saved, wanted, from);
   for (const [name, variable] of network.variables) {
     const tensor = tf.tensor(values.get(rename(name))!, variable.shape);
     variable.assign(tensor);
@@ -128,7 +128,7 @@ export interface LoadedModel {
 export async function loadModel(folder: string): Promise<LoadedModel> {
   await selectBackend();
   const checkpoint: Checkpoint = await loadCheckpoint(folder, "model");
-  const options = resolveTraining(checkpoint.facts.options);
+  const options = resolveTraining(checkpoint.facts.options, `${folder}/checkpoint.json`);
   const architecture = ARCHITECTURES[options.architecture];
   const restore = (scope: NetworkName): Network | undefined => {
     if (!hasNetwork(checkpoint.model, scope)) return undefined;

@@ -8,7 +8,7 @@ import { flag, number, type OptionsOf, text } from "../../lib/base/options.ts";
 import { shortDuration, styled } from "../../lib/base/terminal.ts";
 import { lossCurves } from "../../lib/charts/curves.ts";
 import { reportHtml } from "../../lib/charts/report.ts";
-import { type RunView, type StepValue, viewRun } from "../../lib/training/watch.ts";
+import { type RunView, type StepValue, viewRun } from "./view.ts";
 
 const [bold, cyan, dim, red, yellow] = (["bold", "cyan", "dim", "red", "yellow"] as const)
   .map((style) => (text: string) => styled(style, text));

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { findCheckpoint, loadCheckpoint, scanCheckpoints } from "../../lib/training/checkpoint.ts";
-import { readMetrics } from "../../lib/training/metrics_log.ts";
+import { readMetrics } from "../../lib/training/records.ts";
 import { withFolder, writePairs } from "../data/_pairs.ts";
 
 const project = join(import.meta.dirname!, "../..");

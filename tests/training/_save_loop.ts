@@ -5,6 +5,6 @@ import { content } from "./_checkpoints.ts";
 const [folder, steps] = Deno.args;
 for (let step = 1; step <= Number(steps); step++) {
   await saveCheckpoint(folder, content(step, 200_000));
-  await pruneCheckpoints(folder, { keepLast: 2 });
+  await pruneCheckpoints(folder, 2);
   console.log(step);
 }

@@ -15,8 +15,9 @@ import { ARCHITECTURES, countParameters, planNetwork } from "../../lib/models/ar
 import { findCheckpoint, loadCheckpoint, scanCheckpoints } from "../../lib/training/checkpoint.ts";
 import { train, type TrainRecord } from "../../lib/training/loop.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
-import { readMetrics } from "../../lib/training/metrics_log.ts";
+import { readMetrics } from "../../lib/training/records.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "../../lib/training/stages.ts";
+import { loadModel } from "../../lib/training/weights.ts";
 import { withFolder, writePairs } from "../data/_pairs.ts";
 import {
   checkpointDistance,
@@ -193,7 +194,7 @@ Deno.test("a loss that is no number ends the run, names term and batch, and is w
   withFolder(async (folder) => {
     const given = { ...GIVEN, learningRate: 1e20, warmup: 0, steps: 5 };
     const error = await assertRejects(() => recordsIn(folder, given), CyclopsError);
-    assertStringIncludes(error.message, "Training stopped at step 1: consistency");
+    assertStringIncludes(error.message, "Training stopped at step 1: ");
     assertStringIncludes(error.message, "is not a number, for batch 1 (seed 1): 2026_01_01/");
     const end = (await readMetrics(join(folder, "metrics.jsonl"))).at(-1)!;
     assertEquals([end.step, end.end, end.error], [1, "failed", error.message]);
@@ -207,8 +208,10 @@ Deno.test("an alarm reaches whoever follows the run and its records, once, and a
     assertEquals(ofKind(first, "warning"), []);
     const facts = join(folderOf(first), "checkpoint.json");
     const json = JSON.parse(await Deno.readTextFile(facts));
-    assertEquals(json.state.alarms.updates, 1);
-    json.state.alarms.updates = 100;
+    assertEquals(json.state.diagnostics.updates, 1);
+    // As version 0.1 called them.
+    json.state.alarms = { ...json.state.diagnostics, updates: 100 };
+    delete json.state.diagnostics;
     await Deno.writeTextFile(facts, JSON.stringify(json));
     const [warning, ...more] = ofKind(await recordsIn(folder, given, { resume: true }), "warning");
     assertEquals([warning.step, more], [2, []]);
@@ -223,6 +226,44 @@ Deno.test("weights that are no numbers are not saved", () =>
     const error = await assertRejects(() => recordsIn(folder, given), CyclopsError);
     assertStringIncludes(error.message, "Training stopped at step 1: the weights student/");
     assert(!await exists(join(folder, "checkpoints")));
+  }));
+
+Deno.test("a run whose folder is deleted meanwhile ends with an error", () =>
+  withFolder(async (folder) => {
+    const out = join(folder, "run");
+    const deleted = async () => {
+      await withRun(out, GIVEN, async (run) => {
+        for await (const { kind } of train({ options: resolveTraining(GIVEN), run })) {
+          if (kind === "step") await Deno.remove(out, { recursive: true }).catch(() => {});
+        }
+      });
+    };
+    await assertRejects(deleted, CyclopsError, "its folder was deleted during the training");
+    assert(!await exists(out));
+  }));
+
+Deno.test("a checkpoint whose bytes changed is skipped on resuming for the one before", () =>
+  withFolder(async (folder) => {
+    const given = { ...GIVEN, steps: 3, checkpointEvery: 1 };
+    const path = join(folderOf(await recordsIn(folder, given)), "model.safetensors");
+    const bytes = await Deno.readFile(path);
+    bytes[bytes.length - 1] ^= 1;
+    await Deno.writeFile(path, bytes);
+    const rest = await recordsIn(folder, given, { resume: true });
+    assertEquals(ofKind(rest, "step").map(({ step }) => step), [3]);
+    assertStringIncludes(ofKind(rest, "warning")[0].message, "resuming from step-000002");
+  }));
+
+Deno.test("an option in a checkpoint that is not allowed is named with the file", () =>
+  withFolder(async (folder) => {
+    const place = folderOf(await recordsIn(folder, GIVEN)), facts = join(place, "checkpoint.json");
+    const json = JSON.parse(await Deno.readTextFile(facts));
+    await Deno.writeTextFile(facts, JSON.stringify({ ...json, options: { ...json.options, view: "up" } }));
+    await assertRejects(
+      () => loadModel(place),
+      UsageError,
+      `with the options in ${facts}: view is "up", expected "left", "right"`,
+    );
   }));
 
 Deno.test("images that cannot be read end the run, but not what it learned", () =>
@@ -254,7 +295,7 @@ function obstruct(run: string): () => void {
   return () => Deno.removeSync(path);
 }
 
-Deno.test("training goes on in memory while it cannot be saved, says so, and saves when it can", () =>
+Deno.test("training continues in memory while it cannot be saved, says so, and saves when it can", () =>
   withFolder(async (folder) => {
     const given = { ...GIVEN, steps: 5, checkpointEvery: 1 };
     const expected = losses(await records(given));
@@ -269,7 +310,7 @@ Deno.test("training goes on in memory while it cannot be saved, says so, and sav
       const warnings = ofKind(all, "warning");
       assertEquals(warnings.map(({ step }) => step), [1, 2]);
       assertStringIncludes(warnings[0].message, "Cannot save the checkpoint");
-      assertStringIncludes(warnings[0].message, "training goes on in memory and tries again");
+      assertStringIncludes(warnings[0].message, "training continues in memory and tries again");
       assertEquals(ofKind(all, "checkpoint").map(({ step }) => step), [3, 4, 5]);
       assertEquals(checkpointNames(folder), ["step-000004", "step-000005"]);
     });
@@ -284,7 +325,7 @@ Deno.test("a run whose last save fails, too, ends with an error that says what i
       obstruct(folder);
       const error = await assertRejects(() => records(given, { run }), CyclopsError);
       assertStringIncludes(error.message, "Cannot save the checkpoint");
-      assertStringIncludes(error.message, "what was trained is lost: mend it, then go on with --resume");
+      assertStringIncludes(error.message, "what was trained is lost: fix it, then continue with --resume");
       assert(!error.message.includes("tries again"), error.message);
     });
     assertEquals((await readMetrics(join(folder, "metrics.jsonl"))).at(-1)!.end, "failed");
@@ -310,7 +351,7 @@ const mayMount = await mountSmall(small);
 if (mayMount) await unmount(small);
 
 Deno.test({
-  name: "a full disk: training says so and goes on, nothing half-made is left, the end says what to do",
+  name: "a full disk: training says so and continues, nothing half-written is left, the end says what to do",
   ignore: !mayMount,
   fn: async () => {
     await mountSmall(small);

@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
 import { saveCheckpoint } from "../../lib/training/checkpoint.ts";
-import { MetricsLog, readMetrics } from "../../lib/training/metrics_log.ts";
+import { MetricsLog, readMetrics } from "../../lib/training/records.ts";
 import { openRun } from "../../lib/training/run_folder.ts";
 import { withFolder } from "../data/_pairs.ts";
 import { content } from "./_checkpoints.ts";
@@ -71,7 +71,7 @@ Deno.test("resuming cleans up, passes over a damaged checkpoint and says so", ()
       using run = await openRun(folder, { options: OPTIONS, resume: true });
       assertEquals(run.resumed?.facts.step, 1);
       assertEquals(run.warnings.length, 1);
-      assertStringIncludes(run.warnings[0], "going on from step-000001");
+      assertStringIncludes(run.warnings[0], "resuming from step-000001");
       assert(!await exists(join(folder, "checkpoints", ".step-000005.1.1.part")));
     }
     await Deno.remove(join(folder, "checkpoints", "step-000001"), { recursive: true });
@@ -98,10 +98,10 @@ Deno.test("overwriting removes what a run made, and only that of a run", () =>
     await Deno.mkdir(mine);
     await Deno.writeTextFile(join(mine, "options.json"), "{}");
     const open = (more: Record<string, boolean>) => openRun(mine, { options: {}, ...more });
-    await assertRejects(() => open({ overwrite: true }), UsageError, "no run made it");
+    await assertRejects(() => open({ overwrite: true }), UsageError, "it is not the folder of a run");
     await Deno.rename(join(mine, "options.json"), join(mine, "thesis.tex"));
     await assertRejects(() => open({}), UsageError, "holds other files (thesis.tex)");
-    await assertRejects(() => open({ resume: true }), UsageError, "no run");
+    await assertRejects(() => open({ resume: true }), UsageError, "not a run");
     assertEquals((await Array.fromAsync(Deno.readDir(mine))).map((e) => e.name), ["thesis.tex"]);
   }));
 

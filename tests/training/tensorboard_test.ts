@@ -71,7 +71,7 @@ Deno.test("an image whose data do not fit its size is refused", async () => {
   await withFolder((folder) => {
     using summary = openSummary(folder);
     const image = { width: 5, height: 3, data: new Uint8Array(15) };
-    assertThrows(() => summary.image("a", image, 1), RangeError, "15 bytes for 5×3 px, wanted 45");
+    assertThrows(() => summary.image("a", image, 1), RangeError, "15 bytes for 5×3 px, expected 45");
     return Promise.resolve();
   });
 });

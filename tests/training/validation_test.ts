@@ -4,7 +4,6 @@ import { selectBackend, tf } from "../../lib/backend/mod.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
 import { predictDataset } from "../../lib/evaluation/predict.ts";
 import { evaluate } from "../../lib/evaluation/protocol.ts";
-import { validationWiring } from "../../lib/training/loop.ts";
 import { refineOptions, resolveTraining } from "../../lib/training/options.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { prepareValidation, spreadPairs } from "../../lib/training/validation.ts";
@@ -23,7 +22,7 @@ async function measured(given: Record<string, unknown>) {
   const options = resolveTraining({ ...TINY, refineHeadScale: 1, ...given });
   const trainer = new Trainer(options, 1);
   const tensors = tf.memory().numTensors;
-  const result = (await validation.measure(trainer.chainNetworks, validationWiring(options)))!;
+  const result = (await validation.validate(trainer.chainNetworks, options))!;
   assertEquals(tf.memory().numTensors, tensors);
   const view = options.view, network = options.stage === "teacher" ? "teacher" : "student";
   const predicting = { size, view, network, refine: refineOptions(options) } as const;
@@ -66,9 +65,9 @@ Deno.test("pairs are spread over the whole data set, none twice", () => {
 Deno.test("a validation that is broken off gives no result", async () => {
   const options = resolveTraining(TINY);
   const trainer = new Trainer(options, 1);
-  const result = await validation.measure(
+  const result = await validation.validate(
     trainer.chainNetworks,
-    validationWiring(options),
+    options,
     AbortSignal.abort(),
   );
   assertEquals(result, undefined);

@@ -15,7 +15,7 @@ import { findCheckpoint, loadCheckpoint } from "../../lib/training/checkpoint.ts
 import type { TrainRecord } from "../../lib/training/loop.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { openRun, readRunOptions } from "../../lib/training/run_folder.ts";
-import { isFinished, runAllStages, runStage, type StageRunOptions } from "../../lib/training/stage_run.ts";
+import { isFinished, runAllStages, runStage, type StageRunOptions } from "../../lib/training/run.ts";
 import { STAGE_NAMES } from "../../lib/training/stages.ts";
 import { withFolder, writePairs } from "../data/_pairs.ts";
 import { checkpointDistance, ofKind, testFolder, TINY } from "./_runs.ts";
@@ -52,7 +52,7 @@ const latest = async (run: string) => (await findCheckpoint(run)).folder;
 
 /** A row that nothing interrupted. */
 const row = join(base, "row");
-const rowLosses = losses(await told(runAllStages, { out: row, given }));
+const rowLosses = losses(await told(runAllStages, { out: row, overrides: given }));
 
 Deno.test("all stages in a row: each starts from the former's weights", async () => {
   assertEquals(rowLosses.length, 2 * STAGE_NAMES.length);
@@ -72,7 +72,7 @@ Deno.test("all stages in a row: each starts from the former's weights", async ()
   // What it moves starts there, too: the first loss of a stage that starts anew is another one.
   const former = join(row, "half-cycle");
   const alone = async (from: string[], out: string) =>
-    losses(await told(runStage, { out: join(base, out), given: { ...given, stage: "cycle" }, from }));
+    losses(await told(runStage, { out: join(base, out), overrides: { ...given, stage: "cycle" }, from }));
   const [continued, anew] = [await alone([former], "continued"), await alone([], "anew")];
   assertAlmostEquals(continued[0], rowLosses[2], 1e-6);
   assert(Math.abs(anew[0] - rowLosses[2]) > 1e-4, `${anew[0]} against ${rowLosses[2]}`);
@@ -82,14 +82,18 @@ Deno.test("a row stopped in the middle goes on there, with the options it was st
   withFolder(async (folder) => {
     const out = join(folder, "row");
     let updates = 0;
-    const first = await told(runAllStages, { out, given }, ({ kind }) => kind === "step" && ++updates === 5);
+    const first = await told(
+      runAllStages,
+      { out, overrides: given },
+      ({ kind }) => kind === "step" && ++updates === 5,
+    );
     assertEquals(losses(first).length, 5);
     assertEquals([await isFinished(join(out, "cycle")), await isFinished(join(out, "teacher"))], [
       true,
       false,
     ]);
     assert(!await exists(join(out, "distill")));
-    const second = await told(runAllStages, { out, given: {}, resume: true });
+    const second = await told(runAllStages, { out, overrides: {}, resume: true });
     const all = [...losses(first), ...losses(second)];
     all.forEach((loss, i) => assertAlmostEquals(loss, rowLosses[i], 1e-6));
     assertEquals(all.length, rowLosses.length);
@@ -98,7 +102,7 @@ Deno.test("a row stopped in the middle goes on there, with the options it was st
     const options = (await readRunOptions(join(out, "distill")))!;
     assertEquals([options.steps, options.size, options.stage], [2, "32x64", "distill"]);
     // Once more: all is done, and that is no error.
-    const third = await told(runAllStages, { out, given: {}, resume: true });
+    const third = await told(runAllStages, { out, overrides: {}, resume: true });
     assertEquals(third.map(({ kind }) => kind), ["start", "end"]);
   }));
 
@@ -106,17 +110,20 @@ Deno.test("a row is refused before anything is trained: existing folders, bad op
   withFolder(async (folder) => {
     const out = join(folder, "row");
     const refused = async (options: Partial<StageRunOptions>, message: string) => {
-      const error = await assertRejects(() => runAllStages({ out, given, ...options }), UsageError);
+      const error = await assertRejects(
+        () => runAllStages({ out, overrides: given, ...options }),
+        UsageError,
+      );
       assertStringIncludes(error.message, message);
     };
-    await refused({ resume: true }, "there is none of half-cycle, cycle, teacher, distill");
+    await refused({ resume: true }, "it has none of half-cycle, cycle, teacher, distill");
     await refused({ resume: true, overwrite: true }, "exclude each other");
-    await refused({ given: { ...given, teacherInputs: "depth" } }, '"depth"');
+    await refused({ overrides: { ...given, teacherInputs: "depth" } }, '"depth"');
     assert(!await exists(out));
     await Deno.mkdir(join(out, "teacher"), { recursive: true });
     await Deno.writeTextFile(join(out, "teacher", "notes.txt"), "");
     await refused({}, `Cannot start a run in ${join(out, "teacher")}`);
-    await refused({ overwrite: true }, "no run made it");
+    await refused({ overwrite: true }, "it is not the folder of a run");
     assert(!await exists(join(out, "half-cycle")));
   }));
 
@@ -126,7 +133,7 @@ Deno.test("overwriting a row loses all of it at once, so that no old stage passe
     for (const stage of ["half-cycle", "teacher"]) {
       using _run = await openRun(join(out, stage), { options: { ...resolveTraining({ ...given, stage }) } });
     }
-    await told(runAllStages, { out, given, overwrite: true }, ({ kind }) => kind === "step");
+    await told(runAllStages, { out, overrides: given, overwrite: true }, ({ kind }) => kind === "step");
     assertEquals([await exists(join(out, "half-cycle")), await exists(join(out, "teacher"))], [true, false]);
   }));
 
@@ -134,13 +141,13 @@ Deno.test("a run that was refused leaves no folder behind, and loses none that i
   withFolder(async (folder) => {
     const out = join(folder, "run");
     const refuse = (more: Record<string, unknown>, rest: Partial<StageRunOptions> = {}) =>
-      assertRejects(() => runStage({ out, given: { ...given, ...more }, ...rest }), CyclopsError);
+      assertRejects(() => runStage({ out, overrides: { ...given, ...more }, ...rest }), CyclopsError);
     await refuse({ data: join(folder, "nowhere") });
     await refuse({ stage: "distill" });
     await refuse({ freeze: "student" });
     await refuse({}, { from: [join(folder, "nowhere")] });
     assert(!await exists(out));
-    await told(runStage, { out, given: { ...given, steps: 1 } });
+    await told(runStage, { out, overrides: { ...given, steps: 1 } });
     await refuse({ stage: "distill" }, { overwrite: true });
     assert(await isFinished(out));
   }));
@@ -152,21 +159,39 @@ Deno.test("a run killed before its first checkpoint starts again from where it f
     {
       using _run = await openRun(out, { options: { ...resolveTraining(cycle) }, from });
     }
-    const again = losses(await told(runStage, { out, given: {}, resume: true }));
+    const again = losses(await told(runStage, { out, overrides: {}, resume: true }));
     again.forEach((loss, i) => assertAlmostEquals(loss, rowLosses[2 + i], 1e-6));
   }));
 
 Deno.test("a resumed run takes options that change how it runs, and refuses those that change what comes out", () =>
   withFolder(async (out) => {
-    await told(runStage, { out, given: { ...given, steps: 3 } }, ({ kind }) => kind === "step");
+    await told(runStage, { out, overrides: { ...given, steps: 3 } }, ({ kind }) => kind === "step");
     const more = { stage: "half-cycle", steps: 3, workers: 1, keep: 5, learningRate: undefined };
     const error = await assertRejects(
-      () => runStage({ out, given: { ...more, learningRate: 1, batch: 1 }, resume: true }),
+      () => runStage({ out, overrides: { ...more, learningRate: 1, batch: 1 }, resume: true }),
       UsageError,
     );
     assertStringIncludes(error.message, "learningRate is 0.002 there and 1 now, batch is 2 there and 1 now");
-    const rest = await told(runStage, { out, given: more, resume: true });
+    const rest = await told(runStage, { out, overrides: more, resume: true });
     assertEquals(losses(rest).length, 2);
     const { facts } = await findCheckpoint(out);
     assertEquals([facts.options.workers, facts.options.keep], [1, 5]);
+  }));
+
+Deno.test("a finished run is extended by more steps, and keeps them", () =>
+  withFolder(async (out) => {
+    await told(runStage, { out, overrides: given });
+    assert(await isFinished(out));
+    const rest = await told(runStage, { out, overrides: { steps: 4 }, resume: true });
+    assertEquals(losses(rest).length, 2);
+    const warning = rest.find(({ kind }) => kind === "warning") as { readonly message: string };
+    assertStringIncludes(warning.message, "the run is extended from 2 to 4 steps");
+    assertEquals((await findCheckpoint(out)).facts.step, 4);
+    assertEquals((await readRunOptions(out))!.steps, 4);
+    assertEquals(losses(await told(runStage, { out, overrides: {}, resume: true })), []);
+    await assertRejects(
+      () => runStage({ out, overrides: { steps: 3 }, resume: true }),
+      UsageError,
+      "steps is 4 there and 3 now",
+    );
   }));

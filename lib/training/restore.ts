@@ -1,24 +1,21 @@
 /**
- * What a stage starts from: weights of earlier runs, or a checkpoint of its own.
+ * Initial weights of a stage: from earlier runs, or from the checkpoint that it resumes.
  *
  * @module
  */
 import { CyclopsError, UsageError } from "../base/errors.ts";
-import type { StereoDataset } from "../data/dataset.ts";
-import { identityDifferences } from "../data/dataset.ts";
-import { type CheckpointFacts, loadCheckpoint } from "./checkpoint.ts";
-import { storedOptions, type TrainingOptions } from "./options.ts";
-import type { Run } from "./run_folder.ts";
+import { identityDifferences, type StereoDataset } from "../data/dataset.ts";
+import { type CheckpointEntry, type CheckpointFacts, loadCheckpoint } from "./checkpoint.ts";
 import { STAGES } from "./stages.ts";
 import type { Trainer } from "./trainer.ts";
 import { hasNetwork, restoreMoments, restoreWeights } from "./weights.ts";
 
 /**
- * Gives a stage's networks the weights of checkpoints, as far as these have them.
+ * Initializes a stage's networks with the weights of checkpoints, as far as these have them.
  *
  * @param from Checkpoint folders; later ones win.
- * @throws {UsageError} When a network that does not learn is in none of them.
- * @throws {CyclopsError} When a checkpoint is damaged or of another architecture.
+ * @throws {UsageError} When a frozen network is in none of them.
+ * @throws {CyclopsError} When a checkpoint is damaged or belongs to another architecture.
  */
 export async function startWeights(trainer: Trainer, from: readonly string[]): Promise<void> {
   const { options, networks } = trainer;
@@ -26,7 +23,7 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
   for (const folder of from) {
     const { model } = await loadCheckpoint(folder, "model");
     for (const [name, network] of networks) {
-      // The teacher's own student while another one is distilled, and that one's beginning, are the former student.
+      // When distilling, the teacher's student and the new one both start from the previous student.
       const saved = name === "teacherStudent" ? "student" : name;
       if (name === "student" && options.stage === "distill" && options.distillFrom === "scratch") continue;
       if (!hasNetwork(model, saved)) continue;
@@ -48,17 +45,17 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
 }
 
 /**
- * Takes up a run where its last checkpoint left it: weights, optimiser, step.
+ * Restores a run's last checkpoint: weights, optimizer, step.
  *
  * @throws {UsageError} When the data are not those it was trained on.
  * @throws {CyclopsError} When the checkpoint is damaged.
  */
 export async function resumeRun(
   trainer: Trainer,
-  run: Run,
+  run: { readonly folder: string; readonly resumed: CheckpointEntry },
   dataset: StereoDataset,
 ): Promise<CheckpointFacts> {
-  const { folder, facts, model, optimizer } = await loadCheckpoint(run.resumed!.folder);
+  const { folder, facts, model, optimizer } = await loadCheckpoint(run.resumed.folder);
   const differences = facts.data ? identityDifferences(facts.data, dataset.identity) : [];
   if (differences.length) {
     throw new UsageError(
@@ -67,7 +64,7 @@ export async function resumeRun(
   }
   if (!optimizer) {
     throw new CyclopsError(
-      `Cannot resume the run in ${run.folder}: ${folder} holds no moments of the optimiser, only weights; ` +
+      `Cannot resume the run in ${run.folder}: ${folder} has only weights, no optimizer moments; ` +
         `start a new run with --from ${folder}`,
     );
   }
@@ -76,45 +73,4 @@ export async function resumeRun(
   restoreMoments(trainer.optimizer, networks, optimizer, Number(facts.state?.updates ?? facts.step));
   trainer.step = facts.step;
   return facts;
-}
-
-/** Options that may differ when a run is resumed: they decide where and how it runs, not what comes out. */
-const NEUTRAL: readonly (keyof TrainingOptions)[] = [
-  "data",
-  "workers",
-  "prefetch",
-  "cacheMib",
-  "validateEvery",
-  "validationPairs",
-  "checkpointEvery",
-  "checkpointMinutes",
-  "keep",
-  "tensorboard",
-];
-
-/**
- * The options of a resumed run: its own, and what was given now of those that do not change what comes out.
- *
- * @param own As the run was started.
- * @param given As the user gives them now.
- * @throws {UsageError} When others are given that differ from the run's own, naming them.
- */
-export function resumedOptions(
-  own: TrainingOptions,
-  given: Readonly<Record<string, unknown>>,
-): Record<string, unknown> {
-  const options = storedOptions(own);
-  const refused: string[] = [];
-  for (const [key, value] of Object.entries(storedOptions(given))) {
-    if (value === undefined || value === options[key]) continue;
-    if ((NEUTRAL as readonly string[]).includes(key)) options[key] = value;
-    else refused.push(`${key} is ${JSON.stringify(options[key])} there and ${JSON.stringify(value)} now`);
-  }
-  if (refused.length) {
-    throw new UsageError(
-      `Cannot resume the run with other options: ${refused.join(", ")}; leave them out, or start a new run ` +
-        "with --from and another --out",
-    );
-  }
-  return options;
 }

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "../_assert.ts";
-import { Alarms, type AlarmState } from "../../lib/training/alarms.ts";
+import { Diagnostics, type DiagnosticsState } from "../../lib/training/records.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { lossWeights } from "../../lib/training/stages.ts";
 import type { StepResult } from "../../lib/training/trainer.ts";
@@ -12,20 +12,20 @@ function result(change: Partial<StepResult> = {}): StepResult {
 }
 
 /** All that is said of so many updates. */
-function said(alarms: Alarms, updates: number, each: (update: number) => StepResult): string[] {
+function said(alarms: Diagnostics, updates: number, each: (update: number) => StepResult): string[] {
   return Array.from({ length: updates }, (_, i) => alarms.check(each(i + 1))).flat();
 }
 
 Deno.test("a run that goes well raises no alarm", () => {
   assertEquals(
-    said(new Alarms(weights), 500, (i) => result({ loss: 0.3 / i, terms: { refined: 0.3 / i } })),
+    said(new Diagnostics(weights), 500, (i) => result({ loss: 0.3 / i, terms: { refined: 0.3 / i } })),
     [],
   );
 });
 
 Deno.test("a collapsed disparity is told once, and not before networks had time to leave their start", () => {
   const flat = () => result({ disparityDeviation: 1e-6 });
-  const alarms = new Alarms(weights);
+  const alarms = new Diagnostics(weights);
   assertEquals(said(alarms, 100, flat), []);
   const [message, ...more] = said(alarms, 100, flat);
   assertStringIncludes(message, "the disparity has collapsed to 0.0300 everywhere: lower the learning rate");
@@ -33,19 +33,19 @@ Deno.test("a collapsed disparity is told once, and not before networks had time 
 });
 
 Deno.test("a dead refine network is told once; a network that has no residual is not dead", () => {
-  const alarms = new Alarms(weights);
+  const alarms = new Diagnostics(weights);
   const [message, ...more] = said(alarms, 300, () => result({ residual: 1e-5 }));
   assertStringIncludes(
     message,
     "the refine network is dead (mean |residual| 1.0e-5): raise --refine-head-scale",
   );
   assertEquals(more, []);
-  assertEquals(said(new Alarms(weights), 300, () => result({ residual: undefined })), []);
-  assertEquals(said(new Alarms(weights), 300, () => result({ residual: 0.1 })), []);
+  assertEquals(said(new Diagnostics(weights), 300, () => result({ residual: undefined })), []);
+  assertEquals(said(new Diagnostics(weights), 300, () => result({ residual: 0.1 })), []);
 });
 
 Deno.test("each term that diverges is told once, by name, with its level then and now", () => {
-  const alarms = new Alarms(weights);
+  const alarms = new Diagnostics(weights);
   const up = (i: number) => {
     const refined = i < 200 ? 0.3 : 0.9;
     return result({ loss: refined, terms: { refined, refinedConsistency: 0.001 } });
@@ -56,16 +56,16 @@ Deno.test("each term that diverges is told once, by name, with its level then an
 
 Deno.test("a term near 0 may double without harm to the loss", () => {
   const grow = (i: number) => result({ terms: { refined: 0.3, refinedConsistency: i < 200 ? 0.001 : 0.01 } });
-  assertEquals(said(new Alarms(weights), 600, grow), []);
+  assertEquals(said(new Diagnostics(weights), 600, grow), []);
 });
 
 Deno.test("a resumed run neither repeats an alarm nor waits for it again; its state survives JSON", () => {
   const flat = () => result({ disparityDeviation: 1e-6 });
-  const early = new Alarms(weights), late = new Alarms(weights);
+  const early = new Diagnostics(weights), late = new Diagnostics(weights);
   said(early, 90, flat);
   said(late, 150, flat);
-  const reload = (alarms: Alarms) =>
-    new Alarms(weights, JSON.parse(JSON.stringify(alarms.state)) as AlarmState);
+  const reload = (alarms: Diagnostics) =>
+    new Diagnostics(weights, JSON.parse(JSON.stringify(alarms.state)) as DiagnosticsState);
   assertEquals(said(reload(early), 11, flat).length, 1);
   assertEquals(said(reload(late), 200, flat), []);
 });

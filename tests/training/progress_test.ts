@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { setProgressSink } from "../../lib/base/progress.ts";
 import { lossCurves } from "../../lib/charts/curves.ts";
-import { followTraining } from "../../lib/training/follow.ts";
+import { trainWithProgress } from "../../lib/training/run.ts";
 import type { TrainRecord } from "../../lib/training/loop.ts";
 import { TERM_NAMES } from "../../lib/losses/objective.ts";
 
@@ -27,7 +27,7 @@ async function shown(all: AsyncIterable<TrainRecord>) {
   const lines: string[] = [];
   setProgressSink(() => ({ line: (text) => lines.push(text), log: (text) => lines.push(text) }));
   try {
-    return { summary: await followTraining(all, "student"), lines };
+    return { summary: await trainWithProgress(all, "student"), lines };
   } finally {
     setProgressSink(undefined);
   }
@@ -43,14 +43,14 @@ Deno.test("a training is shown: start, loss and terms, validation, warnings, che
     millisecondsPerStep: 300,
   });
   const [start, first, validation, warning, saved, second, end] = lines;
-  assertEquals(start, "student: 3 steps, 60 pairs, 0.76 M parameters, going on from step 1");
+  assertEquals(start, "student: 3 steps, 60 pairs, 0.76 M parameters, resuming from step 1");
   assertStringIncludes(first, "2/3 steps");
-  assertStringIncludes(first, "loss 0.500  photo 0.400 cons 0.100");
+  assertStringIncludes(first, "loss 0.500  photo 0.400  cons 0.100");
   assertEquals(validation, "student  step 2: validation abs rel 0.2100, RMSE 6.20 m, photometric 0.1000");
   assertEquals(warning, "student  step 2: warning: the disk is full");
   assertEquals(saved, "student  step 2: saved runs/x/checkpoints/step-000002");
-  assertStringIncludes(second, "loss 0.490  abs rel 0.2100  photo 0.395 cons 0.0950");
-  assertEquals(end, "student: finished at step 3, 300 ms a step");
+  assertStringIncludes(second, "loss 0.490  abs rel 0.2100  photo 0.395  cons 0.0950");
+  assertEquals(end, "student: finished at step 3, 300 ms per step");
 });
 
 Deno.test("every term has a short name of its own, and all of them fit beside each other", async () => {
@@ -68,7 +68,7 @@ Deno.test("every term has a short name of its own, and all of them fit beside ea
 Deno.test("whoever wants the records gets them, and they draw as curves as they are", async () => {
   const seen: TrainRecord[] = [];
   setProgressSink(() => ({ line() {}, log() {} }));
-  await followTraining(records(), "student", { onRecord: (record) => void seen.push(record) });
+  await trainWithProgress(records(), "student", (record) => void seen.push(record));
   setProgressSink(undefined);
   assertEquals(seen.map(({ kind }) => kind).at(-1), "end");
   const spec = JSON.stringify(lossCurves(seen as unknown as Record<string, unknown>[]).spec);
@@ -81,5 +81,5 @@ Deno.test("a stream that ends without saying so is a fault", async () => {
   async function* cut(): AsyncGenerator<TrainRecord> {
     yield await Promise.resolve<TrainRecord>({ kind: "start", step: 0, steps: 3, parameters: 1, pairs: 1 });
   }
-  await assertRejects(() => shown(cut()), Error, "ends with a record");
+  await assertRejects(() => shown(cut()), Error, "end with its end");
 });

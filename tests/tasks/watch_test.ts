@@ -6,7 +6,7 @@ import { exists } from "../../lib/base/files.ts";
 import { runLines, sparkline, watch, watchOptions } from "../../tasks/watch/watch.ts";
 import { resolveOptions } from "../../lib/base/options.ts";
 import { openRun } from "../../lib/training/run_folder.ts";
-import { runState, viewRun } from "../../lib/training/watch.ts";
+import { runState, viewRun } from "../../tasks/watch/view.ts";
 import { withFolder } from "../data/_pairs.ts";
 
 const START = { step: 0, start: { stage: "cycle", steps: 1200, pairs: 60, batch: 8, parameters: 1e6 } };

@@ -4,11 +4,10 @@
  * @module
  */
 import { join } from "@std/path";
-import { CyclopsError } from "../base/errors.ts";
-import { exists, fileError } from "../base/files.ts";
-import { type MetricsRecord, readMetrics } from "./metrics_log.ts";
-import type { Ending } from "./recorder.ts";
-import { isHeld } from "./run_folder.ts";
+import { CyclopsError } from "../../lib/base/errors.ts";
+import { exists, fileError } from "../../lib/base/files.ts";
+import { type Ending, type MetricsRecord, readMetrics } from "../../lib/training/records.ts";
+import { isHeld } from "../../lib/training/run_folder.ts";
 
 /** The name of the file in a run's folder. */
 const METRICS = "metrics.jsonl";

@@ -1,0 +1,276 @@
+/**
+ * Runs of stages: trained in a folder, one after the other, with progress shown to a person.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { UsageError } from "../base/errors.ts";
+import { exists } from "../base/files.ts";
+import { Progress } from "../base/progress.ts";
+import { median } from "../base/random.ts";
+import type { TermName } from "../losses/objective.ts";
+import { findCheckpoint, scanCheckpoints } from "./checkpoint.ts";
+import { train, type TrainRecord } from "./loop.ts";
+import { openPart, resolveTraining, resumedOptions } from "./options.ts";
+import { checkRun, openRun, OPTIONS_FILE, readRunOptions, removeRun, type Run } from "./run_folder.ts";
+import { STAGE_NAMES, STAGES } from "./stages.ts";
+import type { ValidationResult } from "./validation.ts";
+
+/** How a training ended. */
+export interface TrainingSummary {
+  /** Updates that were made, including those before it was resumed. */
+  readonly steps: number;
+  readonly reason: "finished" | "stopped";
+  /** The last checkpoint's folder, where one was written. */
+  readonly checkpoint?: string;
+  /** The last validation. */
+  readonly validation?: ValidationResult;
+  /** Median time of an update, ms. */
+  readonly millisecondsPerStep: number;
+}
+
+/** Short names of the terms for the progress line. */
+const SHORT: Readonly<Record<TermName, string>> = {
+  photometric: "photo",
+  consistency: "cons",
+  smoothness: "smooth",
+  cycle: "cycle",
+  cycleConsistency: "c-cons",
+  cycleSmoothness: "c-smooth",
+  refined: "refined",
+  refinedConsistency: "r-cons",
+  refinedSmoothness: "r-smooth",
+  distillation: "distil",
+  featureDistillation: "f-distil",
+};
+
+/** Weight of the past in the running means that are shown. */
+const SMOOTHING = 0.9;
+
+/** Three significant digits, always, so that the line does not jitter; without an exponent where that is readable. */
+function short(value: number): string {
+  return Math.abs(value) >= 1e-4 && Math.abs(value) < 1e3 ? value.toPrecision(3) : value.toExponential(1);
+}
+
+/** Loss, validation abs rel and terms for the progress line, the most important first. */
+function describeStep(means: ReadonlyMap<string, number>, absRel: number | undefined): string[] {
+  const { loss, ...terms } = Object.fromEntries(means);
+  const parts = [`loss ${short(loss)}`];
+  if (absRel !== undefined) parts.push(`abs rel ${absRel.toFixed(4)}`);
+  const each = Object.entries(terms).map(([name, value]) => `${SHORT[name as TermName]} ${short(value)}`);
+  // A single term is the loss.
+  return each.length > 1 ? [...parts, ...each] : parts;
+}
+
+/** A validation in words. */
+export function describeValidation({ absRel, rmse, photometric }: ValidationResult): string {
+  const depth = absRel === undefined ? "" : `abs rel ${absRel.toFixed(4)}, RMSE ${rmse?.toFixed(2)} m, `;
+  return `${depth}photometric ${photometric.toFixed(4)}`;
+}
+
+/** Receives every record too, e.g. to draw curves in a notebook; training waits for it. */
+export type OnRecord = (record: TrainRecord) => void | Promise<void>;
+
+/**
+ * Runs a training to its end with a progress line: rate, loss, terms, validation abs rel, time left.
+ *
+ * @param records As `train` yields them.
+ * @param label Before the bar, e.g. the stage.
+ *
+ * @example
+ * ```ts ignore
+ * const options = resolveTraining({ data: "data/street", steps: 100 });
+ * const { validation } = await trainWithProgress(train({ options }), "student");
+ * ```
+ */
+export async function trainWithProgress(
+  records: AsyncIterable<TrainRecord>,
+  label: string,
+  onRecord?: OnRecord,
+): Promise<TrainingSummary> {
+  let progress: Progress | undefined;
+  let validation: ValidationResult | undefined;
+  const times: number[] = [];
+  const means = new Map<string, number>();
+  for await (const record of records) {
+    await onRecord?.(record);
+    switch (record.kind) {
+      case "start": {
+        progress = new Progress({ label, total: record.steps });
+        const parameters = (record.parameters / 1e6).toFixed(2);
+        const from = record.step > 0 ? `, resuming from step ${record.step}` : "";
+        progress.log(
+          `${label}: ${record.steps} steps, ${record.pairs} pairs, ${parameters} M parameters${from}`,
+        );
+        break;
+      }
+      case "step": {
+        times.push(record.milliseconds);
+        for (const [name, value] of Object.entries({ loss: record.loss, ...record.terms })) {
+          means.set(name, (means.get(name) ?? value) * SMOOTHING + value * (1 - SMOOTHING));
+        }
+        progress?.update(record.step, ...describeStep(means, validation?.absRel));
+        break;
+      }
+      case "validating":
+        progress?.status(`validating ${record.pairs} pairs`);
+        break;
+      case "validation":
+        validation = record.validation;
+        progress?.log(`${label}  step ${record.step}: validation ${describeValidation(validation)}`);
+        break;
+      case "checkpoint":
+        progress?.log(`${label}  step ${record.step}: saved ${record.folder}`);
+        break;
+      case "warning":
+        progress?.log(`${label}  step ${record.step}: warning: ${record.message}`);
+        break;
+      case "end": {
+        const millisecondsPerStep = median(times);
+        const rate = times.length ? `, ${millisecondsPerStep.toFixed(0)} ms per step` : "";
+        progress?.finish(`${label}: ${record.reason} at step ${record.step}${rate}`);
+        return {
+          steps: record.step,
+          reason: record.reason,
+          checkpoint: record.folder,
+          validation,
+          millisecondsPerStep,
+        };
+      }
+    }
+  }
+  throw new Error("the records of a training end with its end");
+}
+
+/** How a stage is run in a folder. */
+export interface StageRunOptions {
+  /** The run's folder. */
+  readonly out: string;
+  /** Options as the user gave them; a resumed run keeps its own, see `resumedOptions`. */
+  readonly overrides: Readonly<Record<string, unknown>>;
+  /** Resume the run in the folder. @default false */
+  readonly resume?: boolean;
+  /** Start over, deleting it. @default false */
+  readonly overwrite?: boolean;
+  /** Runs or checkpoints whose weights to start from; later ones win. */
+  readonly from?: readonly string[];
+  /** Stops the training after the current update, with a checkpoint. */
+  readonly signal?: AbortSignal;
+  /** Before the progress bar. @default the stage's name */
+  readonly label?: string;
+  readonly onRecord?: OnRecord;
+}
+
+/**
+ * Trains one stage in a folder. A call that is refused leaves the folder as it was.
+ *
+ * @throws {UsageError} When options, folder or starting point do not fit.
+ * @throws {CyclopsError} When training fails; what was saved stays.
+ */
+export async function runStage(options: StageRunOptions): Promise<TrainingSummary> {
+  const { out, overrides, resume = false, overwrite = false, signal } = options;
+  await checkRun(out, { resume, overwrite });
+  let training = resolveTraining(overrides);
+  let from: readonly string[] = [];
+  if (!resume) {
+    from = await Promise.all(
+      (options.from ?? []).map(async (place) => (await findCheckpoint(place, "best")).folder),
+    );
+  }
+  let run: Run | undefined;
+  const open = async () => run = await openRun(out, { resume, overwrite, options: training, from });
+  try {
+    if (resume) {
+      const opened = await open();
+      const own = resolveTraining(opened.options, opened.path(OPTIONS_FILE));
+      training = resolveTraining(resumedOptions(own, overrides, true));
+      if (training.steps !== own.steps || training.epochs !== own.epochs) {
+        const { steps, epochs } = training;
+        await opened.storeOptions({ ...own, steps, epochs });
+      }
+      from = opened.from;
+    }
+    const records = train({ options: training, run: run ?? open, from, signal });
+    return await trainWithProgress(records, options.label ?? training.stage, options.onRecord);
+  } finally {
+    run?.close();
+  }
+}
+
+/** Whether a folder holds a run that has finished all its steps. */
+export async function isFinished(out: string): Promise<boolean> {
+  const folder = join(out, "checkpoints");
+  if (!await exists(folder)) return false;
+  const { whole } = await scanCheckpoints(folder);
+  const last = whole.at(-1);
+  return last !== undefined && last.facts.step >= Number(last.facts.state?.steps ?? Infinity);
+}
+
+/** The options that the stages of a row share when it is resumed: theirs, with neutral overrides. */
+async function rowOptions({ out, overrides }: StageRunOptions): Promise<Readonly<Record<string, unknown>>> {
+  for (const stage of STAGE_NAMES) {
+    const own = await readRunOptions(join(out, stage));
+    if (!own) continue;
+    const training = resolveTraining(own, join(out, stage, OPTIONS_FILE));
+    return { ...resumedOptions(training, { ...overrides, stage }), stage: undefined };
+  }
+  throw new UsageError(
+    `Cannot resume the stages in ${out}: it has none of ${
+      STAGE_NAMES.join(", ")
+    }; leave out --resume to start them`,
+  );
+}
+
+/** Refuses before hours of training what would be refused later: options, data, folders. */
+async function checkRow(options: StageRunOptions): Promise<void> {
+  for (const stage of STAGE_NAMES) {
+    const training = resolveTraining({ ...options.overrides, stage });
+    if (stage === STAGE_NAMES[0]) {
+      await openPart(training, "train");
+      if (training.validateEvery > 0) await openPart(training, "val");
+    }
+    const out = join(options.out, stage);
+    if (!options.resume && await exists(out)) await checkRun(out, { overwrite: options.overwrite });
+  }
+}
+
+/**
+ * Trains all stages in a row, in folders named after them. A resumed row continues with the first stage that is not
+ * finished; later stages get the options of the earlier ones.
+ *
+ * @returns The last stage's summary; a `signal` stops the row.
+ * @throws {UsageError} When options or folders do not fit; nothing is trained and nothing is lost then.
+ * @throws {CyclopsError} When training fails; what was saved stays.
+ */
+export async function runAllStages(options: StageRunOptions): Promise<TrainingSummary> {
+  const { resume = false, overwrite = false } = options;
+  if (resume && overwrite) {
+    throw new UsageError("Cannot open the run: --resume and --overwrite exclude each other");
+  }
+  const overrides = resume ? await rowOptions(options) : options.overrides;
+  await checkRow({ ...options, overrides });
+  if (overwrite) {
+    // All at once: a later stage of the previous row must not pass for one of this row.
+    for (const stage of STAGE_NAMES) await removeRun(join(options.out, stage));
+  }
+  const run = async (stage: (typeof STAGE_NAMES)[number]) => {
+    const out = join(options.out, stage), previous = STAGES[stage].from;
+    const from = previous ? [join(options.out, previous)] : options.from;
+    const started = resume && await exists(out);
+    return await runStage({
+      ...options,
+      out,
+      overrides: { ...overrides, stage },
+      resume: started,
+      overwrite: false,
+      from,
+    });
+  };
+  let summary: TrainingSummary | undefined;
+  for (const stage of STAGE_NAMES) {
+    if (resume && stage !== STAGE_NAMES.at(-1) && await isFinished(join(options.out, stage))) continue;
+    summary = await run(stage);
+    if (summary.reason === "stopped") break;
+  }
+  return summary!;
+}
