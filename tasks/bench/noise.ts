@@ -1,5 +1,5 @@
 /**
- * Images to measure times with.
+ * Images for timing.
  *
  * @module
  */
@@ -8,8 +8,8 @@ import { Random } from "../../lib/base/random.ts";
 import type { StereoBatch } from "../../lib/data/loader.ts";
 
 /**
- * Pairs of noise, the right view the left one some pixels on, which tells left from right. How long they take does not
- * depend on what is seen.
+ * Pairs of noise, the right view a shifted left one, which distinguishes the two. Times do not depend on the content of
+ * the images.
  */
 export function noiseBatch({ size, batch }: { readonly size: Size; readonly batch: number }): StereoBatch {
   const { height, width } = size;

@@ -1,18 +1,18 @@
 """The peer of `deno task bench`: the same network, loss and update in PyTorch, on the CPU.
 
-    python3 bench_torch.py THREADS
+    python3 torch.py THREADS
 
-First it says in a line of JSON which PyTorch it is. Then it reads a line of JSON at a time and answers it by one:
+First it prints a line of JSON that says which PyTorch it is. Then it answers each line of JSON with one:
 
     {"do": "make", "name": …, "bytes": N, …} and N bytes of safetensors → {"parameters": …}
     {"do": "run", "name": …}                                            → {"ms": …, "value": …}
     {"do": "drop"}                                                      → {}
 
-What fails is answered by {"error": …}.
+Failures are answered with {"error": …}.
 
-TensorFlow pads a convolution of stride 2 behind the image, PyTorch on all sides. Turn the image by 180 degrees, and
-the one is the other; so images and kernels are turned on their way in, and the numbers are the same without padding
-by hand, which nobody would do in PyTorch. Turning also exchanges left and right, and with them the disparity's sign.
+TensorFlow pads a convolution of stride 2 at the bottom and right, PyTorch on all sides. Rotated by 180 degrees, one
+becomes the other; so images and kernels are rotated on input, and the results are the same without manual padding,
+which nobody would do in PyTorch. Rotation also swaps left and right, and with them the sign of the disparity.
 """
 
 import json
@@ -57,7 +57,7 @@ class Network(torch.nn.Module):
         channels, skips = 3, []
         for i, stage in enumerate(encoder):
             if stage["kind"] != "plain":
-                raise ValueError(f"no {stage['kind']} stages here, wanted plain ones")
+                raise ValueError(f"no {stage['kind']} stages here, expected plain ones")
             for c in range(stage["convolutions"]):
                 stride = 2 if c == stage["strideAt"] else 1
                 name = f"encoder/{i + 1}/conv{c + 1}"
@@ -139,7 +139,7 @@ def pyramid(image):
 
 
 class Contender:
-    """One network with the way it is run: a prediction, or a half-cycle update."""
+    """One network and how it runs: a prediction, or a half-cycle update."""
 
     def __init__(self, request, tensors):
         self.step, self.loss = request["kind"] == "step", request.get("loss")
@@ -179,7 +179,7 @@ class Contender:
             sources, targets = pyramid(self.source), pyramid(self.target)
             source_edges, target_edges = map(edge_weights, sources), map(edge_weights, targets)
         weights, ssim_weight = self.loss["weights"], self.loss["ssimWeight"]
-        # The left view is seen, and left(x + d·W) is the right one: turned by 180 degrees, x − d·W.
+        # The left view is seen, and left(x + d·W) is the right one: rotated by 180 degrees, x − d·W.
         to_target, to_source = -1, 1
         total = 0
         for s, (disparities, source, target, at_source, at_target) in enumerate(
