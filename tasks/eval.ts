@@ -10,6 +10,7 @@ import { Progress } from "../lib/base/progress.ts";
 import { terminalColumns } from "../lib/base/terminal.ts";
 import { METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
 import { openDataset } from "../lib/data/dataset.ts";
+import { isManifest } from "../lib/data/manifest.ts";
 import type { StereoPair } from "../lib/data/split.ts";
 import { type Disparities, evaluate, readDisparities } from "../lib/evaluation/protocol.ts";
 import { checkTruth } from "../lib/evaluation/truth.ts";
@@ -32,7 +33,10 @@ const evalOptions = {
     value: "FILE.npy",
     help: "Keep the run's predictions; with --flip those of the mirrored images in FILE-flipped.npy.",
   }),
-  data: text({ value: "DIR", help: "Root folder of KITTI raw or street data (default: the run's own)." }),
+  data: text({
+    value: "DIR[,FILE…]",
+    help: "Root folder of KITTI raw or street data, or a manifest (default: the run's own).",
+  }),
   split: text({
     value: "FILE|NAME",
     help: "Frames, in the predictions' order: a file, eigen-test, eigen-val, or a name under DIR/splits " +
@@ -96,7 +100,8 @@ function checkCall(options: EvalOptions): void {
     throw new UsageError(`Cannot evaluate: ${why}`);
   };
   if (run === undefined) {
-    const missing = Object.entries({ predictions, data, split }).filter(([, value]) => value === undefined);
+    const needed = data !== undefined && isManifest(data) ? { predictions } : { predictions, data, split };
+    const missing = Object.entries(needed).filter(([, value]) => value === undefined);
     if (missing.length) fail(`${missing.map(([key]) => `--${key}`).join(", ")} not given (or --run)`);
     const { checkpoint, of, savePredictions } = options;
     const unused = { checkpoint, of, flip: options.flip || undefined, "save-predictions": savePredictions };
@@ -110,8 +115,8 @@ function checkCall(options: EvalOptions): void {
 async function stored(
   { predictions, predictionsFlipped, data, split, truth }: EvalOptions,
 ): Promise<Subject> {
-  const root = data!, path = predictions!;
-  const { pairs } = await openDataset({ data: root, split, part: "test", side: "left" });
+  const path = predictions!;
+  const { root, pairs } = await openDataset({ data: data!, split, holdout: 1, part: "test", side: "left" });
   await checkTruth(root, pairs, truth);
   const disparities = await readDisparities(path);
   const flipped = predictionsFlipped ? await readDisparities(predictionsFlipped) : undefined;

@@ -1,15 +1,23 @@
 /**
- * A data set: its root folder, the list of its stereo pairs, and what distinguishes it from others.
+ * A data set: the list of its stereo pairs from one or more sources, and what distinguishes it from others.
  *
  * @module
  */
 import { createHash } from "node:crypto";
-import { basename, join } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists, fileError, fillFrom } from "../base/files.ts";
 import { choice, number, type OptionsOf, resolveOptions, text } from "../base/options.ts";
-import { CITYSCAPES_CROP_BOTTOM, cityscapesSplit, isCityscapes } from "./cityscapes.ts";
-import { eigenNames, eigenSplit } from "./kitti.ts";
+import type { StereoCamera } from "../geometry/camera.ts";
+import {
+  CITYSCAPES_CROP_BOTTOM,
+  cityscapesCameraPath,
+  cityscapesSplit,
+  isCityscapes,
+  readCityscapesCamera,
+} from "./cityscapes.ts";
+import { calibrationPaths, eigenNames, eigenSplit, readKittiCamera } from "./kitti.ts";
+import { isManifest, manifestPairs } from "./manifest.ts";
 import { checkPairs, formatSplit, type PairSide, readSplit, type StereoPair } from "./split.ts";
 
 /** Which part of a data set. */
@@ -19,13 +27,21 @@ export type DataPart = "train" | "val" | "test";
 export const datasetOptions = {
   data: text({
     default: "data/street",
-    value: "DIR",
-    help: "Root folder of the data, in the layout of KITTI raw or Cityscapes.",
+    value: "DIR[,FILE…]",
+    help:
+      "Folder in the layout of KITTI raw or Cityscapes, or a manifest (.csv, .jsonl). Several train together, " +
+      "the first validates; DIR:3 visits each of its pairs three times an epoch.",
   }),
   split: text({
     default: "street",
     value: "street|eigen|cityscapes|FILE",
     help: "How it is split: street (ROOT/splits), the Eigen split, Cityscapes' own, or a split file.",
+  }),
+  holdout: number({
+    default: 0.1,
+    min: 0,
+    max: 1,
+    help: "Fraction of a manifest without a split column that is held out from training, to validate.",
   }),
   cropBottom: number({
     min: 0,
@@ -48,15 +64,15 @@ export interface OpenDatasetOptions extends Partial<DatasetOptions> {
 
 /** Stereo pairs whose images exist. */
 export interface StereoDataset {
-  /** The data's root folder. */
+  /** The root folder, of the first source. */
   readonly root: string;
-  /** The split's name: "street", "eigen" or the split file's name without ".txt". */
+  /** The split's name: "street", "eigen", "manifest" or the split file's name without ".txt"; of several, "a+b". */
   readonly name: string;
   /** Which part of the split. */
   readonly part: DataPart;
-  /** Image paths relative to the root, in the split's order. */
+  /** In the split's order; paths are relative to the pair's own root or else to the data set's. */
   readonly pairs: readonly StereoPair[];
-  /** Fraction of each image's height that is cut off at the bottom when it is read; 0 for all but Cityscapes. */
+  /** Fraction of the height cut off at the bottom as images are read, where a pair names no other. */
   readonly cropBottom: number;
   /** What distinguishes these data from others. */
   readonly identity: DataIdentity;
@@ -79,18 +95,40 @@ export interface DataIdentity {
   readonly content: string;
 }
 
+/** Where an image of a data set's pair lies. */
+export function imagePath(
+  { root }: Pick<StereoDataset, "root">,
+  pair: StereoPair,
+  side: "left" | "right",
+): string {
+  return join(pair.root ?? root, pair[side]);
+}
+
+/** One of the places that the pairs come from. */
+type Source = Omit<StereoDataset, "part" | "identity"> & {
+  /** What the identity hashes of its list of pairs. */
+  readonly names: string;
+};
+
 /** Images, and bytes of each, that {@linkcode identify} reads: quick even for KITTI's 22,600 pairs. */
 const PROBES = 16, PROBE_BYTES = 65536;
 
-async function identify(dataset: Omit<StereoDataset, "identity">, side: PairSide): Promise<DataIdentity> {
-  const { root, name: split, part, pairs, cropBottom } = dataset;
+async function identify(
+  dataset: Omit<StereoDataset, "identity">,
+  names: string,
+  side: PairSide,
+): Promise<DataIdentity> {
+  const { name: split, part, pairs, cropBottom } = dataset;
   const hash = () => createHash("sha256");
   const content = hash(), head = new Uint8Array(PROBE_BYTES), probes = Math.min(PROBES, pairs.length);
   // The crop decides which pixels of the same files are seen.
   if (cropBottom > 0) content.update(`crop ${cropBottom}:`);
   for (let i = 0; i < probes; i++) {
-    const pair = pairs[Math.floor(i * pairs.length / probes)];
-    const path = join(root, side === "right" ? pair.right : pair.left);
+    const path = imagePath(
+      dataset,
+      pairs[Math.floor(i * pairs.length / probes)],
+      side === "right" ? "right" : "left",
+    );
     try {
       using file = await Deno.open(path);
       const length = await fillFrom(file, head);
@@ -103,7 +141,7 @@ async function identify(dataset: Omit<StereoDataset, "identity">, side: PairSide
     split,
     part,
     pairs: pairs.length,
-    names: hash().update(formatSplit(pairs)).digest("hex").slice(0, 16),
+    names: hash().update(names).digest("hex").slice(0, 16),
     content: content.digest("hex").slice(0, 16),
   };
 }
@@ -179,14 +217,95 @@ async function splitPairs(
   );
 }
 
+/** The pairs with their cameras, as far as the data have calibrations. */
+async function withCameras(root: string, pairs: StereoPair[], cropBottom: number): Promise<StereoPair[]> {
+  const cameras = new Map<string, StereoCamera | undefined>();
+  const read = async (left: string): Promise<StereoCamera | undefined> => {
+    if (isCityscapes(left)) {
+      if (!await exists(join(root, cityscapesCameraPath(left)))) return undefined;
+      return await readCityscapesCamera(root, left, cropBottom);
+    }
+    const [date] = left.split("/");
+    if (!await exists(join(root, calibrationPaths(date).camToCam))) return undefined;
+    const { imageSize, focalPx, centerPx, baselineM } = await readKittiCamera(root, date);
+    return { imageSize, focalPx, centerPx, baselineM };
+  };
+  const found: StereoPair[] = [];
+  for (const pair of pairs) {
+    // KITTI has one calibration per date; Cityscapes has a file per frame, alike within a city.
+    const key = isCityscapes(pair.left) ? dirname(pair.left) : pair.left.split("/")[0];
+    if (!cameras.has(key)) cameras.set(key, await read(pair.left));
+    const camera = cameras.get(key);
+    found.push(camera ? { ...pair, camera } : pair);
+  }
+  return found;
+}
+
+/** `DIR:3`: a path and how many times an epoch visits its pairs. */
+async function parseSources(data: string): Promise<{ readonly path: string; readonly visits: number }[]> {
+  if (await exists(data)) return [{ path: data, visits: 1 }]; // its name may hold a comma
+  return data.split(",").map((item) => {
+    const [, path, visits] = item.trim().match(/^(.*?)(?::(\d{1,4}))?$/)!;
+    if (path === "" || visits === "0") {
+      throw new UsageError(
+        `Cannot open the data "${data}": expected DIR or FILE, or several separated by commas, each with :N at most`,
+      );
+    }
+    return { path, visits: Number(visits ?? 1) };
+  });
+}
+
+async function openSource(
+  path: string,
+  part: DataPart,
+  options: {
+    readonly split: string;
+    readonly side: PairSide;
+    readonly crop?: number;
+    readonly holdout: number;
+  },
+): Promise<Source> {
+  const { split, side, crop, holdout } = options;
+  if (!await exists(path)) {
+    const kind = isManifest(path) ? "file" : "folder";
+    throw new CyclopsError(
+      `Cannot open the data: no ${kind} ${path} (give --data DIR, or make street data with deno task street)`,
+    );
+  }
+  if (isManifest(path)) {
+    const root = dirname(path), only = ["train", "val", "test"].includes(split) ? split as DataPart : part;
+    const pairs = await manifestPairs(path, only, holdout, side);
+    const names = pairs.map((pair) =>
+      `${pair.left} ${pair.right} ${pair.camera!.focalPx} ${pair.camera!.baselineM}\n`
+    );
+    return { root, name: "manifest", pairs, cropBottom: 0, names: names.join("") };
+  }
+  const { name, pairs: named } = await splitPairs(path, split, part, side);
+  const pairs = await checkPairs(path, named, side);
+  const cropBottom = crop ?? (pairs.every(({ left }) => isCityscapes(left)) ? CITYSCAPES_CROP_BOTTOM : 0);
+  if (cropBottom && !pairs.every(({ left }) => isCityscapes(left))) {
+    throw new UsageError(
+      `Cannot open the data in ${path}: cropBottom is ${crop}, but only Cityscapes' images show the car's hood; ` +
+        `these are laid out as KITTI's, whose true depths count in the whole image`,
+    );
+  }
+  const names = formatSplit(pairs);
+  return { root: path, name, pairs: await withCameras(path, pairs, cropBottom), cropBottom, names };
+}
+
 /**
  * Opens a data set: reads its split, checks that the images exist, and computes its identity.
+ *
+ * `data` is a folder, which `split` divides:
  *
  * - `street`: `ROOT/splits/{train,val,test}.txt`, as the street generator writes them;
  * - `eigen`: the Eigen split of KITTI raw (22,600 / 888 / 697 pairs); `eigen-train`, `eigen-val` or `eigen-test` is that
  *   part of it, whatever `part` says;
  * - `cityscapes`: Cityscapes' own, by its folders; its images are cropped at the bottom as they are read;
  * - a file of pairs, by its path or its name in `ROOT/splits`; it is one part, whatever `part` says.
+ *
+ * Or it is a manifest (lib/data/manifest.ts), which is divided by its own column or by `holdout`. Several sources are
+ * separated by commas; their training parts follow each other, validation and test come from the first alone.
  *
  * @throws {UsageError} When the split is unknown, or images other than Cityscapes' were to be cropped.
  * @throws {CyclopsError} When the root, the split or images are missing (all counted, the first ones listed).
@@ -195,27 +314,28 @@ async function splitPairs(
  * ```ts ignore
  * const train = await openDataset({ data: "data/street", part: "train" });
  * const test = await openDataset({ data: "/data/kitti", split: "eigen", part: "test", side: "left" });
+ * const both = await openDataset({ data: "/data/kitti,my_camera/pairs.csv:2", split: "eigen" });
  * ```
  */
 export async function openDataset(options: OpenDatasetOptions = {}): Promise<StereoDataset> {
   const { side = "both", ...rest } = options;
   const specs = { ...datasetOptions, ...partOption };
-  const { data: root, split, part, cropBottom: crop } = resolveOptions("data", specs, rest);
-  if (!await exists(root)) {
-    throw new CyclopsError(
-      `Cannot open the data: no folder ${root} (give --data DIR, or make street data with deno task street)`,
-    );
+  const { data, split, part, holdout, cropBottom: crop } = resolveOptions("data", specs, rest);
+  const places = await parseSources(data);
+  const sources: Source[] = [];
+  for (const { path, visits } of part === "train" ? places : places.slice(0, 1)) {
+    const source = await openSource(path, part, { split, side, crop, holdout });
+    const repeats = part === "train" ? visits : 1;
+    for (let i = 0; i < repeats; i++) sources.push(source);
   }
-  const { name, pairs: named } = await splitPairs(root, split, part, side);
-  const pairs = await checkPairs(root, named, side);
-  const cityscapes = pairs.every(({ left }) => isCityscapes(left));
-  if (crop && !cityscapes) {
-    throw new UsageError(
-      `Cannot open the data in ${root}: cropBottom is ${crop}, but only Cityscapes' images show the car's hood; ` +
-        `these are laid out as KITTI's, whose true depths count in the whole image`,
-    );
-  }
-  const cropBottom = crop ?? (cityscapes ? CITYSCAPES_CROP_BOTTOM : 0);
+  const [{ root, cropBottom }] = sources;
+  const pairs = sources.flatMap((source) =>
+    source.root === root && source.cropBottom === cropBottom
+      ? source.pairs
+      : source.pairs.map((pair) => ({ ...pair, root: source.root, cropBottom: source.cropBottom }))
+  );
+  const name = [...new Set(sources)].map((source) => source.name).join("+");
   const dataset = { root, name, part, pairs, cropBottom };
-  return { ...dataset, identity: await identify(dataset, side) };
+  const names = sources.map((source) => source.names).join("");
+  return { ...dataset, identity: await identify(dataset, names, side) };
 }

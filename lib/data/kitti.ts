@@ -69,7 +69,8 @@ export function parseFrame(path: string): Frame & { readonly camera: ColorCamera
   if (!match) {
     throw new CyclopsError(
       `Cannot tell the frame of ${path}: expected KITTI raw's layout, such as ` +
-        `2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png`,
+        `2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png ` +
+        `(true depths of other images come from a manifest's disparity or depth column)`,
     );
   }
   const [, date, drive, camera, index] = match;
@@ -82,8 +83,6 @@ export interface Calibration extends StereoCamera {
   readonly rectification: readonly number[];
   /** P_rect_02, 3×4: rectified camera coordinates to the left color image. */
   readonly leftProjection: readonly number[];
-  /** P_rect_03, 3×4, of the right color image. */
-  readonly rightProjection: readonly number[];
   /** P_rect_02 · R_rect_00 · Tr_velo_to_cam, 3×4: scanner coordinates (m) to the left color image (px). */
   readonly velodyneToImage: readonly number[];
 }
@@ -126,12 +125,22 @@ function parseMatrices(text: string, path: string): (key: string, length: number
  * @throws {CyclopsError} When a file or a line is missing, or does not describe a stereo camera.
  */
 export async function readCalibration(root: string, date: string): Promise<Calibration> {
-  const paths = calibrationPaths(date);
-  const camPath = join(root, paths.camToCam), veloPath = join(root, paths.veloToCam);
-  const cam = parseMatrices(await readText(camPath), camPath);
+  const camera = await readKittiCamera(root, date);
+  const veloPath = join(root, calibrationPaths(date).veloToCam);
   const velo = parseMatrices(await readText(veloPath), veloPath);
+  const toCamera = rigid(velo("R", 9), velo("T", 3));
+  const toRectified = multiply(rigid(camera.rectification), toCamera, 4);
+  return { ...camera, velodyneToImage: multiply(camera.leftProjection, toRectified, 4) };
+}
+
+/** Reads a date's cameras alone, from calib_cam_to_cam.txt; see {@linkcode readCalibration}. */
+export async function readKittiCamera(
+  root: string,
+  date: string,
+): Promise<Omit<Calibration, "velodyneToImage">> {
+  const camPath = join(root, calibrationPaths(date).camToCam);
+  const cam = parseMatrices(await readText(camPath), camPath);
   const [width, height] = cam("S_rect_02", 2);
-  const rectification = cam("R_rect_00", 9);
   const leftProjection = cam("P_rect_02", 12), rightProjection = cam("P_rect_03", 12);
   const [focalPx, , x] = leftProjection;
   const baselineM = (leftProjection[3] - rightProjection[3]) / focalPx;
@@ -141,17 +150,13 @@ export async function readCalibration(root: string, date: string): Promise<Calib
         `expected both above 0 (is P_rect_03 that of the right camera?)`,
     );
   }
-  const toCamera = rigid(velo("R", 9), velo("T", 3));
-  const toRectified = multiply(rigid(rectification), toCamera, 4);
   return {
     imageSize: { width, height },
     focalPx,
     centerPx: { x, y: leftProjection[6] },
     baselineM,
-    rectification,
+    rectification: cam("R_rect_00", 9),
     leftProjection,
-    rightProjection,
-    velodyneToImage: multiply(leftProjection, toRectified, 4),
   };
 }
 

@@ -7,11 +7,10 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import { CyclopsError, receiveError, type SentError } from "../base/errors.ts";
 import { integer, type OptionsOf, resolveOptions } from "../base/options.ts";
 import { hash32, Random } from "../base/random.ts";
-import type { ImageSize } from "../geometry/camera.ts";
+import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 import {
   type AugmentationOptions,
   drawAugmentation,
@@ -20,7 +19,7 @@ import {
   type PixelPair,
   resolveAugmentation,
 } from "./augment.ts";
-import type { StereoDataset } from "./dataset.ts";
+import { imagePath, type StereoDataset } from "./dataset.ts";
 import { readRgb } from "./image.ts";
 import type { PairSide } from "./split.ts";
 
@@ -67,6 +66,8 @@ export interface StereoBatch {
   readonly step: number;
   /** The pairs' left images, relative to the data's root: for messages about a batch. */
   readonly ids: readonly string[];
+  /** The pairs' cameras, as of the stored images; `undefined` where the data have no calibration. */
+  readonly cameras?: readonly (StereoCamera | undefined)[];
 }
 
 /** A {@linkcode PairCache} as it travels to a worker: the memory is shared, not copied. */
@@ -145,7 +146,7 @@ type PairList = Pick<StereoDataset, "root" | "pairs" | "cropBottom">;
 
 /** Identifies all that decides the pixels of a data set. */
 function cacheKey({ root, pairs, cropBottom }: PairList, { height, width }: ImageSize): string {
-  const names = pairs.map(({ left, right }) => `${left} ${right}`).join("\n");
+  const names = pairs.map(({ root = "", left, right }) => `${root}${left} ${right}`).join("\n");
   return `${root} ${pairs.length} ${hash32(names)} ${cropBottom} ${height}x${width}`;
 }
 
@@ -158,16 +159,28 @@ export function openPairCache(dataset: StereoDataset, size: ImageSize, limitMib 
   return PairCache.create(dataset.pairs.length, viewBytes, limitMib, cacheKey(dataset, size));
 }
 
+async function readView(
+  dataset: PairList,
+  index: number,
+  side: "left" | "right",
+  size: ImageSize,
+): Promise<Uint8Array> {
+  const pair = dataset.pairs[index];
+  return (await readRgb(imagePath(dataset, pair, side), size, pair.cropBottom ?? dataset.cropBottom)).data;
+}
+
 async function readPair(
-  { root, pairs, cropBottom }: PairList,
+  dataset: PairList,
   index: number,
   size: ImageSize,
   cache?: PairCache,
 ): Promise<PixelPair> {
   const cached = cache?.get(index);
   if (cached) return cached;
-  const read = async (name: string) => (await readRgb(join(root, name), size, cropBottom)).data;
-  const [left, right] = await Promise.all([read(pairs[index].left), read(pairs[index].right)]);
+  const [left, right] = await Promise.all([
+    readView(dataset, index, "left", size),
+    readView(dataset, index, "right", size),
+  ]);
   cache?.put(index, { left, right });
   return { left, right };
 }
@@ -204,7 +217,7 @@ export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBat
   return async (step) => {
     const values = batch * size.height * size.width * 3;
     const left = new Float32Array(values), right = new Float32Array(values);
-    const ids: string[] = [];
+    const ids: string[] = [], cameras: (StereoCamera | undefined)[] = [];
     for (let i = 0; i < batch; i++) {
       const position = step * batch + i, index = pairAt(position);
       // One pair at a time: both views decode in parallel, and more threads would only take cores from the network.
@@ -212,8 +225,9 @@ export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBat
       const random = new Random(position).fork(`augment ${seed}`);
       fillPair(pixels, size.width, drawAugmentation(augmentation, random), left, right, i);
       ids.push(dataset.pairs[index].left);
+      cameras.push(dataset.pairs[index].camera);
     }
-    return { left, right, batch, ...size, step, ids };
+    return { left, right, batch, ...size, step, ids, cameras };
   };
 }
 
@@ -434,21 +448,22 @@ async function readBatch(
   to: number,
   { size, side = "both", cache }: SequentialOptions,
 ): Promise<StereoBatch> {
-  const { root, cropBottom } = dataset, pairs = dataset.pairs.slice(from, to);
+  const pairs = dataset.pairs.slice(from, to);
   const values = pairs.length * size.height * size.width * 3;
   const left = new Float32Array(side === "right" ? 0 : values);
   const right = new Float32Array(side === "left" ? 0 : values);
-  await Promise.all(pairs.map(async (pair, i) => {
+  await Promise.all(pairs.map(async (_, i) => {
     if (side === "both") {
       const pixels = await readPair(dataset, from + i, size, cache);
       return fillPair(pixels, size.width, NO_AUGMENTATION, left, right, i);
     }
-    const { data } = await readRgb(join(root, pair[side]), size, cropBottom);
+    const data = await readView(dataset, from + i, side, size);
     const out = side === "left" ? left : right;
     for (let at = 0; at < data.length; at++) out[i * data.length + at] = data[at] / 255;
   }));
-  const { height, width } = size, ids = pairs.map((pair) => pair.left);
-  return { left, right, batch: pairs.length, height, width, step: 0, ids };
+  const { height, width } = size;
+  const ids = pairs.map((pair) => pair.left), cameras = pairs.map((pair) => pair.camera);
+  return { left, right, batch: pairs.length, height, width, step: 0, ids, cameras };
 }
 
 /**

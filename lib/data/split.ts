@@ -6,13 +6,22 @@
 import { basename, dirname, extname, join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
 import { fileError, readText } from "../base/files.ts";
+import type { StereoCamera } from "../geometry/camera.ts";
 
-/** A stereo pair: image paths relative to the data's root. */
+/** A stereo pair. A split file gives the two image paths, an opened data set what else it knows. */
 export interface StereoPair {
-  /** The left image (KITTI's image_02). */
+  /** The left image (KITTI's image_02), relative to the data's root. */
   readonly left: string;
   /** The right image (KITTI's image_03). */
   readonly right: string;
+  /** Its root folder, where that is not the data set's: the pair comes from another of several sources. */
+  readonly root?: string;
+  /** Fraction of the height to cut off at the bottom, where that is not the data set's. */
+  readonly cropBottom?: number;
+  /** The camera, for the left image as stored and cropped; `undefined` where the data have no calibration. */
+  readonly camera?: StereoCamera;
+  /** True disparities (px) or depths (m) of the left image that a manifest names: 16-bit PNG, value / 256, 0 = unknown. */
+  readonly truth?: { readonly kind: "disparity" | "depth"; readonly path: string };
 }
 
 /** Which images of a pair must exist. */

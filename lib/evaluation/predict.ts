@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { UsageError } from "../base/errors.ts";
 import { median } from "../base/random.ts";
-import { openDataset, type StereoDataset } from "../data/dataset.ts";
+import { imagePath, openDataset, type StereoDataset } from "../data/dataset.ts";
+import { isManifest } from "../data/manifest.ts";
 import { type FloatMap, readRgb, type RgbImage, writeGray16 } from "../data/image.ts";
 import { sequentialBatches } from "../data/loader.ts";
 import { resizeMap } from "../data/resize.ts";
@@ -169,7 +169,7 @@ export async function predictFrame(
   options: PredictOptions & { readonly truth: TruthKind; readonly protocol: Protocol },
 ) {
   const pair = dataset.pairs[index];
-  const path = join(dataset.root, pair[options.view ?? "left"]);
+  const path = imagePath(dataset, pair, options.view ?? "left");
   const disparity = await predictImage(networks, await readRgb(path, options.size), options);
   const truth = await readTruth(dataset.root, pair, options.truth);
   const [errors] = scoreFrame(truth, disparity, [options.protocol]);
@@ -263,8 +263,11 @@ export async function predictRun(
   const { folder } = await findCheckpoint(run, options.checkpoint ?? "best");
   const model = await loadModel(folder);
   try {
-    const { data, split, view, cropBottom } = model.options;
-    if (options.split === undefined && !["street", "eigen", "cityscapes"].includes(split)) {
+    const { data, split, holdout, view, cropBottom } = model.options;
+    if (
+      options.split === undefined && !isManifest(options.data ?? data) &&
+      !["street", "eigen", "cityscapes"].includes(split)
+    ) {
       throw new UsageError(
         `Cannot evaluate ${run} on its own data: its split file ${split} has no test part; give --split`,
       );
@@ -274,6 +277,8 @@ export async function predictRun(
       split: options.split ?? split,
       part: "test",
       side: view,
+      // Nothing was trained on other data than the run's own: a manifest without splits is evaluated whole.
+      holdout: options.data === undefined ? holdout : 1,
       cropBottom: options.data === undefined ? cropBottom : undefined,
     });
     const total = dataset.pairs.length;

@@ -62,8 +62,16 @@ export function cropBox(crop: Crop, { width, height }: ImageSize): CropBox {
 }
 
 /** A protocol in words. */
-function describeProtocol({ crop, capM }: Protocol, truth: TruthKind, flipped: boolean): string {
-  const source = truth === "lidar" ? "LiDAR x (forward), nearest return" : "dense depth map";
+function describeProtocol(
+  { crop, capM }: Protocol,
+  truth: TruthKind | "manifest",
+  flipped: boolean,
+): string {
+  const source = {
+    lidar: "LiDAR x (forward), nearest return",
+    dense: "dense depth map",
+    manifest: "the manifest's disparities or depths",
+  }[truth];
   const area = crop === "none" ? "no crop" : `${crop === "garg" ? "Garg" : "Eigen"} crop`;
   return `${source}; ${area}; ${MIN_DEPTH_M} to ${capM} m; disparity resized bilinearly (half-pixel centers); ` +
     `${flipped ? "averaged with the mirrored image's; " : ""}no median scaling; mean over images`;
@@ -174,7 +182,11 @@ export async function evaluateAll(
       ...meanMetrics(images[p]),
       points: points[p],
       images: images[p].length,
-      protocol: describeProtocol(protocol, kind, flipped !== undefined),
+      protocol: describeProtocol(
+        protocol,
+        pairs.some((pair) => pair.truth) ? "manifest" : kind,
+        flipped !== undefined,
+      ),
     };
   });
 }

@@ -15,6 +15,7 @@ import {
   readDepthPng,
   velodynePath,
 } from "../data/kitti.ts";
+import { readManifestTruth } from "../data/manifest.ts";
 import { folderLookup, listFiles, type StereoPair } from "../data/split.ts";
 import { readVelodyne } from "../data/velodyne.ts";
 import type { FloatMap } from "../data/image.ts";
@@ -91,6 +92,11 @@ async function load(
   kind: TruthKind,
   calibrationOf: (date: string) => Promise<Calibration>,
 ): Promise<Truth> {
+  const { camera, truth } = pair;
+  if (camera && truth) {
+    const found = await readManifestTruth(root, { ...pair, camera, truth });
+    return gather(found.depth.data, found.depth, found.camera);
+  }
   const frame = parseFrame(pair.left);
   const calibration = await calibrationOf(frame.date);
   if (kind === "lidar") return projectScan(await readVelodyne(join(root, velodynePath(frame))), calibration);
@@ -129,7 +135,11 @@ export async function checkTruth(
 ): Promise<void> {
   const has = folderLookup(root);
   const wanted = new Set<string>();
-  for (const { left } of pairs) {
+  for (const { left, truth } of pairs) {
+    if (truth) {
+      wanted.add(truth.path);
+      continue;
+    }
     const frame = parseFrame(left);
     const { camToCam, veloToCam } = calibrationPaths(frame.date);
     wanted.add(camToCam).add(veloToCam).add(kind === "lidar" ? velodynePath(frame) : depthPath(frame, 2));

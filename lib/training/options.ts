@@ -289,8 +289,8 @@ export function storedOptions(options: Readonly<Record<string, unknown>>): Recor
 
 /** Opens a part of a run's data. */
 export function openPart(options: TrainingOptions, part: DataPart): Promise<StereoDataset> {
-  const { data, split, cropBottom } = options;
-  return openDataset({ data, split, cropBottom, part });
+  const { data, split, holdout, cropBottom } = options;
+  return openDataset({ data, split, holdout, cropBottom, part });
 }
 
 /** How the refine network is wired in a run. */

@@ -64,7 +64,7 @@ Deno.test("abs rel counts known depths below 80 m alone", () => {
   const disparity = { width: 4, height: 1, data: Float32Array.of(6.25 / 11, 1, 1, 6.25 / 16) };
   const frame = {
     depth,
-    camera: { ...camera, rectification: [], leftProjection: [], rightProjection: [], velodyneToImage: [] },
+    camera: { ...camera, rectification: [], leftProjection: [], velodyneToImage: [] },
   };
   assertAlmostEquals(absRel(disparity, frame), (0.1 + 0.2) / 2, 1e-6);
 });

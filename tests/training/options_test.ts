@@ -25,6 +25,11 @@ for (const part of ["train", "val"] as const) {
   const { root, pairs } = await openDataset({ data: street, part });
   await exportCityscapes(root, pairs, city, part);
 }
+const manifest = join(noise, "pairs.csv");
+const rows = (await openDataset({ data: noise })).pairs.map(({ left, right }) =>
+  `${left},${right},50,0.5\n`
+);
+await Deno.writeTextFile(manifest, `left,right,focal_px,baseline_m\n${rows.join("")}`);
 const GIVEN: Given = { ...TINY, data: noise, batch: 1, steps: 2, warmup: 0 };
 
 /** A short run of each stage, to start the next one from. */
@@ -151,6 +156,7 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   seed: { values: [1, 2] },
   data: { values: [noise, street] },
   split: { with: { data: street }, values: ["train.txt", "test.txt"] },
+  holdout: { with: { data: manifest }, values: [0, 0.5] },
   cropBottom: { with: { data: city, split: "cityscapes" }, values: [0, 0.3] },
   view: { with: { flipProbability: 0 }, values: ["left", "right"] },
   size: { values: ["32x64", "64x64"] },
