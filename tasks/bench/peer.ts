@@ -1,5 +1,5 @@
 /**
- * PyTorch in a process of its own (torch.py), which is asked one thing at a time: a line of JSON each way.
+ * PyTorch in a process of its own (peer.py), which is asked one thing at a time: a line of JSON each way.
  *
  * @module
  */
@@ -32,7 +32,8 @@ export class TorchPeer {
 
   private constructor(python: string, threads: number) {
     this.#python = python;
-    const script = fromFileUrl(new URL("./torch.py", import.meta.url));
+    // Not called torch.py: Python would import it in place of PyTorch.
+    const script = fromFileUrl(new URL("./peer.py", import.meta.url));
     try {
       this.#process = new Deno.Command(python, {
         args: ["-u", script, String(threads)],
@@ -69,7 +70,7 @@ export class TorchPeer {
   }
 
   /**
-   * Makes a network with the given weights; see torch.py.
+   * Makes a network with the given weights; see peer.py.
    *
    * @returns Its number of trainable parameters.
    * @throws {CyclopsError} When this PyTorch cannot do it, e.g. because it is too old.

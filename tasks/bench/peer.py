@@ -1,6 +1,6 @@
 """The peer of `deno task bench`: the same network, loss and update in PyTorch, on the CPU.
 
-    python3 torch.py THREADS
+    python3 peer.py THREADS
 
 First it prints a line of JSON that says which PyTorch it is. Then it answers each line of JSON with one:
 
