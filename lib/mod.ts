@@ -92,7 +92,6 @@ export * from "./losses/objective.ts";
 
 // Training: options and presets, stages, the loop as a stream of records, runs and checkpoints in folders.
 export * from "./training/options.ts";
-export * from "./training/config.ts";
 export * from "./training/stages.ts";
 export * from "./training/run.ts";
 export * from "./training/loop.ts";

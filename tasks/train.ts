@@ -5,8 +5,7 @@
  */
 import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { flag, list, type OptionsOf, text } from "../lib/base/options.ts";
-import { configOptions, readTraining } from "../lib/training/config.ts";
-import { type PresetName, TRAINING_HEADINGS } from "../lib/training/options.ts";
+import { configOptions, type PresetName, readTraining, TRAINING_HEADINGS } from "../lib/training/options.ts";
 import { runAllStages, runStage } from "../lib/training/run.ts";
 import { runTask, stopSignal } from "./_task.ts";
 

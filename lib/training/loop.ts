@@ -9,18 +9,26 @@ import { tf } from "../backend/tf.ts";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
 import { augmentationOptions, resolveAugmentation } from "../data/augment.ts";
-import type { StereoDataset } from "../data/dataset.ts";
+import { identityDifferences, type StereoDataset } from "../data/dataset.ts";
 import type { RgbImage } from "../data/image.ts";
 import { type BatchSource, openBatches, type StereoBatch } from "../data/loader.ts";
-import { type CheckpointContent, Checkpointer, type Saved, type ValidationMetrics } from "./checkpoint.ts";
+import {
+  type CheckpointContent,
+  type CheckpointEntry,
+  Checkpointer,
+  type CheckpointFacts,
+  loadCheckpoint,
+  type Saved,
+  type ValidationMetrics,
+} from "./checkpoint.ts";
 import { openPart, storedOptions, type TrainingOptions } from "./options.ts";
 import { Diagnostics, type DiagnosticsState, type Ending, Recorder } from "./records.ts";
-import { resumeRun, startWeights } from "./restore.ts";
 import { OPTIONS_FILE, type Run } from "./run_folder.ts";
+import { STAGES } from "./stages.ts";
 import { chainImages } from "./tensorboard.ts";
 import { type StepResult, Trainer } from "./trainer.ts";
 import { openValidation, type RunValidation, type ValidationResult } from "./validation.ts";
-import { collectMoments, collectWeights } from "./weights.ts";
+import { collectMoments, collectWeights, hasNetwork, restoreMoments, restoreWeights } from "./weights.ts";
 
 /** The project's version, saved with every checkpoint. */
 export const VERSION: string = project.version;
@@ -93,6 +101,71 @@ function plannedSteps(options: TrainingOptions, pairs: number): number {
     throw new UsageError("Cannot train: neither steps nor epochs is given");
   }
   return Math.max(1, Math.ceil(options.epochs * pairs / options.batch));
+}
+
+/**
+ * Initializes a stage's networks with the weights of checkpoints, as far as these have them.
+ *
+ * @param from Checkpoint folders; later ones win.
+ * @throws {UsageError} When a frozen network is in none of them.
+ * @throws {CyclopsError} When a checkpoint is damaged or belongs to another architecture.
+ */
+export async function startWeights(trainer: Trainer, from: readonly string[]): Promise<void> {
+  const { options, networks } = trainer;
+  const missing = new Set(networks.keys());
+  for (const folder of from) {
+    const { model } = await loadCheckpoint(folder, "model");
+    for (const [name, network] of networks) {
+      // When distilling, the teacher's student and the new one both start from the previous student.
+      const saved = name === "teacherStudent" ? "student" : name;
+      if (name === "student" && options.stage === "distill" && options.distillFrom === "scratch") continue;
+      if (!hasNetwork(model, saved)) continue;
+      restoreWeights(network, model, folder, saved);
+      missing.delete(name);
+    }
+  }
+  const stage = STAGES[options.stage];
+  const needed = stage.networks.filter((name) => missing.has(name) && !trainer.trainable.includes(name))
+    .map((name) => name === "teacherStudent" ? "student" : name);
+  if (needed.length) {
+    const names = [...new Set(needed)];
+    throw new UsageError(
+      `Cannot train stage ${options.stage}: it needs a trained ${names.join(" and ")} to start from, but ` +
+        `${from.length ? `${from.join(", ")} has none` : "--from is not given"}; ` +
+        `give --from with a run of stage ${stage.from ?? options.stage}`,
+    );
+  }
+}
+
+/**
+ * Restores a run's last checkpoint: weights, optimizer, step.
+ *
+ * @throws {UsageError} When the data are not those it was trained on.
+ * @throws {CyclopsError} When the checkpoint is damaged.
+ */
+async function resumeRun(
+  trainer: Trainer,
+  run: { readonly folder: string; readonly resumed: CheckpointEntry },
+  dataset: StereoDataset,
+): Promise<CheckpointFacts> {
+  const { folder, facts, model, optimizer } = await loadCheckpoint(run.resumed.folder);
+  const differences = facts.data ? identityDifferences(facts.data, dataset.identity) : [];
+  if (differences.length) {
+    throw new UsageError(
+      `Cannot resume the run in ${run.folder}: it was trained on other data (${differences.join("; ")})`,
+    );
+  }
+  if (!optimizer) {
+    throw new CyclopsError(
+      `Cannot resume the run in ${run.folder}: ${folder} has only weights, no optimizer moments; ` +
+        `start a new run with --from ${folder}`,
+    );
+  }
+  const networks = [...trainer.networks.values()];
+  for (const network of networks) restoreWeights(network, model, folder);
+  restoreMoments(trainer.optimizer, networks, optimizer, Number(facts.state?.updates ?? facts.step));
+  trainer.step = facts.step;
+  return facts;
 }
 
 /** Images for TensorBoard of what the networks do with a few validation pairs. */

@@ -1,10 +1,11 @@
 /**
- * Everything about a training run that a user can choose, with its presets. The command line, config files,
- * `options.json` and checkpoints all use these names.
+ * Everything about a training run that a user can choose, with its presets, and the config files that hold it. The
+ * command line, config files, `options.json` and checkpoints all use these names.
  *
  * @module
  */
 import { UsageError } from "../base/errors.ts";
+import { readJson, readText } from "../base/files.ts";
 import {
   choice,
   flag,
@@ -342,4 +343,68 @@ export function resumedOptions(
     );
   }
   return options;
+}
+
+const CONFIG_STAGE = {
+  stage: choice([...STAGE_NAMES, "all"], {
+    default: "half-cycle",
+    help: "Training stage, or all of them in a row.",
+  }),
+};
+
+/** The options of `deno task train` on its command line and in config files, with a preset's defaults. */
+export function configOptions(preset: PresetName = "quick") {
+  return { ...presetOptions(preset), ...CONFIG_STAGE };
+}
+
+/** A key that a flat JSON object has twice; `JSON.parse` would silently keep the last value. */
+function repeatedKey(json: string): string | undefined {
+  const keys = [...json.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?/g)].filter(([, , colon]) => colon)
+    .map(([, key]) => JSON.parse(key) as string);
+  return keys.find((key, i) => keys.indexOf(key) !== i);
+}
+
+/** The values in a JSON file, checked one by one; no defaults are filled in. */
+async function readConfig(path: string): Promise<Record<string, unknown>> {
+  const parsed = await readJson(path);
+  const refuse = (why: string) => new UsageError(`Cannot read the options in ${path}: ${why}`);
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+    throw refuse('expected a JSON object, e.g. {"seed": 2}');
+  }
+  const repeated = repeatedKey(await readText(path));
+  if (repeated !== undefined) throw refuse(`"${repeated}" is there twice, expected once`);
+  const { $schema, ...values } = parsed as Record<string, unknown>;
+  if ($schema !== undefined && typeof $schema !== "string") {
+    throw refuse(`$schema is ${JSON.stringify($schema)}, expected a string`);
+  }
+  resolveOptions(`training with the options in ${path}`, configOptions(), values);
+  return values;
+}
+
+/**
+ * Options from a config file under those of the command line. A run's own `options.json` is such a file.
+ *
+ * @param path The config file, if any.
+ * @returns The values that were given, without the preset's or any defaults.
+ * @throws {CyclopsError} When the file cannot be read or is not JSON.
+ * @throws {UsageError} When it is not an object, has a key twice, an unknown key or a value that is not allowed.
+ *
+ * @example
+ * ```ts ignore
+ * const overrides = await readTraining("configs/kitti.json", { seed: 2 });
+ * const options = resolveTraining(overrides);
+ * ```
+ */
+export async function readTraining(
+  path: string | undefined,
+  commandLine: Readonly<Record<string, unknown>>,
+): Promise<Record<string, unknown>> {
+  if (path === undefined) return { ...commandLine };
+  const file = await readConfig(path);
+  // Steps and epochs are two ways to say the same: the command line's replaces the file's, whichever that is.
+  if (commandLine.steps !== undefined || commandLine.epochs !== undefined) {
+    delete file.steps;
+    delete file.epochs;
+  }
+  return { ...file, ...commandLine };
 }

@@ -3,10 +3,17 @@ import { stripVTControlCharacters } from "node:util";
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { formatValue, toKebabCase } from "../../lib/base/options.ts";
-import { configOptions, readTraining, TRAIN_SCHEMA, trainSchema } from "../../lib/training/config.ts";
-import { PRESET_NAMES, PRESETS, resolveTraining, storedOptions } from "../../lib/training/options.ts";
+import {
+  configOptions,
+  PRESET_NAMES,
+  PRESETS,
+  readTraining,
+  resolveTraining,
+  storedOptions,
+} from "../../lib/training/options.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { helpText, parseTaskArgs } from "../../tasks/_task.ts";
+import { TRAIN_SCHEMA, trainSchema } from "../../tasks/schema.ts";
 import { TRAIN } from "../../tasks/train.ts";
 import { withFolder } from "../data/_pairs.ts";
 
