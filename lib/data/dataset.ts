@@ -170,8 +170,9 @@ async function unknownLayout(root: string, part: DataPart): Promise<CyclopsError
   const names = new Set((await Array.fromAsync(Deno.readDir(root))).map(({ name }) => name));
   let hint = "";
   if (names.has("left") && names.has("right")) {
-    hint = "For the folders left and right, write a split file with lines such as\n" +
-      "  left/000001.png right/000001.png\nand pass it with --split FILE";
+    hint =
+      "For the folders left and right, write a manifest such as pairs.csv and pass it with --data pairs.csv:\n" +
+      "  left,right,focal_px,baseline_m\n  left/000001.png,right/000001.png,721.5,0.54";
   }
   if ([...names].some((name) => /^\d{4}_\d\d_\d\d$/.test(name))) {
     hint = "This looks like KITTI: --split eigen";
@@ -182,7 +183,8 @@ async function unknownLayout(root: string, part: DataPart): Promise<CyclopsError
       "  --split street      ROOT/splits/train.txt, val.txt and test.txt, as deno task street writes them\n" +
       "  --split eigen       KITTI raw: ROOT/2011_09_26/2011_09_26_drive_0001_sync/image_02/data/…\n" +
       "  --split cityscapes  ROOT/leftImg8bit/train/CITY/… and ROOT/rightImg8bit/train/CITY/…\n" +
-      "  --split FILE        any folders: lines of LEFT RIGHT, image paths relative to ROOT" +
+      "  --split FILE        any folders: lines of LEFT RIGHT, image paths relative to ROOT\n" +
+      "  --data FILE.csv     any folders and cameras: a manifest, columns left,right,focal_px,baseline_m" +
       (hint && `\n${hint}`),
   );
 }

@@ -37,7 +37,9 @@ export interface PngOptions {
 
 /** An 8-bit image from row-major RGB values in [0, 1]; values outside are clipped. */
 export function imageFromUnit({ width, height }: ImageSize, values: ArrayLike<number>): RgbImage {
-  const data = Uint8Array.from(values, (v) => Math.round(255 * Math.min(1, Math.max(0, v))));
+  // A loop: Uint8Array.from walks an iterator, ten times slower and with ten times the memory.
+  const data = new Uint8Array(values.length);
+  for (let i = 0; i < data.length; i++) data[i] = Math.round(255 * Math.min(1, Math.max(0, values[i])));
   return { width, height, data };
 }
 

@@ -193,13 +193,15 @@ export function formatCalibration(
   };
 }
 
-/** KITTI's depth PNG: value / 256 = metres, 0 = unknown. */
+/** KITTI's depth PNG: value / 256 is the depth in m, 0 = unknown. */
 const DEPTH_STEPS = 256;
 
 /** Reads a depth PNG (16-bit gray) as depths in m, 0 = unknown. @throws {CyclopsError} When it is missing or no such PNG. */
 export async function readDepthPng(path: string): Promise<FloatMap> {
   const { width, height, data } = await readGray16(path);
-  return { width, height, data: Float32Array.from(data, (v) => v / DEPTH_STEPS) };
+  const depths = new Float32Array(data.length);
+  for (let i = 0; i < data.length; i++) depths[i] = data[i] / DEPTH_STEPS;
+  return { width, height, data: depths };
 }
 
 /**

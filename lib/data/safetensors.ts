@@ -11,80 +11,40 @@
  * @module
  */
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { fileError, fillFrom, writeAtomic } from "../base/files.ts";
+import { fileError, fillFrom } from "../base/files.ts";
 
-/** A tensor's elements: F16 and BF16 as their 16 bits, BOOL as 0 or 1; see {@linkcode toFloat32}. */
-export type TensorData =
-  | Float64Array
-  | Float32Array
-  | Int32Array
-  | Int16Array
-  | Int8Array
-  | Uint32Array
-  | Uint16Array
-  | Uint8Array
-  | BigInt64Array
-  | BigUint64Array;
-
+/** Arrays of the element types, as the format names them; F16 and BF16 as their 16 bits, BOOL as 0 or 1. */
 const TYPES = {
-  F64: { bytes: 8, array: Float64Array },
-  F32: { bytes: 4, array: Float32Array },
-  F16: { bytes: 2, array: Uint16Array },
-  BF16: { bytes: 2, array: Uint16Array },
-  I64: { bytes: 8, array: BigInt64Array },
-  I32: { bytes: 4, array: Int32Array },
-  I16: { bytes: 2, array: Int16Array },
-  I8: { bytes: 1, array: Int8Array },
-  U64: { bytes: 8, array: BigUint64Array },
-  U32: { bytes: 4, array: Uint32Array },
-  U16: { bytes: 2, array: Uint16Array },
-  U8: { bytes: 1, array: Uint8Array },
-  BOOL: { bytes: 1, array: Uint8Array },
+  F64: Float64Array,
+  F32: Float32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I64: BigInt64Array,
+  I32: Int32Array,
+  I16: Int16Array,
+  I8: Int8Array,
+  U64: BigUint64Array,
+  U32: Uint32Array,
+  U16: Uint16Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
 } as const;
-
-/** The element types, as the format names them. */
-export type TensorType = keyof typeof TYPES;
 
 /** A tensor as stored. */
 export interface StoredTensor {
-  /** Type of the elements. */
-  readonly dtype: TensorType;
+  /** Type of the elements, as the format names it: "F32", "F16", … */
+  readonly dtype: keyof typeof TYPES;
   /** Sizes of the axes; empty for a single number. */
   readonly shape: readonly number[];
-  /** Row-major. */
-  readonly data: TensorData;
+  /** Row-major; F16 and BF16 as their 16 bits, see {@linkcode toFloat32}. */
+  readonly data: (typeof TYPES)[keyof typeof TYPES]["prototype"];
 }
 
 /** Tensors by name. */
 export type TensorMap = ReadonlyMap<string, StoredTensor>;
 
-/** Where a tensor lies in a file. */
-export interface TensorEntry {
-  /** Type of the elements. */
-  readonly dtype: TensorType;
-  /** Sizes of the axes. */
-  readonly shape: readonly number[];
-  /** First byte, counted from the end of the header. */
-  readonly begin: number;
-  /** One past the last byte. */
-  readonly end: number;
-}
-
-/** A file's header, checked. */
-export interface SafetensorsHeader {
-  /** Entries by name, in the order of their bytes. */
-  readonly tensors: ReadonlyMap<string, TensorEntry>;
-  /** Strings by key. */
-  readonly metadata: Readonly<Record<string, string>>;
-}
-
-/** The content of a file. */
-export interface SafetensorsFile {
-  /** The tensors by name. */
-  readonly tensors: Map<string, StoredTensor>;
-  /** Strings by key. */
-  readonly metadata: Readonly<Record<string, string>>;
-}
+/** Where a tensor lies: bytes from `begin` to `end`, counted from the end of the header. */
+type TensorEntry = Pick<StoredTensor, "dtype" | "shape"> & { readonly begin: number; readonly end: number };
 
 const METADATA = "__metadata__";
 
@@ -144,9 +104,9 @@ function parseEntry(name: string, value: unknown, path: string): TensorEntry {
     throw wrong(`has data_offsets ${quote(offsets)}, expected [begin, end]`);
   }
   const [begin, end] = offsets as number[];
-  const type = dtype as TensorType;
+  const type = dtype as StoredTensor["dtype"];
   // Beyond 2^53 the product loses digits but stays far above any file's size, so that the comparison still holds.
-  const expected = shape.reduce((product, size) => product * size, TYPES[type].bytes);
+  const expected = shape.reduce((product, size) => product * size, TYPES[type].BYTES_PER_ELEMENT);
   if (expected !== end - begin) {
     throw wrong(
       `has shape ${quote(shape)} of ${type}, ${expected} bytes, but data_offsets span ${end - begin}`,
@@ -161,10 +121,14 @@ function parseEntry(name: string, value: unknown, path: string): TensorEntry {
  * @param json The header's bytes.
  * @param bodyBytes How many bytes follow the header.
  * @param path The file's name, for errors.
+ * @returns Entries by name, in the order of their bytes; strings by key.
  * @throws {CyclopsError} When it is not a JSON object, holds a key twice, names an unknown type, or when shapes, offsets
  * and the size of the body do not match.
  */
-export function parseSafetensorsHeader(json: Uint8Array, bodyBytes: number, path: string): SafetensorsHeader {
+export function parseSafetensorsHeader(json: Uint8Array, bodyBytes: number, path: string): {
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  readonly metadata: Readonly<Record<string, string>>;
+} {
   let text: string, parsed: unknown;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
@@ -202,7 +166,9 @@ export function parseSafetensorsHeader(json: Uint8Array, bodyBytes: number, path
  *
  * @throws {CyclopsError} When the file is missing or truncated, or its header is wrong.
  */
-export async function readSafetensors(path: string): Promise<SafetensorsFile> {
+export async function readSafetensors(
+  path: string,
+): Promise<{ readonly tensors: TensorMap; readonly metadata: Readonly<Record<string, string>> }> {
   const fill = async (file: Deno.FsFile, bytes: Uint8Array) => {
     if (await fillFrom(file, bytes) < bytes.length) {
       throw malformed(path, "it shrank while it was being read");
@@ -224,7 +190,7 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
     // In the order of their bytes, without holes: no seeking.
     for (const [name, { dtype, shape, begin, end }] of header.tensors) {
       const { buffer } = await fill(file, new Uint8Array(end - begin));
-      tensors.set(name, { dtype, shape, data: new TYPES[dtype].array(buffer as ArrayBuffer) });
+      tensors.set(name, { dtype, shape, data: new TYPES[dtype](buffer as ArrayBuffer) });
     }
     return { tensors, metadata: header.metadata };
   } catch (error) {
@@ -237,6 +203,12 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
  * the same bytes, whatever the order of the map: wide types first, then by name.
  *
  * @throws {RangeError} When shape, type and data do not match, or a tensor is called `__metadata__`.
+ *
+ * @example
+ * ```ts ignore
+ * const weights = new Map([["w", float32Tensor([2, 3], new Float32Array(6))]]);
+ * await writeAtomic("model.safetensors", encodeSafetensors(weights, { made_by: "cyclops" }));
+ * ```
  */
 export function encodeSafetensors(
   tensors: TensorMap,
@@ -245,19 +217,18 @@ export function encodeSafetensors(
   const header: Record<string, unknown> = Object.create(null);
   if (Object.keys(metadata).length) header[METADATA] = metadata;
   const order = [...tensors].sort(([a, { dtype: s }], [b, { dtype: t }]) =>
-    TYPES[t].bytes - TYPES[s].bytes || (a < b ? -1 : 1)
+    TYPES[t].BYTES_PER_ELEMENT - TYPES[s].BYTES_PER_ELEMENT || (a < b ? -1 : 1)
   );
   let at = 0;
   for (const [name, { dtype, shape, data }] of order) {
-    const { bytes, array } = TYPES[dtype];
     const count = shape.reduce((product, size) => product * size, 1);
-    if (name === METADATA || !(data instanceof array) || data.length !== count) {
+    if (name === METADATA || !(data instanceof TYPES[dtype]) || data.length !== count) {
       throw new RangeError(
         `Cannot encode tensor ${quote(name)}: ${data.length} elements in a ${data.constructor.name}, ` +
           `expected ${dtype} of shape ${quote(shape)}`,
       );
     }
-    header[name] = { dtype, shape, data_offsets: [at, at += count * bytes] };
+    header[name] = { dtype, shape, data_offsets: [at, at += data.byteLength] };
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   // Padded, so that the tensors start at a multiple of 8 and can be mapped into memory as they are.
@@ -268,28 +239,6 @@ export function encodeSafetensors(
     head,
     ...order.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
   ];
-}
-
-/**
- * Writes a safetensors file atomically.
- *
- * @param metadata Strings by key.
- * @throws {CyclopsError} When it cannot be written; what was there before stays.
- *
- * @example
- * ```ts ignore
- * const tensors = new Map([
- *   ["w", { dtype: "F32" as const, shape: [2, 3], data: new Float32Array(6) }],
- * ]);
- * await writeSafetensors("model.safetensors", tensors, { made_by: "cyclops" });
- * ```
- */
-export async function writeSafetensors(
-  path: string,
-  tensors: TensorMap,
-  metadata: Readonly<Record<string, string>> = {},
-): Promise<void> {
-  await writeAtomic(path, encodeSafetensors(tensors, metadata));
 }
 
 /** A float32 tensor. */

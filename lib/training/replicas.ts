@@ -207,5 +207,6 @@ function shareOf(batch: StereoBatch, index: number, count: number): StereoBatch 
     right: batch.right.slice(from * values, to * values),
     batch: size,
     ids: batch.ids.slice(from, to),
+    cameras: batch.cameras?.slice(from, to),
   };
 }

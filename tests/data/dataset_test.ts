@@ -44,7 +44,7 @@ Deno.test("folders without a split are told which layouts are accepted, and neve
       return error.message;
     };
     const own = await refused("left", "right");
-    for (const said of ["splits/train.txt", "--split eigen", "left/000001.png right/000001.png"]) {
+    for (const said of ["splits/train.txt", "--split eigen", "left/000001.png,right/000001.png,721.5,0.54"]) {
       assertStringIncludes(own, said);
     }
     assertStringIncludes(await refused("2011_09_26"), "This looks like KITTI: --split eigen");

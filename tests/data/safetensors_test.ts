@@ -1,15 +1,22 @@
 import { assertEquals, assertRejects, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
+import { writeAtomic } from "../../lib/base/files.ts";
 import {
   encodeSafetensors,
   parseSafetensorsHeader,
   readSafetensors,
   type StoredTensor,
   toFloat32,
-  writeSafetensors,
 } from "../../lib/data/safetensors.ts";
 import { withFolder } from "./_pairs.ts";
+
+/** Writes a file of tensors. */
+function writeSafetensors(
+  ...[path, ...content]: [string, ...Parameters<typeof encodeSafetensors>]
+): Promise<void> {
+  return writeAtomic(path, encodeSafetensors(...content));
+}
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
