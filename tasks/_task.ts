@@ -1,10 +1,12 @@
 /**
- * What every task shares: options from the command line, `--help`, and errors a person can read.
+ * What every task shares: options and paths from the command line, `--help`, and errors a person can read.
  *
  * @module
  */
 import { parseArgs } from "node:util";
+import { isAbsolute, join, relative } from "@std/path";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
+import { exists } from "../lib/base/files.ts";
 import {
   allowedValues,
   formatValue,
@@ -16,7 +18,6 @@ import {
   toKebabCase,
 } from "../lib/base/options.ts";
 import { styled } from "../lib/base/terminal.ts";
-import { withUserPaths } from "./_paths.ts";
 
 /** A task's name, options and usage. */
 export interface TaskDescription<S extends OptionSpecs> {
@@ -183,6 +184,38 @@ export function parseTaskArgs<S extends OptionSpecs>(
     positionals,
     given: new Set(Object.keys(values)),
   };
+}
+
+/**
+ * Resolves a path that a user typed: `deno task` runs in the project's folder, but a relative path means the user's
+ * current directory, which Deno passes in `INIT_CWD`. Within the project it stays relative, so that output is short.
+ *
+ * @param from The user's current directory. @default `INIT_CWD`
+ */
+export function userPath(path: string, from: string = Deno.env.get("INIT_CWD") ?? ""): string {
+  if (isAbsolute(path) || from === "" || from === Deno.cwd()) return path;
+  const whole = join(from, path), here = relative(Deno.cwd(), whole);
+  return here.startsWith("..") ? whole : here || ".";
+}
+
+/** The options with the paths that the user gave resolved by {@linkcode userPath}; defaults lie in the project. */
+export async function withUserPaths<S extends OptionSpecs>(
+  specs: S,
+  options: OptionsOf<S>,
+  given: ReadonlySet<string>,
+): Promise<OptionsOf<S>> {
+  const resolved: Record<string, unknown> = { ...options };
+  for (const key of given) {
+    const spec = specs[key];
+    const placeholder = spec.kind === "text" || spec.kind === "list" ? spec.value ?? "" : "";
+    if (!/\b(DIR|FILE|RUN)\b/.test(placeholder)) continue;
+    // A name such as "eigen" stands for itself unless there is such a file.
+    const isName = async (typed: string) => placeholder.includes("|") && !await exists(userPath(typed));
+    const resolve = async (typed: string) => await isName(typed) ? typed : userPath(typed);
+    const value = options[key] as string | readonly string[];
+    resolved[key] = typeof value === "string" ? await resolve(value) : await Promise.all(value.map(resolve));
+  }
+  return Object.freeze(resolved) as OptionsOf<S>;
 }
 
 /**

@@ -6,8 +6,7 @@
 import { UsageError } from "../lib/base/errors.ts";
 import { checkDownload, type DownloadReport, eigenNames, eigenSplit } from "../lib/data/kitti.ts";
 import { formatSplit } from "../lib/data/split.ts";
-import { userPath } from "./_paths.ts";
-import { runTask } from "./_task.ts";
+import { runTask, userPath } from "./_task.ts";
 
 const CALLS = `split ${Object.keys(eigenNames).join("|")}  or  check DIR`;
 const SOURCE = "https://www.cvlibs.net/datasets/kitti/raw_data.php";

@@ -11,8 +11,7 @@ import { disparityPicture } from "../lib/charts/depth.ts";
 import { predictPhotograph, writeDisparityPng } from "../lib/evaluation/predict.ts";
 import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { loadModel } from "../lib/training/weights.ts";
-import { userPath } from "./_paths.ts";
-import { runTask } from "./_task.ts";
+import { runTask, userPath } from "./_task.ts";
 
 await runTask({
   name: "predict",

@@ -3,8 +3,7 @@ import { stripVTControlCharacters } from "node:util";
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
 import { flag, integer, list, number, size, text } from "../../lib/base/options.ts";
-import { userPath, withUserPaths } from "../../tasks/_paths.ts";
-import { helpText, parseTaskArgs } from "../../tasks/_task.ts";
+import { helpText, parseTaskArgs, userPath, withUserPaths } from "../../tasks/_task.ts";
 import { TRAIN } from "../../tasks/train.ts";
 import { withFolder } from "../_folder.ts";
 

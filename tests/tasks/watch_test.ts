@@ -3,10 +3,10 @@ import { join } from "@std/path";
 import { stripVTControlCharacters } from "node:util";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
-import { runLines, sparkline, watch, watchOptions } from "../../tasks/watch/watch.ts";
+import { runLines, sparkline, watch, watchOptions } from "../../tasks/watch.ts";
 import { resolveOptions } from "../../lib/base/options.ts";
 import { openRun } from "../../lib/training/run_folder.ts";
-import { runState, viewRun } from "../../tasks/watch/view.ts";
+import { runState, viewRun } from "../../tasks/_run_view.ts";
 import { withFolder } from "../data/_pairs.ts";
 
 const START = { step: 0, start: { stage: "cycle", steps: 1200, pairs: 60, batch: 8, parameters: 1e6 } };
@@ -73,7 +73,7 @@ Deno.test("a run goes on while it is locked, has ended when it says so, was kill
     });
     assertEquals((await viewRun(folder)).phase, "ended");
     const missing = await assertRejects(() => viewRun(join(base, "nowhere")), CyclopsError);
-    assertStringIncludes(missing.message, "no such folder, wanted a run's folder");
+    assertStringIncludes(missing.message, "no such folder, expected a run's folder");
     await Deno.mkdir(join(base, "empty"));
     await assertRejects(() => viewRun(join(base, "empty")), CyclopsError, "it holds no metrics.jsonl");
   }));
@@ -119,7 +119,7 @@ Deno.test("a run on the terminal: progress, time left, curves, best validation, 
   }
   assertStringIncludes(
     runLines(view(RECORDS, { phase: "killed" }), 100).join("\n"),
-    "killed: go on with --resume",
+    "killed: continue with --resume",
   );
   assertStringIncludes(runLines(view(RECORDS, { silentFor: 90_000 }), 100).join("\n"), "no news for 1m 30s");
   const failed = [...RECORDS, { step: 31, end: "failed", error: "photometric is not a number" }];

@@ -26,9 +26,7 @@ for (const part of ["train", "val"] as const) {
   await exportCityscapes(root, pairs, city, part);
 }
 const manifest = join(noise, "pairs.csv");
-const rows = (await openDataset({ data: noise })).pairs.map(({ left, right }) =>
-  `${left},${right},50,0.5\n`
-);
+const rows = (await openDataset({ data: noise })).pairs.map(({ left, right }) => `${left},${right},50,0.5\n`);
 await Deno.writeTextFile(manifest, `left,right,focal_px,baseline_m\n${rows.join("")}`);
 const GIVEN: Given = { ...TINY, data: noise, batch: 1, steps: 2, warmup: 0 };
 

@@ -1,15 +1,14 @@
 /**
- * A run as its `metrics.jsonl` tells it, while it goes on or afterwards, in this process or in another one.
+ * The state of a run by its `metrics.jsonl`, during the training or afterwards, in this process or in another one.
  *
  * @module
  */
 import { join } from "@std/path";
-import { CyclopsError } from "../../lib/base/errors.ts";
-import { exists, fileError } from "../../lib/base/files.ts";
-import { type Ending, type MetricsRecord, readMetrics } from "../../lib/training/records.ts";
-import { isHeld } from "../../lib/training/run_folder.ts";
+import { CyclopsError } from "../lib/base/errors.ts";
+import { exists, fileError } from "../lib/base/files.ts";
+import { type Ending, type MetricsRecord, readMetrics } from "../lib/training/records.ts";
+import { isHeld } from "../lib/training/run_folder.ts";
 
-/** The name of the file in a run's folder. */
 const METRICS = "metrics.jsonl";
 
 /** A value at a step. */
@@ -20,15 +19,15 @@ export interface StepValue {
   readonly value: number;
 }
 
-/** What the records of a run tell. */
+/** The state of a run by its records. */
 export interface RunState {
-  /** The stage's name; `undefined` before the run told anything. */
+  /** The stage's name; `undefined` before the first record. */
   readonly stage?: string;
   /** Updates done. */
   readonly step: number;
   /** Updates in the whole run. */
   readonly steps?: number;
-  /** Updates a second, lately. */
+  /** Recent updates per second. */
   readonly rate?: number;
   /** The weighted sum of the terms. */
   readonly loss: readonly StepValue[];
@@ -38,9 +37,8 @@ export interface RunState {
   readonly validation: ReadonlyMap<string, readonly StepValue[]>;
   /** The last line's other numbers: learningRate, disparityMean, disparityDeviation, residual. */
   readonly numbers: Readonly<Record<string, number>>;
-  /** What the user was warned of. */
   readonly warnings: readonly { readonly step: number; readonly message: string }[];
-  /** How the last session ended; `undefined` while it goes on, or when it was killed. */
+  /** How the last session ended; `undefined` while it runs, or when it was killed. */
   readonly ending?: Ending;
   /** Why it failed. */
   readonly error?: string;
@@ -53,7 +51,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Reads a run's state out of its records; see `recorder.ts` for what they look like. */
+/** Derives a run's state from its records; see `records.ts` for their format. */
 export function runState(records: readonly MetricsRecord[]): RunState {
   const loss: StepValue[] = [];
   const terms = new Map<string, StepValue[]>(), validation = new Map<string, StepValue[]>();
@@ -119,24 +117,21 @@ export function runState(records: readonly MetricsRecord[]): RunState {
 
 /** A run at one moment. */
 export interface RunView {
-  /** The run's own folder. */
   readonly folder: string;
-  /** Its records. */
   readonly records: readonly MetricsRecord[];
-  /** What its records say. */
   readonly state: RunState;
   /** Milliseconds since it last wrote a record. */
   readonly silentFor: number;
-  /** Goes on, has ended by itself, or is gone without a word: killed. */
+  /** Whether it runs, has ended by itself, or was killed. */
   readonly phase: "running" | "ended" | "killed";
 }
 
-/** How deep below a folder of runs these may lie: stages in seeds in an ablation. */
+/** Maximum depth of runs below a folder: stages in seeds in an ablation. */
 const DEPTH = 3;
-/** Milliseconds of silence after which a run that nobody holds counts as killed: it may just be ending. */
+/** Milliseconds of silence after which an unlocked run counts as killed: before, it may just be ending. */
 const SURELY_DEAD = 3000;
 
-/** The file of records below a folder that was written last. */
+/** The run below a folder that was written to last. */
 async function newestMetrics(
   folder: string,
   depth: number,
@@ -153,17 +148,16 @@ async function newestMetrics(
       if (below && below.time > (newest?.time ?? -Infinity)) newest = below;
     }
   } catch (error) {
-    // What vanishes while it is looked at was no run that goes on.
+    // A folder that vanishes meanwhile is not a run in progress.
     if (!(error instanceof Deno.errors.NotFound)) throw fileError("look for runs in", folder, error);
   }
   return newest;
 }
 
 /**
- * Looks at a run.
+ * Reads the state of a run.
  *
- * @param folder A run's folder, or one that holds several, as of the stages in a row: then the one that was written
- * to last.
+ * @param folder A run's folder, or one of several runs, e.g. the stages in a row: then the one that was written to last.
  * @throws {CyclopsError} When there is none.
  *
  * @example
@@ -177,13 +171,13 @@ export async function viewRun(folder: string): Promise<RunView> {
   if (!found) {
     throw new CyclopsError(
       `Cannot watch ${folder}: ${await exists(folder) ? `it holds no ${METRICS}` : "no such folder"}, ` +
-        "wanted a run's folder, e.g. runs/first, as deno task train makes it",
+        "expected a run's folder, e.g. runs/first, as deno task train creates it",
     );
   }
   const records = await readMetrics(join(found.folder, METRICS));
   const state = runState(records);
   const silentFor = Math.max(0, Date.now() - found.time);
-  // The lock tells a killed run from a slow one; where there are no locks it is taken to go on.
+  // The lock tells a killed run from a slow one; without locks it is assumed to run.
   const dead = async () => silentFor > SURELY_DEAD && await isHeld(found.folder) === false;
   const phase = state.ending ? "ended" : await dead() ? "killed" : "running";
   return { folder: found.folder, records, state, silentFor, phase };
