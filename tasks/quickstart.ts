@@ -164,7 +164,7 @@ export async function quickstart(options: OptionsOf<typeof quickstartOptions>) {
     }
     const how = { ...predict, protocols: [PROTOCOL], truths: TRUTHS };
     for (const { truth, flip, metrics } of await evaluateNetworks(networks, testSet, how)) {
-      rows.push({ name: flip ? "student, flip-averaged" : "student", truth, metrics });
+      rows.push({ name: flip ? "student, flip" : "student", truth, metrics });
     }
     const [mean, student] = ["train-set mean", "student"].map((name) =>
       rows.find((row) => row.name === name && row.truth === "lidar")!.metrics.absRel
@@ -180,7 +180,7 @@ export async function quickstart(options: OptionsOf<typeof quickstartOptions>) {
       `${testSet.pairs.length} test frames, ${trainSet.pairs.length} training pairs; ${
         rows[0].metrics.protocol
       }.`,
-      "Rendered streets: these numbers are not KITTI results.",
+      "flip: averaged with the prediction of the mirrored image. Rendered streets: these numbers are not KITTI results.",
     ]);
 
     const street = await drawFrames(model, testSet, "dense", {

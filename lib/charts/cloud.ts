@@ -20,8 +20,6 @@ export interface Viewpoint {
   readonly yaw?: number;
   /** Elevation of the eye above the horizontal plane, degrees. @default 14 */
   readonly pitch?: number;
-  /** Distance of the eye from the cloud's center, as a multiple of the center's depth. @default 1.15 */
-  readonly distance?: number;
 }
 
 /** Options of {@linkcode pointCloud}. */
@@ -32,8 +30,6 @@ export interface PointCloudOptions {
   readonly maxDepth?: number;
   /** About how many points at most; the map is thinned out evenly. @default 16,000 */
   readonly points?: number;
-  /** Points whose disparity differs from a neighbor's by more than this fraction lie between objects and are left out. @default 0.12 */
-  readonly edge?: number;
 }
 
 /** Colored points in the camera's axes. */
@@ -83,7 +79,7 @@ export class PointCloud implements Displayable {
     // First about the vertical axis, then about the eye's horizontal one.
     const rotation = [cy, 0, sy, sp * sy, cp, -sp * cy, -cp * sy, sp, cp * cy];
     const center = this.#center();
-    const distance = Math.max(1, center[2]) * (view.distance ?? 1.15), focal = width * 0.8;
+    const distance = Math.max(1, center[2]) * DISTANCE, focal = width * 0.8;
     const depths = new Float32Array(width * height).fill(Infinity);
     const p = this.positions;
     for (let i = 0; i < p.length; i += 3) {
@@ -151,7 +147,7 @@ export class PointCloud implements Displayable {
     const still = this.picture({}, STILL);
     const [width, height] = [880, 420];
     const center = this.#center();
-    // Centimetres fit 16 bits up to 327 m.
+    // Centimeters fit 16 bits up to 327 m.
     const coordinates = Int16Array.from(
       this.positions,
       (value, i) => Math.min(32767, Math.max(-32768, Math.round((value - center[i % 3]) * 100))),
@@ -159,7 +155,7 @@ export class PointCloud implements Displayable {
     const data = {
       positions: new Uint8Array(coordinates.buffer).toBase64(),
       colors: this.colors.toBase64(),
-      distance: Math.max(1, center[2]) * 1.15,
+      distance: Math.max(1, center[2]) * DISTANCE,
       yaw: 12,
       pitch: 14,
       depth: center[2],
@@ -191,6 +187,10 @@ export class PointCloud implements Displayable {
 
 /** Size of the still picture in a notebook, px: small, because it stands there twice. */
 const STILL = { width: 660, height: 315 } as const;
+/** Distance of the eye from the cloud's center, as a multiple of the center's depth. */
+const DISTANCE = 1.15;
+/** Points whose disparity differs from a neighbor's by more than this fraction lie between objects and are left out. */
+const EDGE = 0.12;
 /** Side of the largest point, px. */
 const MOST_REACH = 9;
 const GROUND: Color = [19, 21, 27];
@@ -214,7 +214,7 @@ export function pointCloud(
   camera: StereoCamera,
   options: PointCloudOptions = {},
 ): PointCloud {
-  const { title, maxDepth = 60, points = 16_000, edge = 0.12 } = options;
+  const { title, maxDepth = 60, points = 16_000 } = options;
   const thin = Math.min(1, Math.sqrt(points / (image.width * image.height)));
   const size = {
     width: Math.max(2, Math.round(image.width * thin)),
@@ -234,7 +234,7 @@ export function pointCloud(
       const right = u + 1 < size.width ? map[i + 1] : d,
         below = v + 1 < size.height ? map[i + size.width] : d;
       // Along a surface disparity changes evenly; a jump is the edge of an object.
-      if (Math.abs(right - d) > edge * d || Math.abs(below - d) > 2 * edge * d) continue;
+      if (Math.abs(right - d) > EDGE * d || Math.abs(below - d) > 2 * EDGE * d) continue;
       // Pixel centers lie at integers, as in KITTI.
       const x = (u + 0.5) * sx - 0.5 - camera.centerPx.x, y = (v + 0.5) * sy - 0.5 - camera.centerPx.y;
       positions.push(x * depth / camera.focalPx, y * depth / camera.focalPx, depth);

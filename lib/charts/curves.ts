@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { FloatMap } from "../data/image.ts";
 import { Chart, PALETTE, type VegaLiteSpec } from "./chart.ts";
 import { textWidth } from "./svg.ts";
 
@@ -23,8 +22,6 @@ export interface StepMark {
 export interface LossCurvesOptions {
   /** Above the chart. @default "Loss" */
   readonly title?: string;
-  /** Names of the terms that are drawn. @default all of the records' `terms` */
-  readonly terms?: readonly string[];
   /** Weight of the past in the running mean, 0 (none) to < 1. @default 0.9 */
   readonly smoothing?: number;
   /** Logarithmic loss axis. @default true */
@@ -35,11 +32,12 @@ export interface LossCurvesOptions {
   readonly marks?: readonly StepMark[];
   /** Width of the chart, px. @default 820 */
   readonly width?: number;
-  /** Height of the plots, px. @default 220 */
-  readonly height?: number;
   /** At most this many points per line; fewer make a smaller notebook. @default 160 */
   readonly points?: number;
 }
+
+/** Height of the plots, px. */
+const PLOT = 220;
 
 interface Point {
   readonly x: number;
@@ -116,8 +114,7 @@ function horizontalMarks(values: Readonly<Record<string, number>>): VegaLiteSpec
  * @param records In order of steps; values that are not finite numbers are left out.
  */
 export function lossCurves(records: readonly CurveRecord[], options: LossCurvesOptions = {}): Chart {
-  const { title = "Loss", smoothing = 0.9, log = true, width = 820, height = 220, points: most = 160 } =
-    options;
+  const { title = "Loss", smoothing = 0.9, log = true, width = 820, points: most = 160 } = options;
   const group = (record: CurveRecord, key: string) => (record[key] ?? {}) as CurveRecord;
   const lineOf = (value: (record: CurveRecord) => unknown): Point[] =>
     records.flatMap((record) => {
@@ -125,8 +122,7 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
       if (!Number.isFinite(x) || !Number.isFinite(y) || log && (y as number) <= 0) return [];
       return [{ x: x as number, y: y as number }];
     });
-  const terms = options.terms ??
-    [...new Set(records.flatMap((record) => Object.keys(group(record, "terms"))))];
+  const terms = [...new Set(records.flatMap((record) => Object.keys(group(record, "terms"))))];
   const total = lineOf((record) => record.loss);
   const lines = [
     { name: "total", points: total },
@@ -179,7 +175,7 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
   const heading = (text: string) => ({ text, fontSize: 12, fontWeight: "normal", offset: 6 });
   const loss: VegaLiteSpec = {
     width: lossWidth,
-    height,
+    height: PLOT,
     title: validation.length ? heading("training loss") : undefined,
     layer: [
       {
@@ -212,7 +208,7 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
 
   const absRel: VegaLiteSpec = {
     width: plots - lossWidth,
-    height,
+    height: PLOT,
     title: heading("validation"),
     layer: [
       {
@@ -299,14 +295,6 @@ export function lineChart(series: readonly LineSeries[], options: LineChartOptio
   );
 }
 
-/** Values whose distribution is drawn. */
-export interface HistogramSeries {
-  /** In the legend. */
-  readonly name: string;
-  /** NaN and infinities are left out. */
-  readonly values: ArrayLike<number> | FloatMap;
-}
-
 /** Options of {@linkcode histogram}. */
 export interface HistogramOptions {
   /** Above the chart. @default "Distribution" */
@@ -317,34 +305,25 @@ export interface HistogramOptions {
   readonly bins?: number;
   /** Ends of the axis. @default the 0.5th and 99.5th percentile of all values */
   readonly range?: readonly [low: number, high: number];
-  /** Logarithmic shares. @default false */
-  readonly log?: boolean;
-  /** Width of the plot, px. @default 620 */
-  readonly width?: number;
-  /** Height of the plot, px. @default 200 */
-  readonly height?: number;
 }
 
-/** How values are distributed: the share of each bin, one or more series over each other. */
-export function histogram(series: readonly HistogramSeries[], options: HistogramOptions = {}): Chart {
-  const { title = "Distribution", label = "value", bins = 40, log = false, width = 620, height = 200 } =
-    options;
-  const lists = series.map(({ values }) =>
-    Float64Array.from(Array.from("data" in values ? values.data : values).filter(Number.isFinite)).sort()
-  );
-  const full = lists.filter((list) => list.length);
-  const at = (list: Float64Array, p: number) => list[Math.min(list.length - 1, Math.floor(p * list.length))];
-  let [low, high] = options.range ?? [
-    Math.min(...full.map((list) => at(list, 0.005))),
-    Math.max(...full.map((list) => at(list, 0.995))),
-  ];
-  if (!(Number.isFinite(low) && Number.isFinite(high))) [low, high] = [0, 1];
+/** How values are distributed: the share of each bin, one or more series over each other; NaN and infinities are left out. */
+export function histogram(
+  series: readonly { readonly name: string; readonly values: ArrayLike<number> }[],
+  options: HistogramOptions = {},
+): Chart {
+  const { title = "Distribution", label = "value", bins = 40 } = options;
+  const lists = series.map(({ values }) => Array.from(values).filter(Number.isFinite));
+  const all = lists.flat().sort((a, b) => a - b);
+  const at = (p: number) => all[Math.min(all.length - 1, Math.floor(p * all.length))] ?? p;
+  let [low, high] = options.range ?? [at(0.005), at(0.995)];
   if (!(high > low)) high = low + (Math.abs(low) || 1) * 0.01;
-  const rows = lists.flatMap((list, s) => {
+  const values = lists.flatMap((list, s) => {
     const counts = new Float64Array(bins);
     for (const value of list) {
-      if (value < low || value > high) continue;
-      counts[Math.min(bins - 1, Math.floor((value - low) / (high - low) * bins))]++;
+      if (value >= low && value <= high) {
+        counts[Math.min(bins - 1, Math.floor((value - low) / (high - low) * bins))]++;
+      }
     }
     // A step is drawn from each bin's left end; the last bin's share is repeated at its right end.
     return Array.from({ length: bins + 1 }, (_, i) => ({
@@ -353,12 +332,13 @@ export function histogram(series: readonly HistogramSeries[], options: Histogram
       share: round(counts[Math.min(i, bins - 1)] / Math.max(1, list.length)),
     }));
   });
-  const names = series.map(({ name }) => name);
+  const domain = series.map(({ name }) => name);
+  const legend = domain.length > 1 ? { orient: "top", symbolType: "square" } : null;
   return new Chart({
     title: { text: title },
-    width,
-    height,
-    data: { values: rows },
+    width: 620,
+    height: 200,
+    data: { values },
     mark: { type: "area", interpolate: "step-after", fillOpacity: 0.22, line: { strokeWidth: 1.6 } },
     encoding: {
       x: {
@@ -373,16 +353,9 @@ export function histogram(series: readonly HistogramSeries[], options: Histogram
         type: "quantitative",
         stack: null,
         title: "share of the values",
-        axis: log ? { format: "~g" } : { format: ".2~p", tickCount: 5 },
-        scale: log ? { type: "symlog", constant: 1e-4 } : {},
+        axis: { format: ".2~p", tickCount: 5 },
       },
-      color: {
-        field: "name",
-        type: "nominal",
-        title: null,
-        scale: { domain: names },
-        legend: names.length > 1 ? { orient: "top", symbolType: "square" } : null,
-      },
+      color: { field: "name", type: "nominal", title: null, scale: { domain }, legend },
       tooltip: [{ field: "name" }, { field: "value", title: "from" }, { field: "share", format: ".2%" }],
     },
   }, title);

@@ -7,7 +7,7 @@ import { hash32 } from "../base/random.ts";
 import { encodeRgbJpeg, type FloatMap, type RgbImage } from "../data/image.ts";
 import { resizeMap, resizeRgb } from "../data/resize.ts";
 import { disparityScale, mapToRgb, percentile } from "./colormap.ts";
-import { type DepthCamera, disparityBar, fillSparse, metersTimesDisparity } from "./depth.ts";
+import { type DepthCamera, disparityBar, metersTimesDisparity } from "./depth.ts";
 import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { grid, Picture, pngDataUri } from "./picture.ts";
 import { escapeHtml, svgText, textWidth } from "./svg.ts";
@@ -20,15 +20,13 @@ export interface DepthProbeInput {
   readonly disparity: FloatMap;
   /** Turns disparity into meters. */
   readonly camera: DepthCamera;
-  /** Depth, m, 0 or NaN where there is none: shown beside the prediction. */
-  readonly truth?: FloatMap;
   /** Above the images. @default "Depth under the pointer" */
   readonly title?: string;
   /** Width of each of the two images, px. @default 440 */
   readonly width?: number;
 }
 
-/** Values of a map kept in an image's red and green are whole numbers below this. */
+/** A disparity is stored in the red and green of a pixel, as an integer below this. */
 const LEVELS = 4096;
 
 /**
@@ -37,7 +35,6 @@ const LEVELS = 4096;
  */
 export class DepthProbe implements Displayable {
   readonly #input: Required<Pick<DepthProbeInput, "image" | "disparity" | "camera" | "title">>;
-  readonly #truth: FloatMap | undefined;
   readonly #max: number;
 
   /** Resizes what it is given to the size shown. */
@@ -51,10 +48,6 @@ export class DepthProbe implements Displayable {
       camera: input.camera,
       title: input.title ?? "Depth under the pointer",
     };
-    if (input.truth) {
-      const data = input.truth.data.map((depth) => depth > 0 && Number.isFinite(depth) ? depth : NaN);
-      this.#truth = fillSparse({ ...input.truth, data }, size);
-    }
     this.#max = percentile([this.#input.disparity], 0.98);
   }
 
@@ -64,7 +57,7 @@ export class DepthProbe implements Displayable {
     return metersTimesDisparity(camera) / disparity.data[Math.floor(y) * disparity.width + Math.floor(x)];
   }
 
-  /** The still form: both images with a few points marked, and a colour bar. */
+  /** The still form: both images with a few points marked, and a color bar. */
   picture(): Picture {
     const { image, disparity, camera, title } = this.#input;
     const { width, height } = image;
@@ -98,19 +91,16 @@ export class DepthProbe implements Displayable {
     const { image, disparity, camera, title } = this.#input;
     const { width, height } = image;
     const top = disparity.data.reduce((a, b) => Math.max(a, b), 1e-9);
-    const truth = this.#truth;
-    const farthest = truth ? truth.data.reduce((a, b) => b > a ? b : a, 1) : 1;
     const scale = disparityScale(this.#max);
     const [photo, colored, codes] = await Promise.all([
       encodeRgbJpeg(image),
       new Picture(mapToRgb(disparity, scale), title).png({ palette: true }),
-      new Picture(packValues(disparity, top, truth, farthest), title).png(),
+      new Picture(packValues(disparity, top), title).png(),
     ]);
     const id = `probe-${hash32(photo.toBase64() + codes.toBase64()).toString(16)}`;
     const data = {
       values: pngDataUri(codes),
       top: top / (LEVELS - 1),
-      farthest: truth ? farthest / 255 : 0,
       meters: metersTimesDisparity(camera),
       px: camera.imageSize.width,
       width,
@@ -154,23 +144,15 @@ function formatDepth(depth: number): string {
   return `${depth < 100 ? depth.toFixed(1) : depth.toFixed(0)} m`;
 }
 
-/** Red and green: disparity in 12 bits; blue: true depth in 8 bits, 0 where there is none. */
-function packValues(
-  disparity: FloatMap,
-  top: number,
-  truth: FloatMap | undefined,
-  farthest: number,
-): RgbImage {
-  const data = new Uint8Array(disparity.data.length * 3);
-  for (let i = 0; i < disparity.data.length; i++) {
-    const level = Math.min(LEVELS - 1, Math.max(0, Math.round(disparity.data[i] / top * (LEVELS - 1)))) || 0;
-    data[i * 3] = level >> 8;
-    data[i * 3 + 1] = level & 255;
-    const known = truth?.data[i] ?? NaN;
-    // A square root keeps near depths finer than far ones.
-    data[i * 3 + 2] = known > 0 ? Math.max(1, Math.round(Math.sqrt(known / farthest) * 255)) : 0;
-  }
-  return { width: disparity.width, height: disparity.height, data };
+/** The disparity in the 12 lower bits of red and green. */
+function packValues({ width, height, data }: FloatMap, top: number): RgbImage {
+  const pixels = new Uint8Array(data.length * 3);
+  data.forEach((disparity, i) => {
+    const level = Math.min(LEVELS - 1, Math.max(0, Math.round(disparity / top * (LEVELS - 1)))) || 0;
+    pixels[i * 3] = level >> 8;
+    pixels[i * 3 + 1] = level & 255;
+  });
+  return { width, height, data: pixels };
 }
 
 /** Runs in the browser. */
@@ -196,11 +178,6 @@ const SCRIPT = `function (id, data) {
       var depth = disparity > 0 ? data.meters / disparity : Infinity;
       var text = "x " + x + ", y " + y + ": " + (depth <= 250 ? depth.toFixed(depth < 100 ? 1 : 0) + " m" : "> 250 m") +
         " (disparity " + (disparity * data.px).toFixed(1) + " px)";
-      if (values[at + 2]) {
-        var truth = data.farthest * values[at + 2] * values[at + 2] / 255;
-        text += ", truth " + truth.toFixed(truth < 100 ? 1 : 0) + " m, error " +
-          (100 * Math.abs(depth - truth) / truth).toFixed(0) + " %";
-      }
       say.textContent = text;
       views.forEach(function (view) {
         var mark = view.querySelector(".mark");

@@ -237,7 +237,9 @@ export class Table implements Displayable {
         ...head,
         ...group.rows.map((r) => {
           const published = rows[r].standing === "published", name = escapeHtml(rows[r].name);
-          const style = `text-align:left;font-weight:normal;padding:.3em .7em;${line}${soft(published)}`;
+          const style = `text-align:left;font-weight:normal;white-space:nowrap;padding:.3em .7em;${line}${
+            soft(published)
+          }`;
           return `<tr class="${rows[r].standing ?? "measured"}"><th scope="row" style="${style}">` +
             `${published ? `<em>${name}</em>` : name}</th>${this.#shown[r].map(cell).join("")}</tr>`;
         }),
@@ -277,7 +279,7 @@ export class Table implements Displayable {
     );
     const first = Math.max(corner.length, ...rows.map(({ name }) => name.length));
     const widths = columns.map(({ label }, c) =>
-      Math.max(label.length + (starred[c] ? 1 : 0), ...plain.map((row) => row[c].length))
+      Math.max(label.length, ...plain.map((row) => row[c].length))
     );
     const pad = (text: string, c: number) =>
       this.#numeric[c] ? text.padStart(widths[c]) : text.padEnd(widths[c]);
@@ -291,7 +293,7 @@ export class Table implements Displayable {
     const out = title ? [styled("bold", title)] : [];
     blocks.forEach((block, b) => {
       if (b > 0) out.push("");
-      const heads = block.map((c) => pad(columns[c].label + (starred[c] ? " " : ""), c));
+      const heads = block.map((c) => pad(columns[c].label, c));
       out.push([corner.padEnd(first), ...heads].join("  ").trimEnd());
       for (const group of this.#groups()) {
         if (group.name !== undefined) out.push(styled("bold", group.name));

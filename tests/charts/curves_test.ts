@@ -88,11 +88,12 @@ Deno.test("a histogram's shares sum to the part of the values within its range",
   assertEquals(shares, [0.2, 0.4, 0.2, 0.2]);
 });
 
-Deno.test("a histogram takes maps, several series and no values at all", async () => {
-  const map = { width: 2, height: 2, data: Float32Array.from([1, 2, 3, NaN]) };
-  const svg = await histogram([{ name: "map", values: map }, { name: "none", values: [] }]).svg();
-  assertStringIncludes(svg, ">map<");
-  assertStringIncludes(await histogram([{ name: "flat", values: [1, 1, 1] }], { log: true }).svg(), "<svg");
+Deno.test("a histogram takes several series, equal values and none at all", async () => {
+  const svg = await histogram([{ name: "three", values: [1, 2, 3, NaN] }, { name: "none", values: [] }])
+    .svg();
+  assertStringIncludes(svg, ">three<");
+  assertStringIncludes(await histogram([{ name: "flat", values: [1, 1, 1] }]).svg(), "<svg");
+  assertStringIncludes(await histogram([{ name: "none", values: [] }]).svg(), "<svg");
 });
 
 Deno.test("a line chart draws each series in its colour, leaves out what is no number, and marks places", async () => {

@@ -100,10 +100,10 @@ Deno.test("a single cell can be published in a measured row", () => {
 Deno.test("the terminal's columns are aligned and the best carries a star", () => {
   const lines = stripVTControlCharacters(table.text()).split("\n");
   assertEquals(lines.slice(1, 5), [
-    "method                  abs rel   δ<1.25   note",
-    "train-set mean           0.3430    0.550   a | b",
-    "student         0.1460 ± 0.0031*   0.812*  x_y",
-    "HC, paper                0.1000†       —   —",
+    "method                   abs rel  δ<1.25  note",
+    "train-set mean           0.3430   0.550   a | b",
+    "student         0.1460 ± 0.0031*  0.812*  x_y",
+    "HC, paper                0.1000†      —   —",
   ]);
   assertStringIncludes(table.text(), "* best measured value of its column");
 });
