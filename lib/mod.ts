@@ -55,7 +55,14 @@ export {
 } from "./data/image.ts";
 export * from "./data/velodyne.ts";
 export * from "./data/npy.ts";
-export * from "./data/safetensors.ts";
+export {
+  encodeSafetensors,
+  float32Tensor,
+  readSafetensors,
+  type StoredTensor,
+  type TensorMap,
+  toFloat32,
+} from "./data/safetensors.ts";
 
 // Data sets: KITTI raw, Cityscapes, street; their splits; batches made ahead of time.
 export * from "./data/kitti.ts";

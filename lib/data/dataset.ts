@@ -158,7 +158,7 @@ export function identityDifferences(saved: DataIdentity, found: DataIdentity): s
     differences.push(`split ${saved.split}/${saved.part} then, ${found.split}/${found.part} now`);
   }
   if (saved.pairs !== found.pairs) differences.push(`${saved.pairs} pairs then, ${found.pairs} now`);
-  else if (saved.names !== found.names) differences.push("other image names or another order");
+  else if (saved.names !== found.names) differences.push("other image names or cameras, or another order");
   if (saved.content !== found.content && differences.length === 0) {
     differences.push("the same names but other images in them, or another crop");
   }

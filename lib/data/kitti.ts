@@ -32,7 +32,7 @@ export interface Frame {
 }
 
 /** `2011_09_26/2011_09_26_drive_0002_sync`, relative to the root. */
-export function drivePath({ date, drive }: Pick<Frame, "date" | "drive">): string {
+function drivePath({ date, drive }: Pick<Frame, "date" | "drive">): string {
   return `${date}/${date}_drive_${drive}_sync`;
 }
 

@@ -28,12 +28,14 @@ const TYPES = {
   U16: Uint16Array,
   U8: Uint8Array,
   BOOL: Uint8Array,
-} as const;
+} as const satisfies Record<StoredTensor["dtype"], unknown>;
 
 /** A tensor as stored. */
 export interface StoredTensor {
   /** Type of the elements, as the format names it: "F32", "F16", … */
-  readonly dtype: keyof typeof TYPES;
+  readonly dtype:
+    | ("F64" | "F32" | "F16" | "BF16" | "BOOL")
+    | ("I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8");
   /** Sizes of the axes; empty for a single number. */
   readonly shape: readonly number[];
   /** Row-major; F16 and BF16 as their 16 bits, see {@linkcode toFloat32}. */

@@ -40,7 +40,7 @@ export function listFiles(paths: readonly string[]): string {
 }
 
 /** Whether a path cannot leave the folder it is relative to. */
-export function staysInside(path: string): boolean {
+function staysInside(path: string): boolean {
   return !path.startsWith("/") && !path.split(/[\\/]/).includes("..");
 }
 
