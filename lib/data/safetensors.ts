@@ -39,7 +39,9 @@ export interface StoredTensor {
   /** Sizes of the axes; empty for a single number. */
   readonly shape: readonly number[];
   /** Row-major; F16 and BF16 as their 16 bits, see {@linkcode toFloat32}. */
-  readonly data: (typeof TYPES)[keyof typeof TYPES]["prototype"];
+  readonly data:
+    | (Float64Array | Float32Array | BigInt64Array | BigUint64Array)
+    | (Int32Array | Int16Array | Int8Array | Uint32Array | Uint16Array | Uint8Array);
 }
 
 /** Tensors by name. */
