@@ -16,7 +16,10 @@ import { checkMap } from "../data/resize.ts";
 /** Red, green, blue, 0–255. */
 export type Color = readonly [red: number, green: number, blue: number];
 
-const INTERPOLATORS = {
+/** A color map's name. */
+export type ColormapName = "magma" | "inferno" | "viridis" | "turbo" | "error" | "grey";
+
+const INTERPOLATORS: Readonly<Record<ColormapName, (t: number) => string>> = {
   magma: interpolateMagma,
   inferno: interpolateInferno,
   viridis: interpolateViridis,
@@ -25,9 +28,6 @@ const INTERPOLATORS = {
   error: (t: number) => interpolateRdYlBu(1 - t),
   grey: (t: number) => `rgb(${Array(3).fill(Math.round(255 * t)).join()})`,
 };
-
-/** A color map's name. */
-export type ColormapName = keyof typeof INTERPOLATORS;
 
 const STEPS = 1024;
 const tables = new Map<ColormapName, Uint8Array>();
@@ -62,6 +62,7 @@ export interface ColorScale {
   readonly min: number;
   /** Value at the high end. */
   readonly max: number;
+  /** The color map. */
   readonly map: ColormapName;
   /** Even steps of the logarithm instead of the value; needs min > 0. @default false */
   readonly log?: boolean;

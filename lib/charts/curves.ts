@@ -14,7 +14,9 @@ export type CurveRecord = Readonly<Record<string, unknown>>;
 
 /** A place on the step axis with a label, e.g. where training at half size ends. */
 export interface StepMark {
+  /** Training step. */
   readonly step: number;
+  /** At the top of the line. */
   readonly label: string;
 }
 

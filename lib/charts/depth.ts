@@ -63,7 +63,7 @@ export interface DisparityPictureOptions {
   readonly camera?: DepthCamera;
   /** Disparity of the brightest color, fraction of the width. @default the map's 98th percentile */
   readonly max?: number;
-  /** @default "magma" */
+  /** Colors. @default "magma" */
   readonly map?: ColormapName;
   /** Width of the picture, px. @default the map's, at most 960 */
   readonly width?: number;

@@ -8,6 +8,7 @@ export * from "./ablation.ts";
 export * from "./chart.ts";
 export * from "./cloud.ts";
 export {
+  type Color,
   colorAt,
   type ColormapName,
   type ColorScale,

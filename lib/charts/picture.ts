@@ -101,12 +101,15 @@ export interface GridCell {
 
 /** A tick of a color bar: a value in the scale's unit and its label. */
 export interface BarTick {
+  /** In the scale's unit. */
   readonly value: number;
+  /** With its unit. */
   readonly label: string;
 }
 
 /** A color bar under one or more columns of a grid. */
 export interface ColorBar {
+  /** Colors and what they stand for. */
   readonly scale: ColorScale;
   /** What the colors mean, above the bar. */
   readonly label: string;

@@ -24,6 +24,7 @@ export type ReportBlock =
 
 /** A part of a report under a heading. */
 export interface ReportSection {
+  /** Above the blocks. */
   readonly heading: string;
   /** From top to bottom. */
   readonly blocks: readonly ReportBlock[];

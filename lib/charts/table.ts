@@ -18,7 +18,7 @@ export interface TableCell {
   readonly deviation?: number | null;
   /** Digits after the point. @default the column's */
   readonly digits?: number;
-  /** @default the row's */
+  /** Where the number comes from. @default the row's */
   readonly standing?: Standing;
 }
 
@@ -43,7 +43,7 @@ export interface TableRow {
   readonly name: string;
   /** By the columns' keys; an absent one is unknown. */
   readonly cells: Readonly<Record<string, CellValue>>;
-  /** @default "measured" */
+  /** Where the numbers come from. @default "measured" */
   readonly standing?: Standing;
   /** Rows of one group stand together under its name and are compared only with each other. @default none */
   readonly group?: string;

@@ -11,7 +11,7 @@ import { isManifest } from "../data/manifest.ts";
 import { type FloatMap, readRgb, type RgbImage, writeGray16 } from "../data/image.ts";
 import { sequentialBatches } from "../data/loader.ts";
 import { resizeMap } from "../data/resize.ts";
-import type { ImageSize } from "../geometry/camera.ts";
+import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 import { mirror, type View } from "../geometry/warp.ts";
 import {
   CLOSED_GATES,
@@ -24,9 +24,11 @@ import {
 import { runNetwork } from "../models/network.ts";
 import { findCheckpoint } from "../training/checkpoint.ts";
 import { type LoadedModel, loadModel } from "../training/weights.ts";
+import type { DepthMetrics } from "./metrics.ts";
 import {
   checkDisparities,
   combineFlipped,
+  type CropBox,
   cropBox,
   type Disparities,
   evaluateAll,
@@ -156,18 +158,31 @@ export async function predictImage(
   return mirrored ? combineFlipped(plain, await predict(mirrored)) : plain;
 }
 
-/**
- * Predicts frame `index` of a data set and scores it.
- *
- * @returns What a row of a picture shows: photograph, prediction (fraction of the width) and true depth (m, 0 where
- * unknown), with camera, crop and metrics.
- */
+/** A frame, predicted and scored: what a row of a picture shows. */
+export interface FramePrediction {
+  /** Drive and number. */
+  readonly name: string;
+  /** The photograph at its own size. */
+  readonly input: RgbImage;
+  /** Prediction, fraction of the width. */
+  readonly disparity: FloatMap;
+  /** True depth, m, 0 where unknown. */
+  readonly truth: FloatMap;
+  /** Of the photograph. */
+  readonly camera: StereoCamera;
+  /** Pixels that the protocol evaluates. */
+  readonly crop: CropBox;
+  /** Of this frame. */
+  readonly metrics: DepthMetrics;
+}
+
+/** Predicts frame `index` of a data set and scores it. */
 export async function predictFrame(
   networks: Networks,
   dataset: StereoDataset,
   index: number,
   options: PredictOptions & { readonly truth: TruthKind; readonly protocol: Protocol },
-) {
+): Promise<FramePrediction> {
   const pair = dataset.pairs[index];
   const path = imagePath(dataset, pair, options.view ?? "left");
   const disparity = await predictImage(networks, await readRgb(path, options.size), options);
@@ -300,9 +315,11 @@ export async function predictRun(
 
 /** Metrics of networks under one protocol. */
 export interface NetworkEvaluation extends Protocol {
+  /** Source of true depths. */
   readonly truth: TruthKind;
   /** Whether the mirrored image's prediction was averaged in. */
   readonly flip: boolean;
+  /** Over all frames. */
   readonly metrics: Evaluation;
 }
 

@@ -44,9 +44,13 @@ const CROPS: Readonly<Record<Crop, readonly [top: number, bottom: number, left: 
 
 /** A rectangle of pixels; `bottom` and `right` are the first row and column outside. */
 export interface CropBox {
+  /** First row, px. */
   readonly top: number;
+  /** First row below, px. */
   readonly bottom: number;
+  /** First column, px. */
   readonly left: number;
+  /** First column to the right, px. */
   readonly right: number;
 }
 

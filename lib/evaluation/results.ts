@@ -46,7 +46,9 @@ export interface ResultSetting {
   readonly split: string;
   /** "test" or "val". */
   readonly part: string;
+  /** Source of true depths. */
   readonly truth: TruthKind;
+  /** Part of the image. */
   readonly crop: Crop;
   /** Encoder and decoder, e.g. "quick". */
   readonly architecture: string;
@@ -64,6 +66,7 @@ export interface Result extends ResultSetting {
   readonly flip: boolean;
   /** Maximum depth, m. */
   readonly capM: number;
+  /** The seven metrics. */
   readonly metrics: DepthMetrics;
   /** Points compared. */
   readonly points?: number;
@@ -216,6 +219,7 @@ export async function writeResults(path: string, file: ResultsFile): Promise<voi
 
 /** A mean over seeds. */
 export interface SeedMean {
+  /** In the unit of the values. */
   readonly mean: number;
   /** Sample standard deviation (n − 1); `undefined` for a single seed. */
   readonly deviation: number | undefined;
@@ -234,23 +238,29 @@ export function seedMean(values: readonly number[]): SeedMean | undefined {
 
 /** A row of one setting at one cap, over its seeds. */
 export interface RowMean {
+  /** Its name. */
   readonly row: string;
+  /** Averaged with the mirrored image's prediction. */
   readonly flip: boolean;
+  /** Maximum depth, m. */
   readonly capM: number;
   /** Ascending. */
   readonly seeds: readonly number[];
+  /** Of each metric, over the seeds. */
   readonly metrics: Readonly<Record<keyof DepthMetrics, SeedMean>>;
   /** Means over the seeds that have it, units as in {@linkcode Result}; `undefined` where none does. */
-  readonly cost: Readonly<Record<typeof COST_KEYS[number], number | undefined>>;
+  readonly cost: Readonly<Record<"parameters" | "gigaflops" | "msPerImage" | "updates", number | undefined>>;
 }
 
 /** All rows of one setting. */
 export interface SettingMeans {
+  /** Where and how all of it was measured. */
   readonly setting: ResultSetting;
   /** Measured caps, m, the greatest first. */
   readonly capsM: readonly number[];
   /** In the order of {@linkcode ABLATION_ROWS}, others after them in the order of the results. */
   readonly rows: readonly RowMean[];
+  /** What the means are of. */
   readonly results: readonly Result[];
 }
 
@@ -335,6 +345,7 @@ export interface PublishedRow {
 
 /** The published numbers and the protocol that all of them share. */
 export interface PublishedTables {
+  /** Data, split and points evaluated. */
   readonly protocol: Protocol & {
     readonly dataset: string;
     readonly split: string;

@@ -33,7 +33,7 @@ Deno.test("labels keep all their digits and are escaped", async () => {
   assertStringIncludes(svg, 'aria-label="x &#60; y &#38; z"');
 });
 
-Deno.test("an inherited SVG takes the page's colour and has no ground of its own", async () => {
+Deno.test("an inherited SVG takes the page's color and has no ground of its own", async () => {
   const own = await points("one").svg(), inherited = await points("one").svg({ inherit: true });
   assertStringIncludes(own, 'fill="white"');
   assertNotMatch(inherited, /fill="white"|#1c2028/);

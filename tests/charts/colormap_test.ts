@@ -15,7 +15,7 @@ function map(values: readonly number[], width = values.length): FloatMap {
   return { width, height: values.length / width, data: Float32Array.from(values) };
 }
 
-Deno.test("the colour scales run between their known ends", () => {
+Deno.test("the color scales run between their known ends", () => {
   assertEquals(colorAt("magma", 0), [0x00, 0x00, 0x04]);
   assertEquals(colorAt("magma", 1), [0xfc, 0xfd, 0xbf]);
   assertEquals(colorAt("viridis", 0.5), [0x21, 0x91, 0x8c]);
@@ -38,7 +38,7 @@ Deno.test("magma and viridis grow brighter all the way", () => {
   }
 });
 
-Deno.test("disparities become colours at known places, gaps become grey", () => {
+Deno.test("disparities become colors at known places, gaps become grey", () => {
   const { data, width, height } = disparityToRgb(map([0, 0.05, 0.1, 0.2, NaN], 5), { max: 0.1 });
   assertEquals([width, height], [5, 1]);
   assertEquals([...data.subarray(0, 3)], [0, 0, 4]);

@@ -96,7 +96,7 @@ Deno.test("a histogram takes several series, equal values and none at all", asyn
   assertStringIncludes(await histogram([{ name: "none", values: [] }]).svg(), "<svg");
 });
 
-Deno.test("a line chart draws each series in its colour, leaves out what is no number, and marks places", async () => {
+Deno.test("a line chart draws each series in its color, leaves out what is no number, and marks places", async () => {
   const chart = lineChart([
     { name: "first", points: [[0, 1], [1, NaN], [2, 3.123456789]] },
     { name: "second", points: [[0, 2], [Infinity, 2], [2, 1]] },

@@ -39,14 +39,14 @@ Deno.test("the disparity bar's metres and px agree with the camera", () => {
   assertEquals(disparityBar(disparityScale(0.1), 400).upperTicks, undefined);
 });
 
-Deno.test("a disparity picture shows the map's colours and has room for its bar", () => {
+Deno.test("a disparity picture shows the map's colors and has room for its bar", () => {
   const picture = disparityPicture(constant(416, 128, 0.05), { max: 0.1, camera, title: "Disparity" });
   assertEquals(picture.title, "Predicted disparity: Disparity, near is bright");
   assert(counts(picture.image, colorAt("magma", 0.5)) >= 416 * 128);
   assert(picture.height > 128 + 60);
 });
 
-Deno.test("a panel of a perfect prediction has an error column of the lowest colour", () => {
+Deno.test("a panel of a perfect prediction has an error column of the lowest color", () => {
   const disparity = constant(104, 32, 0.025); // 200 · 0.5 / (0.025 · 400) = 10 m
   const truth = constant(416, 128, 10);
   const picture = panel([{
@@ -60,7 +60,7 @@ Deno.test("a panel of a perfect prediction has an error column of the lowest col
   const area = cell * Math.round(cell * 128 / 416);
   assert(counts(picture.image, [99, 99, 99]) >= area);
   assert(counts(picture.image, colorAt("error", 0)) >= area);
-  // Prediction and truth have one colour: the same value on the same scale.
+  // Prediction and truth have one color: the same value on the same scale.
   assert(counts(picture.image, colorAt("magma", 1)) >= 2 * area);
 });
 

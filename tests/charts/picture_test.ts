@@ -107,7 +107,7 @@ Deno.test("an empty place stays empty, an empty grid is refused", () => {
   assertThrows(() => grid([{ cells: [] }]), RangeError, "no image");
 });
 
-Deno.test("a colour bar stands under its columns and shows its scale's ends", () => {
+Deno.test("a color bar stands under its columns and shows its scale's ends", () => {
   const picture = grid([{ cells: [{ image: flat(200, 50, 30) }, { image: flat(200, 50, 31) }] }], {
     width: 480,
     bars: [{

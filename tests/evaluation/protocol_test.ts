@@ -46,7 +46,7 @@ Deno.test("a crop keeps its first row and column and drops the ones after its la
   assertEquals(count([left - 1, top, 5], [left, top - 1, 5], [right, top, 5], [left, bottom, 5]), 0);
 });
 
-Deno.test("a disparity becomes metres by focal · baseline / (disparity · width)", () => {
+Deno.test("a disparity becomes meters by focal · baseline / (disparity · width)", () => {
   const [errors] = scoreFrame(truthOf([10, 20, 10]), flat(0.0390625), [{ crop: "none", capM: 80 }]);
   assertEquals(errors.metrics().rmse, 0);
 });
@@ -60,7 +60,7 @@ Deno.test("points at or beyond the cap do not count; predictions are clamped to 
   assertAlmostEquals(at80.metrics().absRel, (40 / 40 + 30 / 50) / 2, 1e-12);
 });
 
-Deno.test("a map is sampled bilinearly at half-pixel centres, the border repeated", () => {
+Deno.test("a map is sampled bilinearly at half-pixel centers, the border repeated", () => {
   // Two columns on 64 px: their centres lie at 15.5 and 47.5 px.
   const map = { width: 2, height: 1, data: Float32Array.of(0.25, 0.75) };
   const disparityAt = (x: number) => {
@@ -163,7 +163,7 @@ Deno.test("another number of predictions than frames is refused", async () => {
   });
 });
 
-Deno.test("frames without any point that counts give an error, not NaN", async () => {
+Deno.test("frames without any point inside crop and cap give an error, not NaN", async () => {
   await withRoot([{ scan: pointAt(21, 21, 60) }], async (root, pairs) => {
     const run = evaluate({ root, pairs, disparities: flat(0.1), crop: "none", capM: 50 });
     await assertRejects(() => run, CyclopsError, "none of the 1 frames has a known depth below 50 m");
@@ -197,7 +197,7 @@ Deno.test(
   },
 );
 
-Deno.test("nothing on the way of the evaluation needs TensorFlow", async () => {
+Deno.test("the evaluation does not need TensorFlow", async () => {
   const path = join(import.meta.dirname!, "../../lib/evaluation/protocol.ts");
   const { stdout, success } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json", path] })
     .output();
@@ -212,7 +212,7 @@ const map = (width: number, values: readonly number[]) => ({
   data: Float32Array.from(values),
 });
 
-Deno.test("predictions are read as one map a frame", async () => {
+Deno.test("predictions are read as one map per frame", async () => {
   await withFolder(async (folder) => {
     const path = join(folder, "p.npy"), data = Float32Array.of(0, 0.1, 0.2, 0.3, 0.4, 1);
     await writeNpy(path, { shape: [2, 1, 3], data });

@@ -23,7 +23,7 @@ Deno.test("a return lands at its rounded projection less one, row by row", async
   assertEquals(found, [[40, 4, 16], [19, 9, 8]]);
 });
 
-Deno.test("halves round to even, as numpy's do", async () => {
+Deno.test("halves round to even, as in numpy", async () => {
   // At 50 m a pixel is exactly 1 m: these projections are exact halves.
   const found = await project([...pointAt(20.5, 10.5, 50), ...pointAt(21.5, 11.5, 50)]);
   assertEquals(found, [[19, 9, 50], [21, 11, 50]]);
@@ -75,7 +75,7 @@ Deno.test("a reader that keeps truths needs the files once", async () => {
   });
 });
 
-Deno.test("all absent scans and calibrations are listed before work begins", async () => {
+Deno.test("all missing scans and calibrations are listed before work begins", async () => {
   await withRoot(
     [{ scan: [1, 0, 0, 0] }, { scan: [1, 0, 0, 0] }, { scan: [1, 0, 0, 0] }],
     async (root, pairs) => {
@@ -128,14 +128,14 @@ Deno.test("each cell holds the mean depth of its pixels over the frames", async 
   });
 });
 
-Deno.test("cells that no return falls into take their nearest neighbour's depth", async () => {
+Deno.test("cells that no return falls into take their nearest neighbor's depth", async () => {
   await withRoot([{ scan: [...pointAt(3, 30, 5), ...pointAt(60, 30, 40)] }], async (root, pairs) => {
     const { data } = await trainSetMean({ root, pairs, size });
     assertEquals(Array.from(data, (d) => Math.round(depthOf(d))), [5, 5, 40, 40, 5, 5, 40, 40]);
   });
 });
 
-Deno.test("dense truth is averaged too, what is unknown left out", async () => {
+Deno.test("dense truth is averaged too, unknown pixels ignored", async () => {
   const depth = new Float32Array(64 * 32).fill(8);
   depth.fill(0, 0, 64 * 16);
   await withRoot([{ scan: [], depth }], async (root, pairs) => {
