@@ -31,7 +31,6 @@ export * from "./base/random.ts";
 
 // What computes: libtensorflow without an addon, WebGPU, or JavaScript; `tf` is TensorFlow.js over it.
 export * from "./backend/mod.ts";
-export type { Precision } from "./backend/convolution.ts";
 
 // Cameras, and the warp: the only home of the sign.
 export * from "./geometry/camera.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Precision } from "../lib/backend/convolution.ts";
+import type { Precision } from "../lib/backend/ops.ts";
 import { cpuFeatures } from "../lib/backend/cpu.ts";
 import { selectBackend } from "../lib/backend/mod.ts";
 import { type Tensor4D, tf } from "../lib/backend/tf.ts";

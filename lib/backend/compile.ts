@@ -7,7 +7,7 @@
 import { CyclopsError } from "../base/errors.ts";
 import { type Attribute, type Binding, currentBinding, DTYPE, type TensorMetadata } from "./binding.ts";
 import { Graph } from "./graph.ts";
-import { attr, type BoundVariable, resourceOf } from "./native.ts";
+import { attr, type BoundVariable, resourceOf } from "./ops.ts";
 import { type DataType, type Tensor, type TensorInfo, tf, type Variable } from "./tf.ts";
 
 /** A function made by {@linkcode compile}. */

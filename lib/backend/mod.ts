@@ -5,9 +5,8 @@
  */
 export { compile, type Compiled, type CompileOptions, type TraceInfo, updateInPlace } from "./compile.ts";
 export * from "./cpu.ts";
-export * from "./gradients.ts";
 export { ensureLibrary } from "./install.ts";
-export * from "./native.ts";
+export * from "./ops.ts";
 export * from "./options.ts";
 export { type BackendInfo, selectBackend } from "./select.ts";
 export * from "./tf.ts";

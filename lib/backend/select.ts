@@ -6,7 +6,7 @@
 import { CyclopsError, messageOf, UsageError } from "../base/errors.ts";
 import { type Binding, createBinding, setCurrentBinding } from "./binding.ts";
 import { ensureLibrary } from "./install.ts";
-import { correctKernels } from "./kernels.ts";
+import { patchTfjs } from "./patches.ts";
 import { type BackendName, type BackendOptions, BACKENDS } from "./options.ts";
 import { requirePackage, tf } from "./tf.ts";
 
@@ -103,7 +103,7 @@ async function startTensorFlow({ threads, fetch }: BackendOptions, reason: strin
   const backend = new NodeJSKernelBackend(binding, `@tensorflow/tfjs-node${gpu ? "-gpu" : ""}`);
   tf.registerBackend("tensorflow", () => backend as ReturnType<typeof tf.backend>, 3);
   if (!tf.setBackend("tensorflow")) throw new CyclopsError("Cannot start the tensorflow backend");
-  correctKernels("tensorflow");
+  patchTfjs("tensorflow");
   setCurrentBinding(binding);
   const noGpu = library.variant?.package === "tensorflow" && !gpu;
   return {
@@ -128,7 +128,7 @@ async function startWebGpu(reason: string): Promise<BackendInfo> {
   requirePackage("@tensorflow/tfjs-backend-webgpu");
   if (!await tf.setBackend("webgpu")) throw new CyclopsError("Cannot start the webgpu backend");
   await tf.ready();
-  correctKernels("webgpu");
+  patchTfjs("webgpu");
   const device = adapter.info?.description || "webgpu adapter";
   const software = /llvmpipe|swiftshader|software/i.test(`${device} ${adapter.info?.architecture}`);
   const slow = software
@@ -142,6 +142,6 @@ async function startCpu(reason: string): Promise<BackendInfo> {
   await tf.ready();
   // Otherwise its first use prints a banner that recommends tfjs-node.
   (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
-  correctKernels("cpu");
+  patchTfjs("cpu");
   return { name: "cpu", version: tf.version.tfjs, devices: ["JavaScript"], gpu: false, reason };
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { defineOp } from "../backend/custom_ops.ts";
+import { defineOp } from "../backend/ops.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, tf } from "../backend/tf.ts";
 
 /** How samples are taken. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
-import { detach, noGradient } from "../backend/gradients.ts";
+import { detach, noGradient } from "../backend/ops.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
 import { type Chain, imagePyramid, type Pyramid, type Synthesis } from "../models/chain.ts";
 import type { Prediction } from "../models/network.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { defineOp } from "../backend/custom_ops.ts";
+import { defineOp } from "../backend/ops.ts";
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 

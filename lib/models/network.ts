@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { convolution2d, type Precision } from "../backend/convolution.ts";
+import { convolution2d, type Precision } from "../backend/ops.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { Random } from "../base/random.ts";

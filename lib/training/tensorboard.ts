@@ -13,7 +13,7 @@ import {
   executeNative,
   type NativeInput,
   NativeTensor,
-} from "../backend/native.ts";
+} from "../backend/ops.ts";
 import { currentBinding } from "../backend/binding.ts";
 import { type Tensor, type Tensor4D, tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";

@@ -2,15 +2,7 @@ import { assert, assertEquals, assertStrictEquals, assertThrows } from "../_asse
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { ATTRIBUTE, createBinding, currentBinding, DTYPE, encodeConfig } from "../../lib/backend/binding.ts";
 import { openLibrary } from "../../lib/backend/library.ts";
-import {
-  attr,
-  bytesToNative,
-  execute,
-  executeNative,
-  imagesFromBytes,
-  nativeTensorCount,
-  viewValues,
-} from "../../lib/backend/native.ts";
+import { attr, execute, executeNative, nativeTensorCount, viewValues } from "../../lib/backend/ops.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor2D, type Tensor4D, tf } from "../../lib/backend/tf.ts";
 
@@ -139,17 +131,6 @@ Deno.test("values can be looked at in place", () => {
     assertEquals(viewValues(tf.tensor([], [0, 2])).length, 0);
     assertEquals([...viewValues(tf.tensor([1, 2], [2], "int32"))], [1, 2]);
   });
-});
-
-Deno.test("bytes become images in [0, 1]", () => {
-  const bytes = Uint8Array.from({ length: 2 * 3 * 5 * 3 }, (_, i) => i * 2);
-  const before = nativeTensorCount();
-  const images = imagesFromBytes<Tensor4D>(bytes, [2, 3, 5, 3]);
-  assertEquals(images.shape, [2, 3, 5, 3]);
-  images.dataSync().forEach((value, i) => assert(Math.abs(value - bytes[i] / 255) < 1e-6));
-  images.dispose();
-  assertEquals(nativeTensorCount(), before);
-  assertThrows(() => bytesToNative(bytes, [1]), CyclopsError);
 });
 
 Deno.test("lists of attributes reach TensorFlow", () => {

@@ -1,16 +1,16 @@
 import { assert, assertEquals, assertLess, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { compile, updateInPlace } from "../../lib/backend/compile.ts";
-import { convolution2d } from "../../lib/backend/convolution.ts";
+import { convolution2d } from "../../lib/backend/ops.ts";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
-import { noGradient } from "../../lib/backend/gradients.ts";
+import { noGradient } from "../../lib/backend/ops.ts";
 import {
   attr,
   bindVariable,
   executeNative,
   nativeTensorCount,
   ResourceVariable,
-} from "../../lib/backend/native.ts";
+} from "../../lib/backend/ops.ts";
 import { currentBinding } from "../../lib/backend/binding.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import {

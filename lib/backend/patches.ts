@@ -5,7 +5,7 @@
  * @module
  */
 import type { GradConfig, KernelConfig } from "@tensorflow/tfjs-core";
-import { attr, execute, isTracing } from "./native.ts";
+import { attr, execute, isTracing } from "./ops.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, type TensorInfo, tf } from "./tf.ts";
 
 /** Attributes of both resize kernels. */
@@ -22,7 +22,7 @@ type KernelFunction = (call: KernelCall) => TensorInfo;
  *
  * @param backend "tensorflow", "webgpu" or "cpu".
  */
-export function correctKernels(backend: string): void {
+export function patchTfjs(backend: string): void {
   if (!gradientsCorrected) {
     gradientsCorrected = true;
     for (const config of gradients()) {

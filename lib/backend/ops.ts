@@ -1,0 +1,516 @@
+/**
+ * Operations beyond tfjs's: TensorFlow's own by name, variables in its memory, our own with hand-written gradients,
+ * convolution with bias and ELU, and ways to keep gradients out.
+ *
+ * TensorFlow documents its operations' names, attributes and inputs as `tf.raw_ops`.
+ *
+ * @module
+ */
+import { CyclopsError } from "../base/errors.ts";
+import {
+  ATTRIBUTE,
+  type Attribute,
+  type Binding,
+  currentBinding,
+  DTYPE,
+  type TensorMetadata,
+} from "./binding.ts";
+import { cpuFeatures } from "./cpu.ts";
+import {
+  type Scalar,
+  type Tensor,
+  type Tensor1D,
+  type Tensor4D,
+  type TensorInfo,
+  tf,
+  type Variable,
+} from "./tf.ts";
+
+export { type Attribute, DTYPE } from "./binding.ts";
+
+/** A TensorFlow data type; there are more than tfjs knows. */
+export type NativeDType = keyof typeof DTYPE;
+
+/** Makes attributes for {@linkcode execute}; each takes one value or a list. */
+export const attr = {
+  type: (name: string, dtype: NativeDType | readonly NativeDType[]): Attribute => ({
+    name,
+    type: ATTRIBUTE.type,
+    value: typeof dtype === "string" ? DTYPE[dtype] : dtype.map((d) => DTYPE[d]),
+  }),
+  /** An integer. */
+  int: (name: string, value: number | readonly number[]): Attribute => ({ name, type: ATTRIBUTE.int, value }),
+  float: (name: string, value: number | readonly number[]): Attribute => ({
+    name,
+    type: ATTRIBUTE.float,
+    value,
+  }),
+  bool: (name: string, value: boolean | readonly boolean[]): Attribute => ({
+    name,
+    type: ATTRIBUTE.bool,
+    value,
+  }),
+  string: (name: string, value: string | readonly string[]): Attribute => ({
+    name,
+    type: ATTRIBUTE.string,
+    value,
+  }),
+  /** One tensor's shape. */
+  shape: (name: string, value: readonly number[]): Attribute => ({ name, type: ATTRIBUTE.shape, value }),
+} as const;
+
+/** True when the tensorflow backend is in use, so that {@linkcode execute} works. */
+export function isNative(): boolean {
+  return currentBinding() !== undefined;
+}
+
+/** True while a compiled function is traced: operations are recorded, and tensors have no values. */
+export function isTracing(): boolean {
+  return currentBinding()?.recorder !== undefined;
+}
+
+/** The parts of tfjs-node's backend object that are used here. */
+interface NodeBackend {
+  getInputTensorIds(tensors: readonly TensorInfo[]): number[];
+  createOutputTensor(metadata: TensorMetadata): Tensor;
+}
+
+function binding(): Binding {
+  const found = currentBinding();
+  if (found) return found;
+  const backend = tf.getBackend() || "not chosen yet";
+  throw new CyclopsError(
+    `Cannot call a TensorFlow operation: the backend is ${backend}, expected tensorflow`,
+  );
+}
+
+function nodeBackend(): NodeBackend {
+  return tf.backend() as unknown as NodeBackend;
+}
+
+/**
+ * A native tensor that tfjs does not know: a bfloat16 intermediate, a resource. `tf.tidy` does not see it; its owner
+ * disposes it.
+ */
+export class NativeTensor {
+  readonly shape: readonly number[];
+  /** TensorFlow's number of the type; see `DTYPE`. */
+  readonly dtype: number;
+  #id: number | undefined;
+
+  /** Takes ownership of a handle. */
+  constructor({ id, shape, dtype }: TensorMetadata) {
+    this.#id = id;
+    this.shape = shape;
+    this.dtype = dtype;
+  }
+
+  /** The binding's number of the handle. */
+  get id(): number {
+    if (this.#id !== undefined) return this.#id;
+    throw new CyclopsError(`Cannot use a native tensor [${this.shape}]: it was disposed`);
+  }
+
+  /** Hands the tensor over to tfjs. */
+  toTensor(): Tensor {
+    const tensor = nodeBackend().createOutputTensor({
+      id: this.id,
+      shape: [...this.shape],
+      dtype: this.dtype,
+    });
+    this.#id = undefined;
+    return tensor;
+  }
+
+  /** Releases the native memory. */
+  dispose(): void {
+    if (this.#id !== undefined) binding().deleteTensor(this.#id);
+    this.#id = undefined;
+  }
+}
+
+/** An input of a native operation. */
+export type NativeInput = TensorInfo | NativeTensor;
+
+function run(
+  name: string,
+  attributes: readonly Attribute[],
+  inputs: readonly NativeInput[],
+  outputs: number,
+) {
+  // tfjs uploads values when they are first used.
+  const id = (x: NativeInput) => x instanceof NativeTensor ? x.id : nodeBackend().getInputTensorIds([x])[0];
+  return binding().executeOp(name, attributes, inputs.map(id), outputs);
+}
+
+/**
+ * Runs one TensorFlow operation and keeps the results out of tfjs. See {@linkcode execute}.
+ *
+ * @throws {CyclopsError} When TensorFlow refuses, or the backend is not tensorflow.
+ */
+export function executeNative(
+  name: string,
+  attributes: readonly Attribute[],
+  inputs: readonly NativeInput[],
+  outputs = 1,
+): NativeTensor[] {
+  return run(name, attributes, inputs, outputs).map((metadata) => new NativeTensor(metadata));
+}
+
+/**
+ * Runs one TensorFlow operation; the results are tfjs's, `tf.tidy` included. It is not recorded for differentiation:
+ * wrap it in {@linkcode defineOp} or `tf.customGrad`.
+ *
+ * @param name TensorFlow's name of the operation, e.g. "BiasAddGrad".
+ * @param inputs In order; the tensors of a list follow one another.
+ * @param outputs Number of results.
+ * @throws {CyclopsError} When TensorFlow refuses, with the operation's name and the inputs' shapes, or the backend is
+ * not tensorflow.
+ *
+ * @example
+ * ```ts
+ * import { attr, execute, selectBackend, tf } from "./mod.ts";
+ *
+ * await selectBackend({ backend: "tensorflow" });
+ * const [sums] = execute("BiasAddGrad", [attr.type("T", "float32")], [tf.ones([2, 3, 5, 4])]);
+ * sums.print(); // four times 30
+ * ```
+ */
+export function execute(
+  name: string,
+  attributes: readonly Attribute[],
+  inputs: readonly NativeInput[],
+  outputs = 1,
+): Tensor[] {
+  return run(name, attributes, inputs, outputs).map((metadata) => nodeBackend().createOutputTensor(metadata));
+}
+
+/**
+ * Uploads bytes, e.g. a decoded image, as a native uint8 tensor.
+ *
+ * @param values Row-major, as many as `shape` has elements.
+ */
+export function bytesToNative(values: Uint8Array, shape: readonly number[]): NativeTensor {
+  const id = binding().createTensor(shape, DTYPE.uint8, values);
+  return new NativeTensor({ id, shape: [...shape], dtype: DTYPE.uint8 });
+}
+
+/** Number of native tensors alive. */
+export function nativeTensorCount(): number {
+  return currentBinding()?.getNumOfTensors() ?? 0;
+}
+
+/** Values of a float32 tensor without a copy, where they lie in the CPU's memory; must not be written to. */
+export function viewValues(tensor: Tensor): Float32Array {
+  if (!isNative() || tensor.dtype !== "float32") return tensor.dataSync() as Float32Array;
+  return binding().tensorView(nodeBackend().getInputTensorIds([tensor])[0]);
+}
+
+// ---- Variables in TensorFlow's memory
+
+const DTYPE_FLOAT = attr.type("dtype", "float32");
+let resources = 0;
+
+/**
+ * A float32 variable in TensorFlow's own memory (a resource), which operations such as `ResourceApplyAdam` change in
+ * place. tfjs does not know it; its owner disposes it.
+ */
+export class ResourceVariable {
+  readonly shape: readonly number[];
+  /** The input for TensorFlow's operations on resources. */
+  readonly handle: NativeTensor;
+
+  /** @param value Copied. @default zeros */
+  constructor(shape: readonly number[], value?: Tensor) {
+    this.shape = [...shape];
+    // Handles of one name would share their memory.
+    const name = attr.string("shared_name", `cyclops-${resources++}`);
+    this.handle = executeNative("VarHandleOp", [DTYPE_FLOAT, attr.shape("shape", shape), name], [])[0];
+    binding().resourceShapes.set(this.handle.id, this.shape);
+    tf.tidy(() => this.assign(value ?? tf.zeros([...shape])));
+  }
+
+  /** Copies a tensor's values in, so that the resource alone holds its memory. */
+  assign(value: Tensor): void {
+    const copy = tf.tidy(() => tf.add(value, 0));
+    executeNative("AssignVariableOp", [DTYPE_FLOAT], [this.handle, copy], 0);
+    copy.dispose();
+  }
+
+  /** The current value. While it is held, the next change in place has to copy. */
+  read(): Tensor {
+    return execute("ReadVariableOp", [DTYPE_FLOAT], [this.handle])[0];
+  }
+
+  dispose(): void {
+    binding().resourceShapes.delete(this.handle.id);
+    executeNative("DestroyResourceOp", [attr.bool("ignore_lookup_error", true)], [this.handle], 0);
+    this.handle.dispose();
+  }
+}
+
+/** A `tf.Variable` whose value lives in a resource. */
+export class BoundVariable extends ResourceVariable {
+  readonly variable: Variable;
+  /** Number of {@linkcode bindVariable} calls not yet disposed. */
+  users = 0;
+  /** The tensor data that the resource was last read into or written from. */
+  #known: object | undefined;
+
+  constructor(variable: Variable) {
+    super(variable.shape, variable);
+    this.variable = variable;
+    this.#known = variable.dataId;
+  }
+
+  /** Updates the resource if someone has assigned to the variable. */
+  sync(): void {
+    if (this.#known === this.variable.dataId) return;
+    this.assign(this.variable);
+    this.#known = this.variable.dataId;
+  }
+
+  /** Releases tfjs's reference to the value: TensorFlow updates in place only what nobody else holds. */
+  release(): void {
+    this.sync();
+    tf.engine().disposeTensor(this.variable);
+  }
+
+  /** Gives the variable the resource's value again. */
+  refresh(): void {
+    const now = this.read();
+    (this.variable as { dataId: object }).dataId = now.dataId;
+    (tf.engine() as unknown as { incRef(t: Tensor, b: null): void }).incRef(this.variable, null);
+    now.dispose();
+    this.#known = this.variable.dataId;
+  }
+
+  /** Ends one user's binding; the variable keeps its value. */
+  override dispose(): void {
+    if (--this.users > 0) return;
+    bound.delete(this.variable);
+    super.dispose();
+  }
+}
+
+const bound = new WeakMap<Variable, BoundVariable>();
+
+/** Moves a variable's value into a resource. Each call needs one `dispose` of the result. */
+export function bindVariable(variable: Variable): BoundVariable {
+  let found = bound.get(variable);
+  if (!found) bound.set(variable, found = new BoundVariable(variable));
+  found.users++;
+  return found;
+}
+
+/** The resource that a variable is bound to. */
+export function resourceOf(variable: Variable): BoundVariable | undefined {
+  return bound.get(variable);
+}
+
+// ---- Gradients
+
+/**
+ * Runs a function without recording it for differentiation: its result is a constant to every gradient taken around
+ * it, and costs no backward pass. tfjs has no `stopGradient`.
+ *
+ * @example
+ * ```ts
+ * import { noGradient, tf } from "./mod.ts";
+ *
+ * tf.grad((x) => tf.mul(x, noGradient(() => tf.square(x))))(tf.scalar(3)); // 9, not 27
+ * ```
+ */
+export function noGradient<T>(compute: () => T): T {
+  // The tape records an operation only at kernel depth 0; custom gradients rely on the same counter.
+  const { state } = tf.engine() as unknown as { state: { kernelDepth: number } };
+  state.kernelDepth++;
+  try {
+    return compute();
+  } finally {
+    state.kernelDepth--;
+  }
+}
+
+/** The same values, through which no gradient passes. */
+export function detach<T extends Tensor>(x: T): T {
+  return noGradient(() => tf.clone(x));
+}
+
+/**
+ * The same values, through which the gradient passes multiplied by `factor`; 0 is {@linkcode detach}, 1 changes
+ * nothing. Inside a compiled function, a factor that changes from call to call must be a scalar tensor.
+ */
+export function scaleGradient<T extends Tensor>(x: T, factor: number | Scalar): T {
+  if (factor === 1) return x;
+  if (factor === 0) return detach(x);
+  const scaled = tf.customGrad((value) => ({
+    value: tf.clone(value as Tensor),
+    gradFunc: (dy: Tensor) => tf.mul(dy, factor),
+  }));
+  return scaled(x) as T;
+}
+
+/** An operation of our own. `A` are its attributes. */
+export interface CustomOp<A> {
+  /** Unique, starting with "Cyclops". */
+  readonly name: string;
+  /** Names of the tensor inputs, in order. */
+  readonly inputs: readonly string[];
+  /** Computes the outputs, which may include what the gradients need. */
+  readonly forward: (inputs: readonly Tensor[], attributes: A) => Tensor[];
+  /**
+   * Gradients with respect to each input, computed only where needed.
+   *
+   * @param dy Gradient of the first output; further outputs are not differentiated.
+   */
+  readonly gradients: (
+    dy: Tensor,
+    inputs: readonly Tensor[],
+    outputs: readonly Tensor[],
+    attributes: A,
+  ) => (() => Tensor)[];
+}
+
+/**
+ * Registers an operation with hand-written gradients: few large operations where differentiation would record many
+ * small ones.
+ *
+ * @returns A function that runs it and returns all its outputs.
+ */
+export function defineOp<A extends object>(
+  op: CustomOp<A>,
+): (inputs: readonly Tensor[], attributes: A) => Tensor[] {
+  const { name, inputs: names, forward, gradients } = op;
+  for (const backendName of ["tensorflow", "webgpu", "cpu"]) {
+    tf.registerKernel({
+      kernelName: name,
+      backendName,
+      kernelFunc: ({ inputs, attrs }) => {
+        const tensors = names.map((name) => (inputs as Record<string, Tensor>)[name]);
+        return tf.tidy(() => forward(tensors, attrs as unknown as A));
+      },
+    });
+  }
+  tf.registerGradient({
+    kernelName: name,
+    inputsToSave: [...names],
+    outputsToSave: Array(8).fill(true),
+    gradFunc: (dys, saved, attrs) => {
+      const dy = Array.isArray(dys) ? dys[0] : dys;
+      const all = gradients(
+        dy,
+        saved.slice(0, names.length),
+        saved.slice(names.length),
+        attrs as unknown as A,
+      );
+      return Object.fromEntries(names.map((name, i) => [name, () => tf.tidy(all[i])]));
+    },
+  });
+  return (tensors, attributes) => {
+    const named = Object.fromEntries(names.map((name, i) => [name, tensors[i]]));
+    const out = tf.engine().runKernel(name, named, attributes as Record<string, never>) as Tensor | Tensor[];
+    return Array.isArray(out) ? out : [out];
+  };
+}
+
+// ---- Convolution
+
+/** Number formats of a convolution's multiplications. */
+export type Precision = "fp32" | "bf16";
+
+/** Options of {@linkcode convolution2d}. */
+export interface ConvolutionAttributes {
+  /** px between two results, in both directions. */
+  readonly stride: 1 | 2;
+  /** Apply ELU to the result. */
+  readonly elu: boolean;
+  /** Number format of the multiplications; inputs, results and weights stay float32. @default "fp32" */
+  readonly precision?: Precision;
+}
+
+/**
+ * Checks that a number format is fast on this machine.
+ *
+ * @throws {CyclopsError} When backend or processor have no bfloat16 arithmetic: emulated, it is slower than float32.
+ */
+export function checkPrecision(precision: Precision): void {
+  if (precision === "fp32") return;
+  if (!isNative()) {
+    throw new CyclopsError(
+      `Cannot compute in bf16: the backend is ${tf.getBackend()}, expected tensorflow; use --precision fp32`,
+    );
+  }
+  const { bf16, known, model } = cpuFeatures();
+  if (bf16 || binding().isUsingGpuDevice()) return;
+  throw new CyclopsError(
+    known
+      ? `Cannot compute in bf16: this processor (${model}) has no bf16 instructions (avx512_bf16 or amx_bf16), so it ` +
+        "would be slower than fp32; use --precision fp32"
+      : "Cannot compute in bf16: the processor's features could not be read from /proc/cpuinfo; use --precision fp32",
+  );
+}
+
+const FLOAT = attr.type("T", "float32");
+const NHWC = attr.string("data_format", "NHWC");
+
+/** Runs one of TensorFlow's convolution operations; float32 and int32 tensors go in, float32 comes out. */
+function convolve(name: string, stride: number, precision: Precision, inputs: readonly Tensor[]): Tensor {
+  const attributes = [
+    attr.type("T", precision === "bf16" ? "bfloat16" : "float32"),
+    attr.int("strides", [1, stride, stride, 1]),
+    attr.string("padding", "SAME"),
+    NHWC,
+  ];
+  if (precision === "fp32") return execute(name, attributes, inputs)[0];
+  const cast = (from: NativeDType, to: NativeDType) => [attr.type("SrcT", from), attr.type("DstT", to)];
+  const temporary: NativeTensor[] = [];
+  const keep = ([tensor]: NativeTensor[]) => (temporary.push(tensor), tensor);
+  try {
+    const narrow = inputs.map((x) =>
+      x.dtype === "int32" ? x : keep(executeNative("Cast", cast("float32", "bfloat16"), [x]))
+    );
+    return execute("Cast", cast("bfloat16", "float32"), [keep(executeNative(name, attributes, narrow))])[0];
+  } finally {
+    for (const tensor of temporary) tensor.dispose();
+  }
+}
+
+/** tfjs would broadcast the bias, sum its gradient over three axes, and keep every intermediate. */
+const convolution = defineOp<ConvolutionAttributes>({
+  name: "CyclopsConvolution",
+  inputs: ["x", "kernel", "bias"],
+  forward: ([x, kernel, bias], { stride, elu, precision = "fp32" }) => {
+    const z = convolve("Conv2D", stride, precision, [x, kernel]);
+    const [biased] = execute("BiasAdd", [FLOAT, NHWC], [z, bias]);
+    return elu ? execute("Elu", [FLOAT], [biased]) : [biased];
+  },
+  gradients: (dy, [x, kernel], [y], { stride, elu, precision = "fp32" }) => {
+    const dz = elu ? execute("EluGrad", [FLOAT], [dy, y])[0] : dy;
+    const sizes = (t: Tensor) => tf.tensor1d(t.shape, "int32");
+    return [
+      () => convolve("Conv2DBackpropInput", stride, precision, [sizes(x), kernel, dz]),
+      () => convolve("Conv2DBackpropFilter", stride, precision, [x, sizes(kernel), dz]),
+      () => execute("BiasAddGrad", [FLOAT, NHWC], [dz])[0],
+    ];
+  },
+});
+
+/**
+ * Convolution with "same" padding and bias, followed by ELU if requested.
+ *
+ * @param x [B,H,W,inputs].
+ * @param kernel [k,k,inputs,outputs].
+ * @param bias [outputs].
+ * @returns [B,⌈H/stride⌉,⌈W/stride⌉,outputs].
+ */
+export function convolution2d(
+  x: Tensor4D,
+  kernel: Tensor4D,
+  bias: Tensor1D,
+  attributes: ConvolutionAttributes,
+): Tensor4D {
+  if (isNative()) return convolution([x, kernel, bias], attributes)[0] as Tensor4D;
+  const y = tf.add(tf.conv2d(x, kernel, attributes.stride, "same"), bias) as Tensor4D;
+  return attributes.elu ? tf.elu(y) : y;
+}
