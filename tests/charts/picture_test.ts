@@ -157,3 +157,34 @@ Deno.test("an SVG is drawn on white at the scale asked for", async () => {
   assertEquals([width, height], [8, 4]);
   assertEquals([...data.subarray(0, 3), ...data.subarray(21, 24)], [0, 0, 0, 255, 255, 255]);
 });
+
+Deno.test("a machine without fonts draws the same text", () =>
+  withFolder(async (folder) => {
+    const config = join(folder, "fonts.conf");
+    await Deno.writeTextFile(
+      config,
+      `<?xml version="1.0"?><fontconfig><cachedir>${folder}</cachedir></fontconfig>`,
+    );
+    const here = await new Picture(flat(60, 20, 255), "text", svgText("0.14", 5, 15)).render();
+    const script = `
+      import { Picture } from ${JSON.stringify(import.meta.resolve("../../lib/charts/picture.ts"))};
+      import { svgText } from ${JSON.stringify(import.meta.resolve("../../lib/charts/svg.ts"))};
+      const image = { width: 60, height: 20, data: new Uint8Array(3600).fill(255) };
+      const { data } = await new Picture(image, "text", svgText("0.14", 5, 15)).render();
+      console.log(data.toBase64());`;
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "-A",
+        "--no-lock",
+        "--config",
+        "deno.json",
+        `data:text/typescript,${encodeURIComponent(script)}`,
+      ],
+      env: { FONTCONFIG_FILE: config },
+    }).output();
+    const ink = (data: Uint8Array) => data.reduce((sum, value) => sum + 255 - value, 0);
+    const bare = ink(Uint8Array.fromBase64(new TextDecoder().decode(stdout).trim()));
+    // Hinting is the system's and may differ.
+    assert(Math.abs(bare / ink(here.data) - 1) < 0.2, `${bare} of ${ink(here.data)}`);
+  }));

@@ -29,6 +29,9 @@ Deno.test("eval prints one JSON object and nothing else on standard output", asy
     const perfect = { absRel: 0, sqRel: 0, rmse: 0, rmseLog: 0, a1: 1, a2: 1, a3: 1, points: 1, images: 1 };
     assertEquals(numbers, perfect);
     assert(protocol.includes("Garg crop"), protocol);
+    const shown = await task(...call.filter((word) => word !== "--json"));
+    const wide = shown.out.split("\n").filter((line) => line.length > 80 && !line.includes(predictions));
+    assertEquals([shown.code, wide], [0, []], "fits 80 columns");
     // The permissions of the task are enough for depth PNGs, too.
     const dense = await task(
       ...call,
