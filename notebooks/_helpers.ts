@@ -7,6 +7,8 @@
 import { dirname, fromFileUrl, join } from "@std/path";
 import {
   type Calibration,
+  type Chart,
+  collectWeights,
   colorAt,
   type ColorBar,
   type ColorScale,
@@ -15,7 +17,6 @@ import {
   type CropBox,
   depthFromDisparity,
   type DepthMetrics,
-  type Evaluation,
   depthPath,
   disparityFromDepth,
   evaluate,
@@ -25,8 +26,13 @@ import {
   grid,
   imagePyramid,
   type ImageSize,
+  lineChart,
   mapToRgb,
+  
+  type Network,
+  type Networks,
   niceTicks,
+  openBatches,
   openDataset,
   parseFrame,
   photometricMap,
@@ -38,11 +44,16 @@ import {
   readDisparities,
   readJson,
   readRgb,
+  readSafetensors,
   readSplit,
   readTruth,
   resizeCamera,
+  resolveAugmentation,
+  resolveTraining,
+  restoreWeights,
   type RgbImage,
   selectBackend,
+  type StereoBatch,
   type StereoCamera,
   type StereoDataset,
   Table,
@@ -50,10 +61,12 @@ import {
   type Tensor,
   type Tensor4D,
   tf,
+  Trainer,
   trainSetMean,
   type Truth,
   type TruthKind,
   warp,
+  writeSafetensors,
 } from "../lib/mod.ts";
 
 const PROJECT = join(dirname(fromFileUrl(import.meta.url)), "..");
@@ -64,6 +77,23 @@ export const KITTI_SAMPLE: string | undefined = Deno.env.get("KITTI_SAMPLE") || 
 export const RUNS: string = join(PROJECT, KITTI_DIR ? "runs/notebooks/kitti" : "runs/notebooks");
 /** The size at which notebooks 04 to 07 train, px. */
 export const SIZE: ImageSize = { width: 192, height: 64 };
+/** Batches of notebooks 04 to 07: small, so that a minute is enough; pairs are mirrored half of the time. */
+export const BATCHES = {
+  size: SIZE,
+  batch: 4,
+  seed: 1,
+  augmentation: resolveAugmentation({ colourProbability: 0 }),
+} as const;
+/** The training options that go with them; small images want a higher rate and more smoothness. */
+export const RECIPE = {
+  size: SIZE,
+  batch: 4,
+  coarse: 0,
+  replicas: 1,
+  photometricViews: "both",
+  learningRate: 3e-3,
+  smoothnessWeight: 0.2,
+} as const;
 /** The size at which geometry and losses are looked at, px. */
 export const LARGE: ImageSize = { width: 416, height: 128 };
 
@@ -86,7 +116,7 @@ export async function startNotebook(): Promise<Table> {
 
 // ---------------------------------------------------------------- data
 
-/** Training and test frames; `truth` is the densest there is. */
+/** Training frames, at most 40 test frames of other drives, and the densest truth there is. */
 export interface NotebookData {
   readonly name: string;
   readonly train: StereoDataset;
@@ -103,7 +133,7 @@ export async function openData(): Promise<NotebookData> {
       await openDataset({ ...options, part: "train" }),
       await openDataset({ ...options, part: "test" }),
     ];
-    return { name: "KITTI", train, test, truth: "lidar" };
+    return { name: "KITTI", train, test: first(test, 40), truth: "lidar" };
   }
   const data = join(PROJECT, "data/street-notebooks");
   let progress: Progress | undefined;
@@ -118,7 +148,12 @@ export async function openData(): Promise<NotebookData> {
     await openDataset({ data, part: "train" }),
     await openDataset({ data, part: "test" }),
   ];
-  return { name: "street", train, test, truth: "dense" };
+  return { name: "street", train, test: first(test, 40), truth: "dense" };
+}
+
+/** The first pairs of a data set. */
+export function first(dataset: StereoDataset, count: number): StereoDataset {
+  return { ...dataset, pairs: dataset.pairs.slice(0, count) };
 }
 
 /** One stereo pair and what is known about it. */
@@ -237,6 +272,12 @@ export function imageTensor({ width, height, data }: RgbImage): Tensor4D {
   return tf.tensor4d(Float32Array.from(data, (value) => value / 255), [1, height, width, 3]);
 }
 
+/** A batch as tensors [B,H,W,3] in [0,1]. */
+export function batchTensors({ left, right, batch, height, width }: StereoBatch) {
+  const [l, r] = [left, right].map((view) => tf.tensor4d(view, [batch, height, width, 3]));
+  return { left: l, right: r };
+}
+
 /** A map as a tensor [1,H,W,1]. */
 export function mapTensor({ width, height, data }: FloatMap): Tensor4D {
   return tf.tensor4d(data, [1, height, width, 1]);
@@ -325,6 +366,17 @@ function barOf(quantity: Quantity, width: number, camera?: StereoCamera): ColorB
   return { scale, label: `${label} of ${width}${upperTicks ? " and depth" : ""}`, ticks, upperTicks };
 }
 
+/** Mean |a − b| over colors as a map. */
+export function differenceMap(a: Tensor4D, b: Tensor4D): FloatMap {
+  return toMap(tf.tidy(() => tf.mean(tf.abs(tf.sub(a, b)), 3, true) as Tensor4D));
+}
+
+/** How far a disparity is off the true one, px; NaN where that is unknown. */
+export function offBy(disparity: FloatMap, truth: FloatMap): FloatMap {
+  const { width, height } = truth;
+  return { width, height, data: disparity.data.map((d, i) => Math.abs(d - truth.data[i]) * width) };
+}
+
 /** A gray copy to draw colored marks on. */
 function backdrop({ width, height, data }: RgbImage): RgbImage {
   const gray = (i: number) => 70 + 0.35 * (data[i - i % 3] + data[i - i % 3 + 1] + data[i - i % 3 + 2]) / 3;
@@ -392,6 +444,18 @@ export function withMatches(frame: Frame, points: readonly { x: number; y: numbe
   return [left, right];
 }
 
+/** A loss over the updates: its running mean, and faintly the loss itself. */
+export function lossCurve(title: string, losses: readonly number[]): Chart {
+  let mean = losses[0];
+  const smooth = losses.map((loss, step) => [step, mean += 0.06 * (loss - mean)] as const);
+  const every = Math.max(1, Math.ceil(losses.length / 90));
+  const thin = <T>(list: readonly T[]) => list.filter((_, i) => i % every === 0 || i === list.length - 1);
+  return lineChart([
+    { name: "loss of the batch", points: thin(losses.map((loss, step) => [step, loss] as const)) },
+    { name: "running mean", points: thin(smooth) },
+  ], { title, xLabel: "update", yLabel: "loss", height: 180 });
+}
+
 // ---------------------------------------------------------------- numbers
 
 /** A line of {@linkcode compare}. */
@@ -424,7 +488,7 @@ export function compare(rows: readonly Comparison[]): Table {
 export function published(row: string, metric: keyof DepthMetrics = "absRel"): TableCell {
   const found = publishedTables().refineAndDistill.find(({ name }) => name === row);
   return {
-    value: found?.values[metric as "absRel"],
+    value: found?.values[metric],
     standing: "published",
   };
 }
@@ -474,4 +538,53 @@ export function meanByTenth(x: readonly number[], y: readonly number[]): [percen
     const own = order.slice(Math.floor(k * order.length / 10), Math.floor((k + 1) * order.length / 10));
     return [10 * k + 5, own.reduce((sum, i) => sum + y[i], 0) / own.length];
   });
+}
+
+// ---------------------------------------------------------------- networks of earlier notebooks
+
+/** What notebooks 04 to 06 train. */
+const PLANS = {
+  student: { stage: "half-cycle", steps: 400 },
+  backward: { stage: "cycle", steps: 100, freeze: ["student"] },
+  refine: { stage: "teacher", steps: 100, freeze: ["student", "backward"] },
+} as const;
+type Scope = keyof typeof PLANS;
+
+/** Keeps a network for the notebooks that follow. */
+export async function saveNetwork(network: Network): Promise<void> {
+  await Deno.mkdir(RUNS, { recursive: true });
+  await writeSafetensors(join(RUNS, `${network.scope}.safetensors`), await collectWeights([network]));
+}
+
+/** The networks up to `last` as notebooks 04 to 06 left them; what is missing is trained now, by the library. */
+export async function loadNetworks(last: Scope): Promise<Required<Networks>> {
+  const scopes = (["student", "backward", "refine"] as const).slice(0, Object.keys(PLANS).indexOf(last) + 1);
+  const { train } = await openData();
+  const networks: Partial<Record<Scope, Network>> = {};
+  for (const scope of scopes) {
+    const path = join(RUNS, `${scope}.safetensors`);
+    const options = resolveTraining({ ...RECIPE, ...PLANS[scope], data: train.root });
+    const trainer = new Trainer(options, PLANS[scope].steps);
+    for (const [name, network] of trainer.networks) {
+      if (name !== scope) {
+        restoreWeights(network, (await readSafetensors(join(RUNS, `${name}.safetensors`))).tensors, name);
+      }
+    }
+    if (await exists(path)) {
+      restoreWeights(trainer.networks.get(scope)!, (await readSafetensors(path)).tensors, path);
+    } else await trainHere(trainer, train, scope);
+    networks[scope] = trainer.networks.get(scope);
+  }
+  return networks as Required<Networks>;
+}
+
+async function trainHere(trainer: Trainer, dataset: StereoDataset, scope: Scope): Promise<void> {
+  const progress = new Progress({ label: `${scope} network`, total: trainer.steps });
+  using batches = openBatches(dataset, BATCHES);
+  while (trainer.step < trainer.steps) {
+    await trainer.update(await batches.next());
+    progress.update(trainer.step);
+  }
+  progress.finish(`${scope} network trained: ${trainer.steps} updates`);
+  await saveNetwork(trainer.networks.get(scope)!);
 }
