@@ -20,6 +20,7 @@ import {
   depthPath,
   disparityFromDepth,
   evaluate,
+  type Evaluation,
   exists,
   type FloatMap,
   generateStreet,
@@ -28,7 +29,6 @@ import {
   type ImageSize,
   lineChart,
   mapToRgb,
-  
   type Network,
   type Networks,
   niceTicks,
@@ -65,6 +65,7 @@ import {
   trainSetMean,
   type Truth,
   type TruthKind,
+  truthMap,
   warp,
   writeSafetensors,
 } from "../lib/mod.ts";
@@ -187,7 +188,7 @@ export async function readFrame(
   const dense = await exists(join(root, depthPath(frame, 2)));
   const depthOf = async (view: 2 | 3) =>
     nearest(await readDepthPng(join(root, depthPath(frame, view))), size);
-  const depth = dense ? await depthOf(2) : nearest(sparse(lidar), size);
+  const depth = dense ? await depthOf(2) : nearest(truthMap(lidar), size);
   const toDisparity = (map: FloatMap): FloatMap => ({
     ...size,
     data: map.data.map((z) => z > 0 ? disparityFromDepth(z, camera) : dense ? 0 : NaN),
@@ -195,12 +196,6 @@ export async function readFrame(
   const rightDisparity = dense ? toDisparity(await depthOf(3)) : undefined;
   const name = `drive ${frame.drive}, frame ${frame.index}`;
   return { name, left, right, camera, depth, disparity: toDisparity(depth), rightDisparity, lidar };
-}
-
-function sparse({ camera: { imageSize }, xs, ys, depths }: Truth): FloatMap {
-  const data = new Float32Array(imageSize.width * imageSize.height);
-  depths.forEach((depth, i) => data[ys[i] * imageSize.width + xs[i]] = depth);
-  return { ...imageSize, data };
 }
 
 /** Takes the nearest pixel: the mean of near and far is the depth of nothing. */
