@@ -81,18 +81,17 @@ export const SIZE: ImageSize = { width: 192, height: 64 };
 /** Batches of notebooks 04 to 07: small, so that a minute is enough; pairs are mirrored half of the time. */
 export const BATCHES = {
   size: SIZE,
-  batch: 4,
+  batch: 8,
   seed: 1,
   augmentation: resolveAugmentation({ colourProbability: 0 }),
 } as const;
-/** The training options that go with them; small images want a higher rate and more smoothness. */
+/** The training options that go with them; small images want more smoothness. */
 export const RECIPE = {
   size: SIZE,
-  batch: 4,
+  batch: 8,
   coarse: 0,
   replicas: 1,
   photometricViews: "both",
-  learningRate: 3e-3,
   smoothnessWeight: 0.2,
 } as const;
 /** The size at which geometry and losses are looked at, px. */
@@ -539,9 +538,9 @@ export function meanByTenth(x: readonly number[], y: readonly number[]): [percen
 
 /** What notebooks 04 to 06 train. */
 const PLANS = {
-  student: { stage: "half-cycle", steps: 400 },
-  backward: { stage: "cycle", steps: 100, freeze: ["student"] },
-  refine: { stage: "teacher", steps: 100, freeze: ["student", "backward"] },
+  student: { stage: "half-cycle", steps: 250 },
+  backward: { stage: "cycle", steps: 80, freeze: ["student"] },
+  refine: { stage: "teacher", steps: 80, freeze: ["student", "backward"] },
 } as const;
 type Scope = keyof typeof PLANS;
 
