@@ -303,11 +303,11 @@ const SCALES = {
   /** |depth error| / true depth. */
   relative: { scale: { min: 0.01, max: 1, map: "error", log: true }, label: "|depth error| / true depth" },
   /** Signed change of a disparity, px. */
-  change: { scale: { min: -0.5, max: 0.5, map: "grey" }, label: "change of disparity, px" },
+  change: { scale: { min: -0.2, max: 0.2, map: "grey" }, label: "change of disparity, px" },
   /** Weight of a step of disparity. */
   weight: { scale: { min: 0.5, max: 1, map: "grey" }, label: "weight" },
   /** A share, e.g. of a mask. */
-  share: { scale: { min: 0, max: 1, map: "grey" }, label: "0 to 1" },
+  share: { scale: { min: 0, max: 1, map: "grey" }, label: "share, 0 to 1" },
 } as const satisfies Record<string, { scale: ColorScale; label: string }>;
 /** What a map shows. */
 export type Quantity = keyof typeof SCALES;
