@@ -22,12 +22,15 @@ import {
   evaluate,
   type Evaluation,
   exists,
+  findCheckpoint,
   type FloatMap,
   generateStreet,
   grid,
   imagePyramid,
   type ImageSize,
+  imageSize,
   lineChart,
+  loadModel,
   mapToRgb,
   type Network,
   type Networks,
@@ -42,6 +45,7 @@ import {
   readCalibration,
   readDepthPng,
   readDisparities,
+  readGray16,
   readJson,
   readRgb,
   readSafetensors,
@@ -67,7 +71,6 @@ import {
   type TruthKind,
   truthMap,
   warp,
-  writeSafetensors,
 } from "../lib/mod.ts";
 
 const PROJECT = join(dirname(fromFileUrl(import.meta.url)), "..");
@@ -76,6 +79,8 @@ const KITTI_DIR = Deno.env.get("KITTI_DIR") || undefined;
 export const KITTI_SAMPLE: string | undefined = Deno.env.get("KITTI_SAMPLE") || undefined;
 /** Where notebooks keep what they make. */
 export const RUNS: string = join(PROJECT, KITTI_DIR ? "runs/notebooks/kitti" : "runs/notebooks");
+/** Results of the ablation on streets. */
+export const STREET_RESULTS: string = join(PROJECT, "data/results/street/results.json");
 /** The size at which notebooks 04 to 07 train, px. */
 export const SIZE: ImageSize = { width: 192, height: 64 };
 /** Batches of notebooks 04 to 07: small, so that a minute is enough; pairs are mirrored half of the time. */
@@ -205,6 +210,38 @@ function nearest(map: FloatMap, { width, height }: ImageSize): FloatMap {
     return map.data[y * map.width + x];
   });
   return { width, height, data };
+}
+
+/** A frame whose disparity has no gaps: where LiDAR is all there is, what a search in both views finds. */
+export async function readDenseFrame(dataset: StereoDataset, index: number): Promise<Frame> {
+  const frame = await readFrame(dataset, index);
+  return frame.rightDisparity ? frame : { ...frame, disparity: search(frame) };
+}
+
+/** The size near 416 px wide that keeps a picture's proportions; sides are multiples of 8 px. */
+export function ownSize({ width, height }: ImageSize): ImageSize {
+  return { width: LARGE.width, height: Math.max(32, Math.round(LARGE.width * height / width / 8) * 8) };
+}
+
+/** A stereo pair to match: one's own, or else one of KITTI Stereo 2015 (KITTI_SAMPLE), or else a street. */
+export async function readOwnPair(left: string, right: string, camera: StereoCamera | undefined) {
+  const sample = (folder: string) => join(KITTI_SAMPLE ?? "", "stereo2015", folder, "000046_10.png");
+  const own = left !== "" && right !== "";
+  if (!own && (!KITTI_SAMPLE || !await exists(sample("image_2")))) {
+    const frame = await readFrame((await openData()).test, 14);
+    return { ...frame, source: "A rendered street", truth: frame.disparity as FloatMap | undefined };
+  }
+  const files = own ? [left, right] : [sample("image_2"), sample("image_3")];
+  const size = ownSize(await imageSize(files[0]));
+  const [l, r] = await Promise.all(files.map((file) => readRgb(file, size)));
+  if (own) {
+    return { left: l, right: r, camera: resizeCamera(camera!, size), source: "Your pair", truth: undefined };
+  }
+  const benchmark = await readCalibration(join(KITTI_SAMPLE!, "raw"), "2011_09_26"); // its drives' cameras
+  const px256 = await readGray16(sample("disp_occ_0")); // px · 256, 0 where unknown
+  const fraction = Float32Array.from(px256.data, (value) => value ? value / 256 / px256.width : NaN);
+  const truth = nearest({ ...px256, data: fraction }, size);
+  return { left: l, right: r, camera: resizeCamera(benchmark, size), source: "KITTI Stereo 2015", truth };
 }
 
 /** A row of an independent evaluation. */
@@ -581,4 +618,15 @@ async function trainHere(trainer: Trainer, dataset: StereoDataset, scope: Scope)
   }
   progress.finish(`${scope} network trained: ${trainer.steps} updates`);
   await saveNetwork(trainer.networks.get(scope)!);
+}
+
+/** The quickstart's student where it has run, else notebook 04's. */
+export async function openStudent(): Promise<{ student: Network; size: ImageSize; source: string }> {
+  const run = join(PROJECT, "runs/quickstart");
+  const found = await exists(join(run, "checkpoints"))
+    ? await findCheckpoint(run, "best").catch(() => undefined)
+    : undefined;
+  if (KITTI_DIR || !found) return { ...await loadNetworks("student"), size: SIZE, source: "notebook 04's" };
+  const { networks: { student }, size, facts } = await loadModel(found.folder);
+  return { student, size, source: `the quickstart's, ${facts.step} updates` };
 }
