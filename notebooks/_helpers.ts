@@ -19,6 +19,7 @@ import {
   type DepthMetrics,
   depthPath,
   disparityFromDepth,
+  encodeSafetensors,
   evaluate,
   type Evaluation,
   exists,
@@ -71,6 +72,7 @@ import {
   type TruthKind,
   truthMap,
   warp,
+  writeAtomic,
 } from "../lib/mod.ts";
 
 const PROJECT = join(dirname(fromFileUrl(import.meta.url)), "..");
@@ -284,7 +286,7 @@ export async function openPredictions() {
 /** Notebook 03's search at half the resolution: at each pixel the disparity whose 15×15 px window fits best. */
 export function search(pair: { readonly left: RgbImage; readonly right: RgbImage }, max = 0.2): FloatMap {
   const { width, height } = pair.left;
-  return toMap(tf.tidy(() => {
+  const found = tf.tidy(() => {
     const [left, right] = [pair.left, pair.right].map((image) => imagePyramid(imageTensor(image))[1]);
     const [, rows, columns] = left.shape;
     let lowest: Tensor = tf.fill([1, rows, columns, 1], Infinity), best: Tensor = tf.zerosLike(lowest);
@@ -295,7 +297,10 @@ export function search(pair: { readonly left: RgbImage; readonly right: RgbImage
       [lowest, best] = [tf.minimum(error, lowest), tf.where(better, disparity, best)];
     }
     return tf.image.resizeBilinear(best as Tensor4D, [height, width], false, true);
-  }));
+  });
+  const map = toMap(found);
+  found.dispose();
+  return map;
 }
 
 /** An image as a tensor [1,H,W,3] in [0,1]. */
@@ -583,8 +588,9 @@ type Scope = keyof typeof PLANS;
 
 /** Keeps a network for the notebooks that follow. */
 export async function saveNetwork(network: Network): Promise<void> {
+  const weights = encodeSafetensors(await collectWeights([network]));
   await Deno.mkdir(RUNS, { recursive: true });
-  await writeSafetensors(join(RUNS, `${network.scope}.safetensors`), await collectWeights([network]));
+  await writeAtomic(join(RUNS, `${network.scope}.safetensors`), weights);
 }
 
 /** The networks up to `last` as notebooks 04 to 06 left them; what is missing is trained now, by the library. */
