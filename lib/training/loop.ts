@@ -348,7 +348,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
           if (step > coarseSteps) {
             metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
           }
-          record.validation(
+          await record.validation(
             step,
             measured,
             record.wantsImages ? await drawPairs(trainer, validation.drawn) : {},

@@ -189,7 +189,7 @@ const SPECS = {
   keep: integer({ default: 2, min: 1, help: "Last checkpoints to keep, besides the best one." }),
   tensorboard: flag({
     default: true,
-    help: "Write TensorBoard event files to the run's folder (backend tensorflow).",
+    help: "Write TensorBoard event files to the run's folder.",
   }),
 } as const;
 

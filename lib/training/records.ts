@@ -14,7 +14,7 @@ import { type CyclopsError, messageOf } from "../base/errors.ts";
 import { exists, fileError, readText, writeAtomic } from "../base/files.ts";
 import type { RgbImage } from "../data/image.ts";
 import type { LossWeights, TermName } from "../losses/objective.ts";
-import { openSummary, type Summary } from "./tensorboard.ts";
+import { Summary } from "./tensorboard.ts";
 import type { StepResult } from "./trainer.ts";
 import type { ValidationResult } from "./validation.ts";
 
@@ -156,7 +156,7 @@ export class Recorder {
   ) {
     this.#metrics = metrics;
     this.#before = options.seconds;
-    if (options.tensorboard) this.#summary = openSummary(options.tensorboard, { after: options.step });
+    if (options.tensorboard) this.#summary = new Summary(options.tensorboard, options.step);
   }
 
   /** Seconds of training, over all sessions. */
@@ -201,11 +201,14 @@ export class Recorder {
   }
 
   /** A validation was made. @param images Images by name. */
-  validation(step: number, result: ValidationResult, images: Readonly<Record<string, RgbImage>>): void {
+  async validation(
+    step: number,
+    result: ValidationResult,
+    images: Readonly<Record<string, RgbImage>>,
+  ): Promise<void> {
     this.#metrics?.write({ step, validation: result, seconds: rounded(this.seconds) });
     this.#scalars("validation", result, step);
-    for (const [name, image] of Object.entries(images)) this.#summary?.image(name, image, step);
-    this.#summary?.flush();
+    for (const [name, image] of Object.entries(images)) await this.#summary?.image(name, image, step);
   }
 
   /** The user was warned. */
