@@ -11,7 +11,7 @@ import type { ImageSize } from "../geometry/camera.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";
 import { type Networks, refineChannels, type RefineOptions } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
-import { type Adam } from "./adam.ts";
+import type { Adam } from "./adam.ts";
 import { type Checkpoint, type CheckpointFacts, loadCheckpoint, matchTensors } from "./checkpoint.ts";
 import { refineOptions, resolveTraining, type TrainingOptions } from "./options.ts";
 import type { NetworkName } from "./stages.ts";
