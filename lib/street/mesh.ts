@@ -13,6 +13,13 @@ export type Rgb = readonly [number, number, number];
 /** x, y and z in m. */
 export type Point = readonly [number, number, number];
 
+/** Unit vectors of a camera's axes in the world. */
+export interface Axes {
+  readonly right: Point;
+  readonly down: Point;
+  readonly forward: Point;
+}
+
 /** What a face is made of; `surfaceAt` of materials.ts knows each. */
 export const MATERIAL = {
   road: 0,

@@ -5,7 +5,7 @@
  */
 import { Random } from "../base/random.ts";
 import { FRAME_SECONDS, planLayout, type RoadLook } from "./layout.ts";
-import { Mesh, type Point } from "./mesh.ts";
+import { type Axes, Mesh, type Point } from "./mesh.ts";
 import { addPerson, type Person, randomPerson } from "./objects/furniture.ts";
 import type { Facade } from "./objects/house.ts";
 import { addVehicle, randomVehicle, type Vehicle, vehicleLength } from "./objects/vehicle.ts";
@@ -16,13 +16,9 @@ import { drawWeather, type Weather } from "./weather.ts";
 const CAMERA_HEIGHT = 1.65;
 
 /** Where the rig is: rectified camera 0 in the world. */
-export interface Pose {
+export interface Pose extends Axes {
   /** m */
   readonly position: Point;
-  /** Unit vectors of the camera's axes in the world. */
-  readonly right: Point;
-  readonly down: Point;
-  readonly forward: Point;
 }
 
 /** What moves: a vehicle or a person, at constant speed along the road. */
