@@ -286,7 +286,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         },
       };
     };
-    const checkpointer = run && await Checkpointer.open(run.checkpoints, run.resumed, { trainer, content });
+    const checkpointer = run && new Checkpointer(run, trainer, content);
     const warn = (message: string): TrainRecord => {
       record.warning(trainer.step, message);
       return { kind: "warning", step: trainer.step, message };

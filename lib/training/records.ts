@@ -116,20 +116,7 @@ export class MetricsLog implements Disposable {
 }
 
 /** Updates that one line of metrics.jsonl is the mean of. */
-export const LOG_EVERY = 10;
-
-/** What is known of a run when it starts or resumes. */
-export interface StartFacts {
-  readonly stage: string;
-  /** Updates in the whole run. */
-  readonly steps: number;
-  /** Training pairs. */
-  readonly pairs: number;
-  /** Pairs per update. */
-  readonly batch: number;
-  /** Weights of all networks. */
-  readonly parameters: number;
-}
+const LOG_EVERY = 10;
 
 /** How a run ended: all steps done, stopped on request, or failed with an error. */
 export type Ending = "finished" | "stopped" | "failed";
@@ -175,8 +162,8 @@ export class Recorder {
     }
   }
 
-  /** A session begins. */
-  start(step: number, facts: StartFacts): void {
+  /** A session begins. @param facts Stage, steps, pairs, batch, parameters. */
+  start(step: number, facts: Readonly<Record<string, string | number>>): void {
     this.#metrics?.write({ step, start: facts, time: new Date().toISOString() });
   }
 
