@@ -17,20 +17,20 @@ export const BEAMS: readonly number[] = Array.from(
 const PER_TURN = 2083;
 /** Angle between two firings of a beam, rad: 0.1728°, 10 turns a second. */
 export const AZIMUTH_STEP: number = 2 * Math.PI / PER_TURN;
-/** No return comes from farther, m. */
+/** Returns come from no farther than this, m. */
 const MAX_RANGE = 120;
 /** Standard deviation of the range, m. */
 const RANGE_NOISE = 0.02;
 /** Width of the beam's spot over the range: 3 mrad. */
 const BEAM_SPREAD = 0.003;
 
-// Column 0 looks backwards, so that a face ahead is never split.
+// Column 0 looks backward, so that a face ahead is never split.
 const cosAz = Float64Array.from({ length: PER_TURN }, (_, i) => Math.cos(i * AZIMUTH_STEP - Math.PI));
 const sinAz = Float64Array.from({ length: PER_TURN }, (_, i) => Math.sin(i * AZIMUTH_STEP - Math.PI));
 const cosEl = Float64Array.from(BEAMS, Math.cos), sinEl = Float64Array.from(BEAMS, Math.sin);
 const tanEl = Float64Array.from(BEAMS, Math.tan);
 
-/** The scan in hand: the scanner's origin and its axes in the world, and the first and last column. */
+/** The current scan: the scanner's origin and its axes in the world, and the first and last column. */
 const rig = new Float64Array(12);
 let low = 0, high = 0;
 
@@ -53,7 +53,7 @@ export function scan(scene: Scene, pose: ScannerPose, degrees: number, seed: num
   high = middle + reach;
   ranges.fill(MAX_RANGE);
   hits.fill(-1);
-  // Face by face and beam by beam: a function called often is compiled once and well, a long loop again and again.
+  // Face by face and beam by beam: V8 optimizes a function that is called often once and well, a long loop over and over.
   for (let id = 0; id < mesh.faces; id++) meet(mesh, id);
   const out = new Float32Array((high - low + 1) * 64 * 4);
   let count = 0;
@@ -61,7 +61,7 @@ export function scan(scene: Scene, pose: ScannerPose, degrees: number, seed: num
   return out.slice(0, count);
 }
 
-/** The corners of the face in hand in the scanner's frame, and the normals of the planes through its edges. */
+/** The corners of the current face in the scanner's frame, and the normals of the planes through its edges. */
 const corner = new Float64Array(96), edge = new Float64Array(96);
 
 /** Finds the beams and columns that may meet a face, and casts their rays at it. */

@@ -130,7 +130,7 @@ export function maskTone(mask: number, u: number, v: number, footprint: number):
 
 /**
  * All masks, one after the other: 0 where there is nothing, else the tone of what is there (160 is plain); index
- * (mask·64 + row)·64 + column, v upwards.
+ * (mask·64 + row)·64 + column, v upward.
  */
 export const MASKS: Uint8Array = makeMasks();
 

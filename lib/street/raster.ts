@@ -11,11 +11,11 @@ import { MASKS } from "./noise.ts";
 
 /** The nearest face at each sample of a grid. */
 export class DepthBuffer {
-  /** Nearness: 1/z (1/m) for a pinhole, height towards the light (m) for parallel light. Larger is nearer. */
+  /** Nearness: 1/z (1/m) for a pinhole, height toward the light (m) for parallel light. Larger is nearer. */
   readonly near: Float32Array;
   /** Face, or -1 where there is none. */
   readonly face: Int32Array;
-  /** The columns that the face in hand covers in each row: the first, and the one after the last. */
+  /** The columns that the current face covers in each row: the first, and the one after the last. */
   readonly left: Float64Array;
   readonly right: Float64Array;
 
@@ -43,7 +43,7 @@ export interface CameraView extends Axes {
   readonly cy: number;
 }
 
-// Corners of the face in hand, in samples. A quad clipped by the near plane has 5; nothing has more than 24.
+// Corners of the current face, in samples. A quad clipped by the near plane has 5; nothing has more than 24.
 const px = new Float64Array(32), py = new Float64Array(32);
 const ax = new Float64Array(32), ay = new Float64Array(32), az = new Float64Array(32);
 const NEAR = 0.25;
@@ -82,7 +82,7 @@ function spans(target: DepthBuffer, n: number): number {
   return y0 * 65536 + y1;
 }
 
-// Texture position of the face in hand: u = u0 + (uA·x + uB·y + uC)/w, where w is the nearness, or 1 in parallel light.
+// Texture position of the current face: u = u0 + (uA·x + uB·y + uC)/w, where w is the nearness, or 1 in parallel light.
 const uv = new Float64Array(8);
 
 /** Fills the face in px, py whose nearness is A·x + B·y + C; where it has holes, {@linkcode uv} says where they are. */
@@ -143,7 +143,7 @@ export function rasterize(mesh: Mesh, view: CameraView, target: DepthBuffer, ste
   eye[14] = view.cy * step + shift;
   if (positions.length < mesh.vertexCount * 3) positions = new Float64Array(mesh.vertices.length);
   const { faces, mask } = mesh;
-  // A function called often is compiled once and well, a long loop again and again.
+  // V8 optimizes a function that is called often once and well, a long loop over and over.
   for (let i = 0, end = mesh.vertexCount * 3; i < end; i += 3) toCamera(mesh.vertices, i);
   for (let id = 0; id < faces; id++) if (mask[id] === 0) drawFace(mesh, id, target);
   // Faces with holes come last, the nearest first, so that few of their hidden samples are looked at closely.
@@ -151,7 +151,7 @@ export function rasterize(mesh: Mesh, view: CameraView, target: DepthBuffer, ste
   for (let k = 0; k < holed; k++) drawFace(mesh, order[k], target);
 }
 
-/** The view in hand: its center, its axes right, down and forward, focal length and principal point in samples. */
+/** The current view: its center, its axes right, down and forward, focal length and principal point in samples. */
 const eye = new Float64Array(15);
 
 /** Leaves in {@linkcode positions} a vertex in camera coordinates. */
@@ -256,7 +256,7 @@ function along(axis: Point, x: number, y: number, z: number): number {
   return axis[0] * x + axis[1] * y + axis[2] * z;
 }
 
-/** Heights towards a distant light over a square that follows the camera: shadows, and how open the sky is. */
+/** Heights toward a distant light over a square that follows the camera: shadows, and how open the sky is. */
 export class LightMap {
   readonly #buffer: DepthBuffer;
   // Unit vectors across and along the grid; the third is the light's.
@@ -272,7 +272,7 @@ export class LightMap {
   /**
    * Makes a map for one direction of light.
    *
-   * @param light Unit vector towards the light.
+   * @param light Unit vector toward the light.
    * @param size Samples along each side.
    * @param texel m per sample.
    */
@@ -310,7 +310,7 @@ export class LightMap {
       px[k] = (along(a, x, y, z) - a0) / texel;
       py[k] = (along(b, x, y, z) - b0) / texel;
     }
-    // Plane: normal · (α a + β b + λ l) + offset = 0 gives λ, the height towards the light.
+    // Plane: normal · (α a + β b + λ l) + offset = 0 gives λ, the height toward the light.
     const na = along(a, nx, ny, nz), nb = along(b, nx, ny, nz);
     const A = -na * texel / nl, B = -nb * texel / nl, C = -(data[at + F.offset] + na * a0 + nb * b0) / nl;
     const cut = holes ? mask[id] : 0;

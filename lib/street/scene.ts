@@ -25,7 +25,7 @@ export interface Pose extends Axes {
 interface Mover {
   readonly s: number;
   readonly t: number;
-  /** m/s along the road; negative comes towards the cameras. */
+  /** m/s along the road; negative comes toward the cameras. */
   readonly speed: number;
   readonly vehicle?: Vehicle;
   readonly person?: Person;
@@ -109,7 +109,7 @@ function orient(position: Point, heading: number, pitch: number, roll: number): 
   return { position, right: mixed(level, c, below, s), down: mixed(below, c, level, -s), forward };
 }
 
-/** What drives and walks on the road during some seconds. */
+/** The vehicles and pedestrians on the road during some seconds. */
 function planTraffic(world: World, random: Random, seconds: number): Mover[] {
   const { egoT, speed, close, look: { lanes, laneWidth } } = world;
   const movers: Mover[] = [], limit = close - 4;
@@ -118,7 +118,7 @@ function planTraffic(world: World, random: Random, seconds: number): Mover[] {
   };
   if (random.chance(0.5)) {
     const leader = randomVehicle(random, 0.15), gap = Math.exp(random.uniform(Math.log(6), Math.log(34)));
-    // However long the drive is, it is not caught up with.
+    // However long the drive is, the cameras do not catch up with it.
     const slower = Math.min(0.8, (gap - 5) / seconds), s = gap + vehicleLength(leader.shape) / 2;
     put(s, egoT + random.normal(0, 0.1), speed + random.uniform(-slower, 1), leader);
   }
