@@ -107,7 +107,6 @@ export * from "./training/records.ts";
 export * from "./training/validation.ts";
 export * from "./training/weights.ts";
 export * from "./training/trainer.ts";
-export * from "./training/replicas.ts";
 export * from "./training/adam.ts";
 
 // Evaluation by the protocol of the field, and tables of results.

@@ -42,10 +42,8 @@ export interface Contender {
   readonly name: string;
   /** @default "fp32" */
   readonly precision?: Precision;
-  /** Threads that share the batch; our updates only. @default 1 */
-  readonly replicas?: number;
-  /** tfjs's Adam instead of ours; our updates only. @default false */
-  readonly tfjsAdam?: boolean;
+  /** Operation by operation instead of compiled; our updates only. @default false */
+  readonly eager?: boolean;
   /** Run by PyTorch: memory format channels_last, Adam as one fused kernel. @default run by us */
   readonly torch?: { readonly channelsLast?: boolean; readonly fused?: boolean };
 }
@@ -94,7 +92,7 @@ export const COMPARISONS: Readonly<Record<typeof COMPARISON_NAMES[number], Compa
     size: { height: 64, width: 192 },
     batch: 8,
     photometricViews: "both",
-    contenders: [{ name: "ours" }, { name: "ours, 2 replicas", replicas: 2 }, ...TORCH_STEPS],
+    contenders: [{ name: "ours" }, { name: "ours, eager", eager: true }, ...TORCH_STEPS],
   },
   vgg: {
     title: "Half-cycle update",
@@ -103,9 +101,9 @@ export const COMPARISONS: Readonly<Record<typeof COMPARISON_NAMES[number], Compa
     size: { height: 128, width: 256 },
     batch: 2,
     contenders: [
-      { name: "ours, our Adam" },
-      { name: "ours, tfjs's Adam", tfjsAdam: true },
-      { name: "ours, our Adam, bf16", precision: "bf16" },
+      { name: "ours" },
+      { name: "ours, eager", eager: true },
+      { name: "ours, bf16", precision: "bf16" },
       ...TORCH_STEPS,
       {
         name: "PyTorch, channels last, fused Adam, bf16",
@@ -291,7 +289,6 @@ class OwnRunner {
   /** Absent for predictions. */
   readonly trainer: Trainer | undefined;
   readonly #batch: StereoBatch;
-  readonly #tfjsAdam: ReturnType<typeof tf.train.adam> | undefined;
 
   constructor(
     { kind, architecture, size, batch, photometricViews }: Comparison,
@@ -309,14 +306,13 @@ class OwnRunner {
       schedule: "constant",
       warmup: 0,
       steps: 1,
-      replicas: own.replicas ?? 1,
+      eager: own.eager ?? false,
       precision: own.precision ?? "fp32",
     });
-    const { seed, headBias, precision, learningRate, beta1, beta2 } = this.options;
+    const { seed, headBias, precision } = this.options;
     if (kind === "step") {
       this.trainer = new Trainer(this.options, 1);
       this.network = this.trainer.networks.get("student")!;
-      if (own.tfjsAdam) this.#tfjsAdam = tf.train.adam(learningRate, beta1, beta2);
     } else {
       const scope = "student";
       this.network = createNetwork({
@@ -331,18 +327,10 @@ class OwnRunner {
 
   async run(): Promise<{ milliseconds: number; value: number }> {
     const start = performance.now();
-    const result = await (this.trainer ? this.#update(this.trainer) : this.#predict());
+    const result = await (this.trainer ? this.trainer.update(this.#batch) : this.#predict());
     const milliseconds = performance.now() - start;
-    const value = typeof result === "number" ? result : result.reduce((sum, d) => sum + d, 0) / result.length;
+    const value = "loss" in result ? result.loss : result.reduce((sum, d) => sum + d, 0) / result.length;
     return { milliseconds, value };
-  }
-
-  async #update(trainer: Trainer): Promise<number> {
-    if (!this.#tfjsAdam) return (await trainer.update(this.#batch)).loss;
-    const { numbers, gradients } = await trainer.compute(this.#batch);
-    this.#tfjsAdam.applyGradients(Object.entries(gradients).map(([name, tensor]) => ({ name, tensor })));
-    tf.dispose(gradients);
-    return numbers.loss;
   }
 
   async #predict(): Promise<Float32Array> {
@@ -356,7 +344,6 @@ class OwnRunner {
   }
 
   dispose(): void {
-    this.#tfjsAdam?.dispose();
     if (this.trainer) this.trainer.dispose();
     else disposeNetwork(this.network);
   }

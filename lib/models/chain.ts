@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { detach, noGradient, scaleGradient } from "../backend/gradients.ts";
-import { type Tensor4D, tf } from "../backend/tf.ts";
+import { detach, noGradient, scaleGradient } from "../backend/ops.ts";
+import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
 import { type Architecture, HEAD_CHANNELS, SCALES } from "./architecture.ts";
 import { type Network, type Prediction, runNetwork } from "./network.ts";
@@ -149,9 +149,9 @@ export interface Networks {
 /** How much of a gradient passes between networks: 0 stops it, 1 lets all of it pass. */
 export interface GradientGates {
   /** From the backward network's losses into the student. */
-  readonly cycleIntoStudent: number;
+  readonly cycleIntoStudent: number | Scalar;
   /** From the refine network's losses into student and backward network. */
-  readonly refineIntoOthers: number;
+  readonly refineIntoOthers: number | Scalar;
 }
 
 /** Every loss trains its own network only. */

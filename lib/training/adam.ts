@@ -1,16 +1,24 @@
 /**
- * Adam (Kingma and Ba 2015). On the tensorflow backend each variable is updated by TensorFlow's own
- * `ResourceApplyAdam`, in place; elsewhere by tfjs operations with the same numbers.
+ * Adam (Kingma and Ba 2015). On the tensorflow backend TensorFlow's own `ResourceApplyAdam` updates each variable in
+ * place; elsewhere tfjs operations compute the same numbers.
  *
  * @module
  */
-import { attr, executeNative, isNative, type NativeTensor } from "../backend/native.ts";
-import { type NamedTensorMap, type Tensor, tf, type Variable } from "../backend/tf.ts";
+import { updateInPlace } from "../backend/compile.ts";
+import {
+  attr,
+  bindVariable,
+  type BoundVariable,
+  executeNative,
+  isNative,
+  ResourceVariable,
+} from "../backend/ops.ts";
+import { type NamedTensorMap, type Scalar, type Tensor, tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 
-/** What an optimiser is made from. */
+/** Options of {@linkcode Adam}. */
 export interface AdamOptions {
-  /** What it moves, in a fixed order; names must differ. */
+  /** The variables to update, in a fixed order, with distinct names. */
   readonly variables: readonly Variable[];
   /** Step size. */
   readonly learningRate: number;
@@ -22,15 +30,15 @@ export interface AdamOptions {
   readonly epsilon?: number;
 }
 
-/** An optimiser's memory, to be saved with a checkpoint. */
+/** An optimizer's memory, to be saved with a checkpoint. */
 export interface AdamState {
   /** Updates done; decides the bias correction. */
   readonly updates: number;
-  /** By variable name: first and second moment, as the variable is laid out. */
+  /** By variable name. */
   readonly moments: ReadonlyMap<string, Moments>;
 }
 
-/** What the optimiser remembers of one variable, row-major as the variable is laid out. */
+/** The optimizer's memory of one variable, row-major, of the variable's shape. */
 export interface Moments {
   /** Running mean of the gradient. */
   readonly first: Float32Array;
@@ -38,159 +46,151 @@ export interface Moments {
   readonly second: Float32Array;
 }
 
-/** Where one variable's value and moments live between updates. */
+/** Scalars of one update, in the order in which `ResourceApplyAdam` takes them. */
+type Scalars = readonly [
+  power1: Scalar,
+  power2: Scalar,
+  learningRate: Scalar,
+  beta1: Scalar,
+  beta2: Scalar,
+  epsilon: Scalar,
+];
+
+/** One variable and its moments. */
 interface Slot {
   readonly variable: Variable;
-  apply(gradient: Tensor, rates: Rates): void;
+  apply(gradient: Tensor, scalars: Scalars): void;
   read(): Promise<Moments>;
-  write(first: Float32Array, second: Float32Array): void;
+  write(moments: Moments): void;
   dispose(): void;
 }
 
-interface Rates {
-  readonly learningRate: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  /** beta1 and beta2 to the power of the update's number, from 1. */
-  readonly power1: number;
-  readonly power2: number;
-  /** The same and the four above as scalars, in `ResourceApplyAdam`'s order, for the native slots. */
-  readonly scalars: readonly Tensor[];
-}
-
 /**
- * Moves variables along their gradients.
+ * Moves variables against their gradients.
+ *
+ * Everything that changes from update to update lives in variables, so that `apply` can be part of a function that
+ * `compile` made.
  *
  * @example
  * ```ts
- * import { selectBackend, tf } from "../backend/mod.ts";
+ * import { compile, selectBackend, tf } from "../backend/mod.ts";
  * import { Adam } from "./adam.ts";
  *
  * await selectBackend();
  * const x = tf.variable(tf.scalar(3), true, "x");
  * const adam = new Adam({ variables: [x], learningRate: 0.1 });
- * const { value, grads } = tf.variableGrads(() => tf.square(x), [x]);
- * adam.apply(grads);
- * tf.dispose([value, grads]);
+ * const update = compile(() => {
+ *   const { value, grads } = tf.variableGrads(() => tf.square(x), [x]);
+ *   adam.apply(grads);
+ *   return value;
+ * });
+ * update().print(); // 9
  * ```
  */
 export class Adam {
   readonly #slots: readonly Slot[];
-  readonly #beta1: number;
-  readonly #beta2: number;
-  readonly #epsilon: number;
-  #learningRate: number;
-  #updates = 0;
+  readonly #constants: { readonly beta1: number; readonly beta2: number; readonly epsilon: number };
+  readonly #learningRate: Variable;
+  readonly #updates: Variable;
 
-  /** Starts with moments of zero. */
-  constructor(options: AdamOptions) {
-    const { variables, learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7 } = options;
+  /** Starts with moments of zero. @throws {RangeError} When two variables share a name. */
+  constructor({ variables, learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7 }: AdamOptions) {
     const names = new Set(variables.map(({ name }) => name));
     if (names.size !== variables.length) {
       throw new RangeError(
-        `Cannot make an optimiser: ${variables.length} variables share ${names.size} names`,
+        `Cannot make an optimizer: ${variables.length} variables share ${names.size} names`,
       );
     }
     this.#slots = variables.map((v) => isNative() ? new NativeSlot(v) : new PortableSlot(v));
-    this.#learningRate = learningRate;
-    this.#beta1 = beta1;
-    this.#beta2 = beta2;
-    this.#epsilon = epsilon;
-  }
-
-  /** Updates done. */
-  get updates(): number {
-    return this.#updates;
+    this.#constants = { beta1, beta2, epsilon };
+    this.#learningRate = tf.tidy(() => tf.variable(tf.scalar(learningRate), false));
+    this.#updates = tf.tidy(() => tf.variable(tf.scalar(0), false));
   }
 
   /** Sets the rate of the updates that follow. */
   setLearningRate(learningRate: number): void {
-    this.#learningRate = learningRate;
+    assign(this.#learningRate, tf.scalar(learningRate));
   }
 
   /**
    * One update. The gradients stay the caller's.
    *
-   * @param gradients By variable name, as `tf.variableGrads` gives them; a variable without one is left alone.
+   * @param gradients By variable name, as `tf.variableGrads` returns them; a variable without one is left alone.
    */
   apply(gradients: NamedTensorMap): void {
-    this.#updates++;
-    const [learningRate, beta1, beta2, epsilon] = [
-      this.#learningRate,
-      this.#beta1,
-      this.#beta2,
-      this.#epsilon,
-    ];
-    const power1 = beta1 ** this.#updates;
-    const power2 = beta2 ** this.#updates;
-    const scalars = [power1, power2, learningRate, beta1, beta2, epsilon].map((x) => tf.scalar(x));
-    for (const slot of this.#slots) {
-      const gradient = gradients[slot.variable.name];
-      if (gradient) slot.apply(gradient, { learningRate, beta1, beta2, epsilon, power1, power2, scalars });
-    }
-    tf.dispose(scalars);
+    const slots = this.#slots.filter(({ variable }) => gradients[variable.name]);
+    const { beta1, beta2, epsilon } = this.#constants;
+    tf.tidy(() => {
+      const updates = tf.add(this.#updates, 1);
+      this.#updates.assign(updates as Variable);
+      const powers = [beta1, beta2].map((beta) => tf.pow(beta, updates));
+      const constants = [beta1, beta2, epsilon].map((x) => tf.scalar(x));
+      const scalars = [...powers, this.#learningRate, ...constants] as unknown as Scalars;
+      const apply = () => slots.forEach((slot) => slot.apply(gradients[slot.variable.name], scalars));
+      if (isNative()) updateInPlace(slots.map(({ variable }) => variable), apply);
+      else apply();
+    });
   }
 
   /** Copies the moments out. */
   async getState(): Promise<AdamState> {
     const moments = new Map<string, Moments>();
     for (const slot of this.#slots) moments.set(slot.variable.name, await slot.read());
-    return { updates: this.#updates, moments };
+    return { updates: (await this.#updates.data())[0], moments };
   }
 
   /**
-   * Goes on from a saved state.
+   * Continues from a saved state.
    *
-   * @throws {CyclopsError} When it is not of these variables.
+   * @throws {CyclopsError} When it belongs to other variables.
    */
-  setState(state: AdamState): void {
+  setState({ updates, moments }: AdamState): void {
     for (const slot of this.#slots) {
       const { name, size } = slot.variable;
-      const saved = state.moments.get(name);
+      const saved = moments.get(name);
       if (!saved || saved.first.length !== size || saved.second.length !== size) {
         const found = saved ? `${saved.first.length} values` : "no moments";
-        throw new CyclopsError(`Cannot restore the optimiser: ${found} found for ${name}, ${size} wanted`);
+        throw new CyclopsError(`Cannot restore the optimizer: found ${found} for ${name}, expected ${size}`);
       }
-      slot.write(saved.first, saved.second);
+      slot.write(saved);
     }
-    this.#updates = state.updates;
+    assign(this.#updates, tf.scalar(updates));
   }
 
   /** Frees the moments; the variables stay. */
   dispose(): void {
     for (const slot of this.#slots) slot.dispose();
+    tf.dispose([this.#learningRate, this.#updates]);
   }
 }
 
-/** Moments as tfjs tensors. */
+/** Assigns a tensor that nobody else needs. */
+function assign(variable: Variable, value: Tensor): void {
+  variable.assign(value as Variable);
+  value.dispose();
+}
+
+/** Moments as tfjs variables. */
 class PortableSlot implements Slot {
   readonly variable: Variable;
-  #first: Tensor;
-  #second: Tensor;
+  readonly #first: Variable;
+  readonly #second: Variable;
 
   constructor(variable: Variable) {
+    const zeros = () => tf.tidy(() => tf.variable(tf.zeros(variable.shape), false));
     this.variable = variable;
-    this.#first = tf.keep(tf.zeros(variable.shape));
-    this.#second = tf.keep(tf.zeros(variable.shape));
+    this.#first = zeros();
+    this.#second = zeros();
   }
 
-  apply(gradient: Tensor, { learningRate, beta1, beta2, epsilon, power1, power2 }: Rates): void {
-    const [first, second, value] = tf.tidy(() => {
-      const m = tf.add(tf.mul(this.#first, beta1), tf.mul(gradient, 1 - beta1));
-      const v = tf.add(tf.mul(this.#second, beta2), tf.mul(tf.square(gradient), 1 - beta2));
-      const rate = learningRate * Math.sqrt(1 - power2) / (1 - power1);
-      return [m, v, tf.sub(this.variable, tf.mul(tf.div(m, tf.add(tf.sqrt(v), epsilon)), rate))];
-    });
-    this.#replace(first, second);
-    this.variable.assign(value);
-    value.dispose();
-  }
-
-  #replace(first: Tensor, second: Tensor): void {
-    tf.dispose([this.#first, this.#second]);
-    this.#first = tf.keep(first);
-    this.#second = tf.keep(second);
+  apply(gradient: Tensor, [power1, power2, learningRate, beta1, beta2, epsilon]: Scalars): void {
+    const first = tf.add(tf.mul(this.#first, beta1), tf.mul(gradient, tf.sub(1, beta1)));
+    const second = tf.add(tf.mul(this.#second, beta2), tf.mul(tf.square(gradient), tf.sub(1, beta2)));
+    const rate = tf.div(tf.mul(learningRate, tf.sqrt(tf.sub(1, power2))), tf.sub(1, power1));
+    const change = tf.mul(rate, tf.div(first, tf.add(tf.sqrt(second), epsilon)));
+    this.#first.assign(first as Variable);
+    this.#second.assign(second as Variable);
+    this.variable.assign(tf.sub(this.variable, change) as Variable);
   }
 
   async read(): Promise<Moments> {
@@ -198,8 +198,9 @@ class PortableSlot implements Slot {
     return { first: first.slice() as Float32Array, second: second.slice() as Float32Array };
   }
 
-  write(first: Float32Array, second: Float32Array): void {
-    this.#replace(tf.tensor(first, this.variable.shape), tf.tensor(second, this.variable.shape));
+  write({ first, second }: Moments): void {
+    assign(this.#first, tf.tensor(first, this.variable.shape));
+    assign(this.#second, tf.tensor(second, this.variable.shape));
   }
 
   dispose(): void {
@@ -207,62 +208,30 @@ class PortableSlot implements Slot {
   }
 }
 
-const FLOAT = attr.type("dtype", "float32");
-let resources = 0;
+const APPLY = [attr.type("T", "float32"), attr.bool("use_locking", false), attr.bool("use_nesterov", false)];
 
-/** Value and moments as TensorFlow's resource variables. */
+/** Value and moments in TensorFlow's memory. */
 class NativeSlot implements Slot {
   readonly variable: Variable;
-  readonly #value: NativeTensor;
-  readonly #first: NativeTensor;
-  readonly #second: NativeTensor;
-  /** The tensor that the resource's value was last read into or written from. */
-  #known: object | undefined;
+  readonly #value: BoundVariable;
+  readonly #first: ResourceVariable;
+  readonly #second: ResourceVariable;
 
   constructor(variable: Variable) {
     this.variable = variable;
-    [this.#value, this.#first, this.#second] = ["value", "first", "second"].map((part) =>
-      executeNative("VarHandleOp", [
-        FLOAT,
-        attr.shape("shape", variable.shape),
-        // Handles of one name would share their memory.
-        attr.string("shared_name", `cyclops-adam-${resources}-${part}`),
-      ], [])[0]
-    );
-    resources++;
-    for (const moment of [this.#first, this.#second]) {
-      const zeros = tf.zeros(variable.shape);
-      assign(moment, zeros);
-      zeros.dispose();
-    }
+    this.#value = bindVariable(variable);
+    this.#first = new ResourceVariable(variable.shape);
+    this.#second = new ResourceVariable(variable.shape);
   }
 
-  apply(gradient: Tensor, { scalars }: Rates): void {
-    const { variable } = this;
-    if (this.#known !== variable.dataId) {
-      // Someone else wrote to the variable; a copy keeps the resource's memory its own.
-      const copy = tf.tidy(() => tf.add(variable, 0));
-      assign(this.#value, copy);
-      copy.dispose();
-    }
-    // TensorFlow updates in place only what nobody else holds: let go of the old value first.
-    tf.engine().disposeTensor(variable);
-    executeNative(
-      "ResourceApplyAdam",
-      [attr.type("T", "float32"), attr.bool("use_locking", false), attr.bool("use_nesterov", false)],
-      [this.#value, this.#first, this.#second, ...scalars, gradient],
-      0,
-    );
-    const now = read(this.#value);
-    (variable as { dataId: object }).dataId = now.dataId;
-    (tf.engine() as unknown as { incRef(t: Tensor, b: null): void }).incRef(variable, null);
-    now.dispose();
-    this.#known = variable.dataId;
+  apply(gradient: Tensor, scalars: Scalars): void {
+    const resources = [this.#value, this.#first, this.#second].map(({ handle }) => handle);
+    executeNative("ResourceApplyAdam", APPLY, [...resources, ...scalars, gradient], 0);
   }
 
   read(): Promise<Moments> {
     const [first, second] = [this.#first, this.#second].map((moment) => {
-      const tensor = read(moment);
+      const tensor = moment.read();
       const values = tensor.dataSync() as Float32Array;
       tensor.dispose();
       return values;
@@ -270,26 +239,13 @@ class NativeSlot implements Slot {
     return Promise.resolve({ first, second });
   }
 
-  write(first: Float32Array, second: Float32Array): void {
+  write({ first, second }: Moments): void {
     for (const [moment, values] of [[this.#first, first], [this.#second, second]] as const) {
-      const tensor = tf.tensor(values, this.variable.shape);
-      assign(moment, tensor);
-      tensor.dispose();
+      tf.tidy(() => moment.assign(tf.tensor(values, this.variable.shape)));
     }
   }
 
   dispose(): void {
-    for (const resource of [this.#value, this.#first, this.#second]) {
-      executeNative("DestroyResourceOp", [attr.bool("ignore_lookup_error", true)], [resource], 0);
-      resource.dispose();
-    }
+    for (const resource of [this.#value, this.#first, this.#second]) resource.dispose();
   }
-}
-
-function assign(resource: NativeTensor, value: Tensor): void {
-  executeNative("AssignVariableOp", [FLOAT], [resource, value], 0);
-}
-
-function read(resource: NativeTensor): Tensor {
-  return executeNative("ReadVariableOp", [FLOAT], [resource])[0].toTensor();
 }

@@ -264,7 +264,6 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         );
       }
       const networks = [...trainer.networks.values()];
-      const { updates } = trainer.optimizer;
       return {
         model: await collectWeights(networks),
         optimizer: await collectMoments(trainer.optimizer, networks),
@@ -282,11 +281,11 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
             [backend.name]: backend.version,
           },
           metrics,
-          state: { updates, steps, seconds: record.seconds, diagnostics: diagnostics.state },
+          state: { updates: trainer.step, steps, seconds: record.seconds, diagnostics: diagnostics.state },
         },
       };
     };
-    const checkpointer = run && new Checkpointer(run, trainer, content);
+    const checkpointer = run && await Checkpointer.open(run.checkpoints, run.resumed, { trainer, content });
     const warn = (message: string): TrainRecord => {
       record.warning(trainer.step, message);
       return { kind: "warning", step: trainer.step, message };
@@ -348,7 +347,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
           if (step > coarseSteps) {
             metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
           }
-          await record.validation(
+          record.validation(
             step,
             measured,
             record.wantsImages ? await drawPairs(trainer, validation.drawn) : {},

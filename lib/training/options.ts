@@ -59,6 +59,7 @@ const SPECS = {
     help: "Initial bias of the disparity heads' logits; -2.4 starts at 0.025 of the width.",
   }),
   precision: choice(["fp32", "bf16"], { default: "fp32", help: "Number format of the convolutions." }),
+  eager: flag({ help: "Run updates operation by operation instead of compiled, for debugging." }),
 
   steps: integer({ min: 1, help: "Updates; or give --epochs." }),
   epochs: number({ min: 0.001, help: "Passes over the training data, instead of --steps." }),
@@ -67,12 +68,6 @@ const SPECS = {
     default: 1,
     min: 1,
     help: "Parts to split a batch into, to save memory; must divide it.",
-  }),
-  replicas: integer({
-    default: 1,
-    min: 1,
-    max: 256,
-    help: "Copies of the networks that share each batch, one thread each; for small networks on CPUs.",
   }),
   learningRate: number({ default: 2e-3, min: 0, help: "Adam's peak learning rate." }),
   schedule: choice(["polynomial", "halving", "constant"], {
@@ -189,7 +184,7 @@ const SPECS = {
   keep: integer({ default: 2, min: 1, help: "Last checkpoints to keep, besides the best one." }),
   tensorboard: flag({
     default: true,
-    help: "Write TensorBoard event files to the run's folder.",
+    help: "Write TensorBoard event files to the run's folder (backend tensorflow).",
   }),
 } as const;
 
@@ -221,7 +216,7 @@ const LARGE: TrainingInput = {
 
 const CHANGES: Readonly<Record<PresetName, TrainingInput>> = {
   // Two CPU cores, minutes: too few updates to learn that colors change, so they do not.
-  quick: { steps: 1900, replicas: 2, coarse: 0.3, photometricViews: "both", colourProbability: 0 },
+  quick: { steps: 1900, coarse: 0.3, photometricViews: "both", colourProbability: 0 },
   // monodepth's VGG-like network at its own size and schedule.
   vgg: { ...LARGE, architecture: "vgg" },
   // The same with ResNet-50.
@@ -250,7 +245,7 @@ export const trainingOptions: typeof SPECS = presetOptions("quick");
  * @throws {UsageError} Naming the option, its value and what is allowed.
  */
 export function resolveTraining(
-  overrides: Readonly<Record<string, unknown>> = {},
+  { replicas: _, ...overrides }: Readonly<Record<string, unknown>> = {}, // runs before compiled updates had replicas
   source?: string,
 ): TrainingOptions {
   const what = source === undefined ? "training" : `training with the options in ${source}`;
@@ -315,6 +310,7 @@ const NEUTRAL: readonly string[] = [
   "checkpointMinutes",
   "keep",
   "tensorboard",
+  "eager",
 ];
 
 /**

@@ -3,18 +3,25 @@
  *
  * @module
  */
-import { checkPrecision } from "../backend/convolution.ts";
-import { noGradient } from "../backend/gradients.ts";
-import { type NamedTensorMap, type Scalar, type Tensor4D, tf, type Variable } from "../backend/tf.ts";
+import { compile, type Compiled } from "../backend/compile.ts";
+import { checkPrecision, noGradient } from "../backend/ops.ts";
+import {
+  type NamedTensorMap,
+  type Scalar,
+  type Tensor,
+  type Tensor1D,
+  type Tensor4D,
+  tf,
+  type Variable,
+} from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import type { StereoBatch } from "../data/loader.ts";
-import { warp } from "../geometry/warp.ts";
+import { opposite, warp } from "../geometry/warp.ts";
 import {
   type DistillationTarget,
   lossTerms,
   type LossWeights,
   type TermName,
-  type Terms,
   totalLoss,
   type ViewPyramids,
   viewPyramids,
@@ -25,7 +32,6 @@ import { type Chain, type ChainOptions, type Networks, refineChannels, runChain 
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import { Adam } from "./adam.ts";
 import { refineOptions, type TrainingOptions } from "./options.ts";
-import { type BatchGradients, replicaCount, Replicas } from "./replicas.ts";
 import { learningRateAt, lossWeights, type NetworkName, STAGES, trainableNetworks } from "./stages.ts";
 
 /** The outcome of one update. */
@@ -43,6 +49,15 @@ export interface StepResult {
   /** Mean |correction| that the refine network makes to the student's finest logits; near 0 when it is dead. */
   readonly residual?: number;
 }
+
+/** What one call of an update computes; `accumulate` parts add up to a batch. */
+type Part = {
+  /** The loss, its terms and diagnostics: names and values. */
+  readonly names: string[];
+  readonly values: Tensor1D;
+  /** By variable name; none after the last part, whose gradients Adam has applied. */
+  readonly gradients: NamedTensorMap;
+};
 
 /**
  * Owns the networks and the optimizer of one stage, and updates them.
@@ -67,8 +82,13 @@ export class Trainer {
   readonly lossWeights: LossWeights;
   /** Frozen networks that no gradient has to pass on its way to one that learns. */
   readonly #constant: readonly (keyof Networks)[];
-  #optimizer: Adam | undefined;
-  #replicas: Replicas | undefined;
+  /** Updates the trainable variables. */
+  readonly optimizer: Adam;
+  /** Adds a part of a batch to the former ones, and lets Adam apply the last one's sum: one TensorFlow function. */
+  readonly #updatePart: Compiled<
+    [source: Tensor4D, target: Tensor4D, ramp: Scalar | null, former: Part | null, last: boolean],
+    Part
+  >;
 
   /**
    * Creates the stage's networks, with new weights.
@@ -100,12 +120,12 @@ export class Trainer {
       constant.push("backward");
     }
     this.#constant = constant;
-  }
-
-  /** Updates the trainable variables. Created at its first use: a replica's trainer needs none. */
-  get optimizer(): Adam {
-    const { learningRate, beta1, beta2 } = this.options;
-    return this.#optimizer ??= new Adam({ variables: this.trainableVariables, learningRate, beta1, beta2 });
+    const { learningRate, beta1, beta2, stage, eager } = options;
+    this.optimizer = new Adam({ variables: this.trainableVariables, learningRate, beta1, beta2 });
+    this.#updatePart = compile((...inputs) => tf.tidy(() => this.#tracePart(...inputs)), {
+      name: `update_${stage.replace("-", "_")}`,
+      enabled: !eager,
+    });
   }
 
   /** The chain that the loss terms look at: all networks of the stage; when distilling, the student alone. */
@@ -121,23 +141,14 @@ export class Trainer {
     return { student, backward: this.networks.get("backward"), refine: this.networks.get("refine") };
   }
 
-  /** Splits a batch into the seen and the opposite view, [B,H,W,3] in [0,1]. */
-  views(batch: StereoBatch): { readonly source: Tensor4D; readonly target: Tensor4D } {
-    const shape: [number, number, number, number] = [batch.batch, batch.height, batch.width, 3];
-    const [source, target] = this.options.view === "left"
-      ? [batch.left, batch.right]
-      : [batch.right, batch.left];
-    return { source: tf.tensor4d(source, shape), target: tf.tensor4d(target, shape) };
-  }
-
-  #chainOptions(views: ViewPyramids): ChainOptions {
-    const { view, border, cycleGradient, refineGradient, gradientRamp, privilegedTeacher } = this.options;
-    const ramp = gradientRamp > 0 ? Math.min(1, this.step / gradientRamp) : 1;
+  #chainOptions(views: ViewPyramids, ramp: Scalar | null): ChainOptions {
+    const { view, border, cycleGradient, refineGradient, privilegedTeacher } = this.options;
+    const gate = (open: number) => ramp && open > 0 ? tf.mul(ramp, open) as Scalar : open;
     return {
       view,
       border,
       refine: refineOptions(this.options),
-      gates: { cycleIntoStudent: cycleGradient * ramp, refineIntoOthers: refineGradient * ramp },
+      gates: { cycleIntoStudent: gate(cycleGradient), refineIntoOthers: gate(refineGradient) },
       privileged: privilegedTeacher ? views.target[0] : undefined,
       constant: this.#constant,
     };
@@ -148,7 +159,7 @@ export class Trainer {
     const { stage, view, border, ssimWeight, distillMask } = this.options;
     if (stage !== "distill") return undefined;
     return noGradient(() => {
-      const chain = runChain(this.teacherNetworks, views.source, this.#chainOptions(views));
+      const chain = runChain(this.teacherNetworks, views.source, this.#chainOptions(views, null));
       const refined = chain.refined!;
       const { disparities, features } = refined.prediction;
       if (!distillMask) return { disparities, features };
@@ -164,95 +175,93 @@ export class Trainer {
    *
    * @param source The seen view in [0,1], [B,H,W,3].
    * @param target The opposite view in [0,1], [B,H,W,3].
+   * @param ramp How far the gates between networks are open, relative to the options, 0 to 1. @default 1
    * @returns `numbers`: the loss, its terms and diagnostics, by name; `gradients` by variable name. The caller
    * disposes of them.
    */
   gradients(
     source: Tensor4D,
     target: Tensor4D,
-  ): { readonly numbers: Record<string, Scalar>; readonly gradients: NamedTensorMap } {
+    ramp: Scalar | null = null,
+  ): { readonly numbers: Readonly<Record<string, Scalar>>; readonly gradients: NamedTensorMap } {
     const views = viewPyramids(source, target);
     const teacher = this.#distillationTarget(views);
-    let terms: Terms = {};
-    let diagnostics: Record<string, Scalar> = {};
+    const options = this.#chainOptions(views, ramp);
+    let numbers: Record<string, Scalar> = {};
     const { value: loss, grads: gradients } = tf.variableGrads(() => {
-      const chain = runChain(this.chainNetworks, views.source, this.#chainOptions(views));
-      terms = lossTerms(chain, views, this.lossWeights, this.options, teacher);
+      const chain = runChain(this.chainNetworks, views.source, options);
+      const terms = lossTerms(chain, views, this.lossWeights, this.options, teacher);
       if (Object.keys(terms).length === 0) {
         throw new CyclopsError(`Cannot train stage ${this.options.stage}: all its loss terms have weight 0`);
       }
-      diagnostics = noGradient(() => diagnose(chain));
-      for (const t of [...Object.values(terms), ...Object.values(diagnostics)]) tf.keep(t);
+      numbers = { ...terms, ...noGradient(() => diagnose(chain)) };
+      Object.values(numbers).forEach((scalar) => tf.keep(scalar));
       return totalLoss(terms, this.lossWeights);
     }, [...this.trainableVariables]);
-    return { numbers: { loss, ...terms, ...diagnostics }, gradients };
+    return { numbers: { loss, ...numbers }, gradients };
   }
 
-  /** Computes a batch in this thread, in as many parts as `accumulate` says. */
-  async compute(batch: StereoBatch): Promise<BatchGradients> {
-    const { source, target } = this.views(batch);
-    const parts = this.options.accumulate;
-    const share = batch.batch / parts;
-    const numbers: Record<string, number> = {};
-    let sum: NamedTensorMap | undefined;
-    try {
-      for (let part = 0; part < parts; part++) {
-        tf.engine().startScope();
-        const cut = (x: Tensor4D) => parts === 1 ? x : tf.slice(x, part * share, share);
-        const { numbers: scalars, gradients } = this.gradients(cut(source), cut(target));
-        const stacked = tf.keep(tf.stack(Object.values(scalars).map((s) => tf.reshape(s, []))));
-        tf.dispose(scalars);
-        const added: NamedTensorMap = {};
-        for (const [name, gradient] of Object.entries(gradients)) {
-          const scaled = parts === 1 ? gradient : tf.div(gradient, parts);
-          added[name] = tf.keep(sum ? tf.add(sum[name], scaled) : scaled);
-        }
-        if (sum) tf.dispose(sum);
-        sum = added;
-        tf.engine().endScope();
-        const values = await stacked.data();
-        stacked.dispose();
-        Object.keys(scalars).forEach((name, i) => numbers[name] = (numbers[name] ?? 0) + values[i] / parts);
-      }
-    } catch (error) {
-      if (sum) tf.dispose(sum);
-      throw error;
-    } finally {
-      tf.dispose([source, target]);
-    }
-    return { numbers, gradients: sum! };
-  }
-
-  /** Starts the replicas with the first batch, when the frozen weights are loaded. */
-  async #compute(batch: StereoBatch): Promise<BatchGradients> {
-    const { options, steps, trainableVariables: trainable, frozenVariables: frozen } = this;
-    const count = replicaCount(options);
-    if (count === 1) return await this.compute(batch);
-    this.#replicas ??= await Replicas.start({ options, steps, count, trainable, frozen });
-    return await this.#replicas.compute(batch, this.step);
+  #tracePart(
+    source: Tensor4D,
+    target: Tensor4D,
+    ramp: Scalar | null,
+    former: Part | null,
+    last: boolean,
+  ): Part {
+    const { accumulate } = this.options;
+    const { numbers, gradients: own } = this.gradients(source, target, ramp);
+    const names = Object.keys(numbers);
+    const add = <T extends Tensor>(own: T, sum?: T) => {
+      if (accumulate === 1) return own;
+      const share = tf.div(own, accumulate) as T;
+      return sum ? tf.add(sum, share) as T : share;
+    };
+    const values = add(tf.stack(Object.values(numbers)) as Tensor1D, former?.values);
+    tf.dispose(numbers);
+    const gradients = Object.fromEntries(
+      Object.entries(own).map(([name, gradient]) => [name, add(gradient, former?.gradients[name])]),
+    );
+    if (!last) return { names, values, gradients };
+    this.optimizer.apply(gradients);
+    return { names, values, gradients: {} };
   }
 
   /**
    * One update.
    *
-   * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images.
+   * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images; the weights are
+   * then spoiled.
    */
   async update(batch: StereoBatch): Promise<StepResult> {
+    const { accumulate, gradientRamp, view } = this.options;
     const learningRate = learningRateAt(this.step, this.steps, this.options);
-    const { numbers, gradients } = await this.#compute(batch);
-    try {
-      this.#checkFinite(numbers, batch);
-      this.optimizer.setLearningRate(learningRate);
-      this.optimizer.apply(gradients);
-    } finally {
-      tf.dispose(gradients);
+    this.optimizer.setLearningRate(learningRate);
+    const ramp = gradientRamp > 0 ? tf.scalar(Math.min(1, this.step / gradientRamp)) : null;
+    const shape: [number, number, number, number] = [batch.batch / accumulate, batch.height, batch.width, 3];
+    const size = shape.reduce((product, n) => product * n);
+    let sum: Part | null = null;
+    for (let part = 0; part < accumulate; part++) {
+      const cut = (images: Float32Array) =>
+        tf.tensor4d(images.subarray(part * size, (part + 1) * size), shape);
+      const [source, target] = [cut(batch[view]), cut(batch[opposite(view)])];
+      try {
+        const next: Part = this.#updatePart(source, target, ramp, sum, part === accumulate - 1);
+        tf.dispose([sum?.values, sum?.gradients]);
+        sum = next;
+      } finally {
+        tf.dispose([source, target]);
+      }
     }
+    const values = await sum!.values.data();
+    tf.dispose([sum!.values, ...ramp ? [ramp] : []]);
+    const numbers = Object.fromEntries(sum!.names.map((name, i) => [name, values[i]]));
+    this.#checkFinite(numbers, batch);
     this.step++;
     const { loss, disparityMean, disparityDeviation, residual, ...terms } = numbers;
     return { loss, terms, learningRate, disparityMean, disparityDeviation, residual };
   }
 
-  #checkFinite(numbers: BatchGradients["numbers"], batch: StereoBatch): void {
+  #checkFinite(numbers: Readonly<Record<string, number>>, batch: StereoBatch): void {
     const bad = Object.keys(numbers).filter((name) => !Number.isFinite(numbers[name]));
     if (bad.length === 0) return;
     const names = bad.filter((name) => name !== "loss").join(", ") || "loss";
@@ -268,11 +277,11 @@ export class Trainer {
     return this.options.size;
   }
 
-  /** Frees networks and optimizer and ends the replicas. */
+  /** Frees networks, optimizer and compiled functions. */
   dispose(): void {
-    this.#replicas?.close();
+    this.#updatePart.dispose();
     for (const network of this.networks.values()) disposeNetwork(network);
-    this.#optimizer?.dispose();
+    this.optimizer.dispose();
   }
 }
 

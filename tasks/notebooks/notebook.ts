@@ -128,17 +128,10 @@ function cleanOutput(output: Output, execution_count: number | null): Output {
       const data = Object.fromEntries(
         Object.entries(output.data ?? {}).map(([type, value]) => [type, cleanData(type, value)]),
       );
-      const common = { data, metadata: altText(data), output_type: output.output_type };
+      const common = { data, metadata: {}, output_type: output.output_type };
       return output.output_type === "execute_result" ? { ...common, execution_count } : common;
     }
   }
-}
-
-/** What an image shows, in words, where viewers look for it: the output's plain text. */
-function altText(data: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const alt = textOf((data["text/plain"] ?? "") as MultilineText).replace(/ \(.*?\)$/, "");
-  const images = Object.keys(data).filter((type) => type.startsWith("image/"));
-  return Object.fromEntries(images.map((type) => [type, { alt }]));
 }
 
 function cleanData(type: string, value: unknown): unknown {

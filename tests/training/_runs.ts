@@ -14,7 +14,6 @@ import { uniform } from "../_tensors.ts";
 export const TINY: TrainingInput = {
   size: "32x64",
   batch: 2,
-  replicas: 1,
   steps: 4,
   coarse: 0,
   warmup: 2,
@@ -24,6 +23,7 @@ export const TINY: TrainingInput = {
   checkpointEvery: 0,
   checkpointMinutes: 0,
   tensorboard: false,
+  eager: true, // compiling takes longer than these few updates
 };
 
 /** A batch of noise. */

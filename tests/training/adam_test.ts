@@ -60,14 +60,14 @@ const make = (name: string) => {
   return variable;
 };
 
-Deno.test("the trajectory is the paper's", () => {
+Deno.test("the trajectory is the paper's", async () => {
   const x = make("adam-a");
   const adam = new Adam({ variables: [x], learningRate: 0.05 });
   const expected = reference([3, -2, 0.5], 40, CURVATURE, 0.05);
   descend(adam, x, 40, CURVATURE).forEach((point, t) =>
     point.forEach((value, i) => assertAlmostEquals(value, expected[t][i], 2e-5, `update ${t}, element ${i}`))
   );
-  assertEquals(adam.updates, 40);
+  assertEquals((await adam.getState()).updates, 40);
   adam.dispose();
   x.dispose();
 });

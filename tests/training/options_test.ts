@@ -91,7 +91,7 @@ const asked: Look = async (given) => {
   }
 };
 
-/** How often gradients are computed in an update, in this thread. */
+/** How often the function that computes gradients runs: compiled, once for each part of a batch; eager, each time. */
 const parts: Look = async (given) => {
   const { gradients } = Trainer.prototype;
   let count = 0;
@@ -100,7 +100,7 @@ const parts: Look = async (given) => {
     return gradients.apply(this, args);
   };
   try {
-    await records({ ...given, steps: 1 });
+    await records({ steps: 1, ...given });
     return count;
   } finally {
     Trainer.prototype.gradients = gradients;
@@ -168,8 +168,8 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   steps: { values: [2, 3], look: rates },
   epochs: { with: { steps: undefined }, values: [0.5, 1], look: rates },
   batch: { values: [1, 2] },
-  replicas: { with: { batch: 2 }, values: [1, 2], look: parts },
   accumulate: { with: { batch: 2 }, values: [1, 2], look: parts },
+  eager: { with: { steps: 2 }, values: [false, true], look: parts },
   learningRate: { values: [1e-3, 1e-2] },
   schedule: { values: ["polynomial", "constant"], look: rates },
   warmup: { values: [0, 2], look: rates },

@@ -22,7 +22,7 @@ import { noiseBatch, snapshot } from "./_runs.ts";
 
 await selectBackend();
 
-const SMALL = { size: "32x64", coarse: 0, batch: 2, replicas: 1, steps: 10, seed: 3 } as const;
+const SMALL = { size: "32x64", coarse: 0, batch: 2, steps: 10, seed: 3 } as const;
 
 /** Networks with a changed weight. */
 function moved(before: Map<string, Float32Array>, after: Map<string, Float32Array>): string[] {

@@ -18,7 +18,7 @@ Deno.test({
   fn: async () => {
     await selectBackend({ backend: "webgpu" });
     const size = { height: 32, width: 32 };
-    const options = resolveTraining({ size: "32x32", coarse: 0, batch: 1, replicas: 1, seed: 2, warmup: 0 });
+    const options = resolveTraining({ size: "32x32", coarse: 0, batch: 1, seed: 2, warmup: 0 });
     const batch = await noiseBatch(1, 1, 32, 32);
     const losses: number[] = [];
     const trainer = new Trainer(options, 10);
