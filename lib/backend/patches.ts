@@ -1,6 +1,6 @@
 /**
- * What TensorFlow.js 4.22 gets wrong, leaves out or does wastefully, put right by registration. Each entry names the
- * fault upstream; `tests/backend/gradients_*_test.ts` hold all of them against finite differences.
+ * Fixes of TensorFlow.js 4.22: kernels and gradients that are wrong, missing or slow, replaced by registration. Each
+ * entry names the fault upstream; `tests/backend/gradients_*_test.ts` check all of them by finite differences.
  *
  * @module
  */
@@ -8,47 +8,29 @@ import type { GradConfig, KernelConfig } from "@tensorflow/tfjs-core";
 import { attr, execute, isTracing } from "./ops.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, type TensorInfo, tf } from "./tf.ts";
 
-/** Attributes of both resize kernels. */
-interface ResizeAttributes {
-  readonly alignCorners: boolean;
-  readonly halfPixelCenters: boolean;
-}
-
 type KernelCall = Parameters<KernelConfig["kernelFunc"]>[0];
 type KernelFunction = (call: KernelCall) => TensorInfo;
 
-/**
- * Registers all corrections for a backend; called by `selectBackend`. Calling it again changes nothing.
- *
- * @param backend "tensorflow", "webgpu" or "cpu".
- */
-export function patchTfjs(backend: string): void {
-  if (!gradientsCorrected) {
-    gradientsCorrected = true;
-    for (const config of gradients()) {
-      if (tf.getGradient(config.kernelName)) tf.unregisterGradient(config.kernelName);
-      tf.registerGradient(config);
-    }
+/** Registers all fixes for a backend; `selectBackend` calls it, once in a process. */
+export function patchTfjs(backend: "tensorflow" | "webgpu" | "cpu"): void {
+  for (const config of gradients()) {
+    if (tf.getGradient(config.kernelName)) tf.unregisterGradient(config.kernelName);
+    tf.registerGradient(config);
   }
-  if (corrected.has(backend)) return;
-  corrected.add(backend);
   for (const [kernelName, kernelFunc] of Object.entries(KERNELS[backend])) {
     if (tf.getKernel(kernelName, backend)) tf.unregisterKernel(kernelName, backend);
     tf.registerKernel({ kernelName, backendName: backend, kernelFunc });
   }
 }
 
-const corrected = new Set<string>();
-let gradientsCorrected = false;
-
-/** Zeros that count as a gradient (float32), made by the backend instead of copied from JavaScript. */
+/** A gradient of zeros (float32), made by the backend instead of copied from JavaScript. */
 function noSlope(x: Tensor): () => Tensor {
   return () => tf.fill(x.shape, 0);
 }
 
 function gradients(): GradConfig[] {
   return [
-    // tfjs-core has no gradient for comparisons and logic other than GreaterEqual: `where(x > 0, …)` throws.
+    // tfjs-core has no gradients of comparisons and logic except GreaterEqual: `where(x > 0, …)` throws.
     ...["Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual", "LogicalAnd", "LogicalOr"].map((
       kernelName,
     ): GradConfig => ({
@@ -62,7 +44,7 @@ function gradients(): GradConfig[] {
       gradFunc: (_dy, [x]) => ({ x: noSlope(x) }),
     },
     {
-      // tfjs-core lets the gradient through a cast to int32 or bool as if nothing had been rounded.
+      // tfjs-core passes the gradient through a cast to int32 or bool as if nothing had been rounded.
       kernelName: "Cast",
       gradFunc: (dy, _saved, attributes) => {
         const { dtype } = attributes as unknown as { dtype: string };
@@ -70,31 +52,13 @@ function gradients(): GradConfig[] {
       },
     },
     {
-      // tfjs-core slices dy and so drops what the mirrored pixels owe to their originals.
+      // tfjs-core slices dy, which drops the gradient of the mirrored pixels.
       kernelName: "MirrorPad",
       inputsToSave: ["x"],
       gradFunc: (dy, [x], attributes) => {
         const { paddings, mode } = attributes as unknown as MirrorPadAttributes;
         return { x: () => foldMirrored(dy as Tensor, x.shape, paddings, mode === "reflect" ? 1 : 0) };
       },
-    },
-    {
-      // tfjs-core has no gradient for gatherND.
-      kernelName: "GatherNd",
-      inputsToSave: ["params", "indices"],
-      gradFunc: (dy, [params, indices]) => ({
-        params: () => tf.scatterND(indices, dy as Tensor, params.shape),
-        indices: noSlope(indices),
-      }),
-    },
-    {
-      // tfjs-core has no gradient for scatterND.
-      kernelName: "ScatterNd",
-      inputsToSave: ["indices"],
-      gradFunc: (dy, [indices]) => ({
-        indices: noSlope(indices),
-        updates: () => tf.gatherND(dy as Tensor, indices),
-      }),
     },
     gatherGradient(tf.getGradient("GatherV2")),
     poolGradient(tf.getGradient("AvgPool")),
@@ -107,12 +71,12 @@ function gradients(): GradConfig[] {
       },
     },
     {
-      // tfjs-core gives |x| the slope -1 at 0, and gets it from `step`, eight operations in tfjs-node.
+      // tfjs-core uses the slope -1 at 0, and `step`, which is eight operations in tfjs-node.
       kernelName: "Abs",
       inputsToSave: ["x"],
       gradFunc: (dy, [x]) => ({ x: () => tf.mul(dy as Tensor, tf.sign(x)) }),
     },
-    // tfjs-core multiplies by ones of the input's size, made in JavaScript and copied over on every step.
+    // tfjs-core multiplies by ones of the input's size, created in JavaScript and uploaded at every step.
     {
       kernelName: "Sum",
       inputsToSave: ["x"],
@@ -155,7 +119,7 @@ interface MirrorPadAttributes {
 }
 
 /**
- * Adds the gradient of mirrored elements to the elements they mirror, one axis after the other.
+ * Adds the gradient of mirrored elements to that of their originals, axis by axis.
  *
  * @param skip 1 where the edge itself is not repeated ("reflect"), 0 where it is ("symmetric").
  */
@@ -218,8 +182,8 @@ interface Pooling {
 }
 
 /**
- * TensorFlow's AvgPoolGrad is slow: 5.4 ms for 3×3 windows of 8×64×192×3 that overlap, where averaging the padded
- * gradient takes 0.8 ms; tiles that do not overlap spread it evenly.
+ * TensorFlow's AvgPoolGrad is slow: 5.4 ms for overlapping 3×3 windows of 8×64×192×3. Averaging the padded gradient
+ * takes 0.8 ms; with tiles that do not overlap the gradient is simply repeated.
  */
 function poolGradient(upstream: GradConfig): GradConfig {
   const pair = (x: number | readonly [number, number]) => typeof x === "number" ? [x, x] as const : x;
@@ -251,7 +215,7 @@ function resizeAttributes({ attrs }: KernelCall) {
 
 /** For the tensorflow backend. */
 const nativeKernels: Record<string, KernelFunction> = {
-  /** tfjs-node leaves out half_pixel_centers. */
+  /** tfjs-node drops half_pixel_centers. */
   ResizeBilinearGrad: (call) => {
     const { dy, images } = call.inputs;
     return execute("ResizeBilinearGrad", [attr.type("T", "float32"), ...resizeAttributes(call)], [
@@ -259,7 +223,7 @@ const nativeKernels: Record<string, KernelFunction> = {
       images as TensorInfo,
     ])[0];
   },
-  /** tfjs-node leaves out half_pixel_centers here too. */
+  /** tfjs-node drops half_pixel_centers. */
   ResizeNearestNeighborGrad: (call) => {
     const { dy, images } = call.inputs;
     return tf.tidy(() => {
@@ -268,7 +232,7 @@ const nativeKernels: Record<string, KernelFunction> = {
       return execute("ResizeNearestNeighborGrad", attributes, [dy as TensorInfo, size])[0];
     });
   },
-  /** tfjs-node gives the same data, so that a copy of a variable cannot be told from it while a function is traced. */
+  /** tfjs-node shares the data: while tracing, a copy of a variable could not be told from the variable. */
   Identity: ({ inputs, backend }) => {
     const x = inputs.x as TensorInfo;
     if (isTracing()) return execute("Identity", [attr.type("T", x.dtype as "float32")], [x])[0];
@@ -276,8 +240,8 @@ const nativeKernels: Record<string, KernelFunction> = {
     return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
   },
   /**
-   * tfjs-node reads all indices back into JavaScript and checks them one by one; TensorFlow checks them itself on
-   * the CPU (on a GPU an index out of range gives zeros).
+   * tfjs-node copies all indices to JavaScript to check them; TensorFlow checks them itself on the CPU (on a GPU an
+   * index out of range gives zeros).
    */
   GatherV2: ({ inputs, attrs }) => {
     const x = inputs.x as TensorInfo;
@@ -298,30 +262,30 @@ const nativeKernels: Record<string, KernelFunction> = {
 
 /** For webgpu and cpu. */
 const portableKernels: Record<string, KernelFunction> = {
-  /** Upstream both ignore halfPixelCenters, and cpu swaps height and width of the result. */
+  /** Upstream, both ignore halfPixelCenters, and cpu swaps height and width of the result. */
   ResizeBilinearGrad: (call) => unresize(call, bilinearWeights),
-  /** Upstream both ignore halfPixelCenters, and cpu reads the wrong rows of dy for every image but the first. */
+  /** Upstream, both ignore halfPixelCenters, and cpu reads wrong rows of dy for every image but the first. */
   ResizeNearestNeighborGrad: (call) => unresize(call, nearestWeights),
 };
 
 const webgpuKernels: Readonly<Record<string, KernelFunction>> = {
   ...portableKernels,
   /**
-   * tfjs-backend-webgpu binds all addends in one shader; with 8 or more they pass the number of storage buffers that
-   * devices allow by default, and the whole batch of commands is dropped without an error.
+   * tfjs-backend-webgpu binds all addends in one shader: 8 or more exceed the default limit of storage buffers, and
+   * the whole batch of commands is dropped without an error.
    */
   AddN: ({ inputs }) =>
     tf.tidy(() => (inputs as unknown as Tensor[]).reduce((sum, addend) => tf.add(sum, addend)).clone()),
 };
 
-/** By backend. */
-const KERNELS: Readonly<Record<string, Readonly<Record<string, KernelFunction>>>> = {
-  tensorflow: nativeKernels,
-  webgpu: webgpuKernels,
-  cpu: portableKernels,
-};
+const KERNELS = { tensorflow: nativeKernels, webgpu: webgpuKernels, cpu: portableKernels };
 
-/** Where along an axis of `from` px each of `to` px is sampled. */
+interface ResizeAttributes {
+  readonly alignCorners: boolean;
+  readonly halfPixelCenters: boolean;
+}
+
+/** Positions along an axis of `from` px that are sampled for each of `to` px. */
 function samplePoints(
   from: number,
   to: number,

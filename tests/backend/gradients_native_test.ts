@@ -230,14 +230,6 @@ const cases: Record<string, Case> = {
     f: (x) => tf.gather(x, tf.cast(tf.mul(tf.slice(x as Tensor1D, 0, 3), 4), "int32")),
     inputs: () => [tf.tensor([0.1, 0.4, 0.7, 0.35, 0.6])],
   },
-  "gatherND": {
-    f: (x) => tf.gatherND(x, indices([0, 1, 1, 3, 0, 1], [3, 2])),
-    inputs: () => [seededTensor([3, 5, 2], 1)],
-  },
-  "scatterND": {
-    f: (x) => tf.scatterND(indices([0, 3, 0], [3, 1]), x, [5, 2]),
-    inputs: () => [seededTensor([3, 2], 1)],
-  },
   "unsortedSegmentSum": {
     f: (x) => tf.unsortedSegmentSum(x, tf.tensor1d([1, 0, 1, 2], "int32"), 3),
     inputs: () => [seededTensor([4, 3], 1)],
