@@ -1,15 +1,25 @@
 /**
- * Uses a notebook as a person would: opens JupyterLab in a browser, runs all cells from the menu, and looks.
+ * Uses a notebook as a person would: opens JupyterLab in a real browser, runs all cells from the menu, and looks.
  *
  * @module
  */
 import { basename, dirname, join } from "@std/path";
-import { CyclopsError } from "../../lib/base/errors.ts";
-import { writeAtomic } from "../../lib/base/files.ts";
-import { Browser } from "./browser.ts";
-import type { Lab } from "./environment.ts";
+import { chromium, type Page } from "playwright-core";
+import { CyclopsError, messageOf } from "../../lib/base/errors.ts";
+import { exists, writeAtomic } from "../../lib/base/files.ts";
+import { type Lab, startServer } from "./environment.ts";
 import { codeCells, formatNotebook, readNotebook } from "./notebook.ts";
-import { startServer } from "./server.ts";
+
+const NAMES = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+
+/** The path of a Chromium or Chrome: CYCLOPS_CHROMIUM, or one on the PATH. */
+export async function findChromium(): Promise<string | undefined> {
+  const own = Deno.env.get("CYCLOPS_CHROMIUM");
+  const folders = (Deno.env.get("PATH") ?? "").split(":").filter(Boolean);
+  const candidates = own ? [own] : folders.flatMap((folder) => NAMES.map((name) => join(folder, name)));
+  for (const path of candidates) if (await exists(path)) return path;
+  return undefined;
+}
 
 /** Options of {@linkcode checkInBrowser}. */
 export interface BrowserCheckOptions {
@@ -17,33 +27,30 @@ export interface BrowserCheckOptions {
   readonly notebook: string;
   /** The project's root. */
   readonly root: string;
-  /** Path of Chromium; see `findChromium`. */
+  /** Path of Chromium; see {@linkcode findChromium}. */
   readonly chromium: string;
   /** Where the picture of the page is written. */
   readonly screenshot: string;
+  /** Show the page in JupyterLab's dark theme. @default false */
+  readonly dark?: boolean;
   /** How long the cells may take, s. */
   readonly timeout: number;
-  /** Whether this user is root. @default false */
-  readonly asRoot?: boolean;
   /** Stops the check. */
-  readonly signal?: AbortSignal;
+  readonly signal: AbortSignal;
   /** Called with what is being done. */
-  readonly onStep?: (step: string) => void;
+  readonly onStep: (step: string) => void;
 }
 
 /** What the page showed when all cells had run. */
 export interface PageReport {
-  /** Code cells that ran. */
+  /** Code cells that ran, of {@linkcode cells}. */
   readonly executed: number;
-  /** Code cells that there are. */
   readonly cells: number;
-  /** Pictures that are drawn. */
+  /** Pictures, Vega charts and tables that are drawn. */
   readonly images: number;
-  /** Vega charts that are drawn. */
   readonly charts: number;
-  /** Tables. */
   readonly tables: number;
-  /** Error outputs and what was printed to standard error, which JupyterLab shows alike: first lines. */
+  /** Errors and what was printed to standard error, which JupyterLab shows alike: first lines. */
   readonly errors: readonly string[];
 }
 
@@ -54,54 +61,76 @@ export interface PageReport {
  * report.
  */
 export async function checkInBrowser(lab: Lab, options: BrowserCheckOptions): Promise<PageReport> {
-  const { root, onStep = () => {}, signal } = options;
+  const { dark = false, notebook, onStep, root, screenshot, signal, timeout } = options;
   await using cleanup = new AsyncDisposableStack();
   const home = await Deno.makeTempDir({ prefix: "cyclops-lab-" });
   cleanup.defer(() => Deno.remove(home, { recursive: true }).catch(() => {}));
-  await writeSettings(home);
-  const copy = await copyNotebook(options.notebook, cleanup);
+  await writeSettings(home, dark);
+  const copy = await copyNotebook(notebook, cleanup);
   onStep("start JupyterLab");
-  const env = labFolders(home);
-  const server = startServer(lab, {
-    root,
-    port: 0,
-    browser: false,
-    asRoot: options.asRoot,
-    env,
-    log: "null",
+  // Folders of its own, so that neither the user's settings nor open windows play a part.
+  const env = Object.fromEntries(
+    ["JUPYTER_CONFIG", "JUPYTER_DATA", "JUPYTER_RUNTIME", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES"]
+      .map((name) => [`${name}_DIR`, join(home, name.split("_")[1].toLowerCase())]),
+  );
+  const server = startServer(lab, { root, port: 0, browser: false, env, log: "null" });
+  cleanup.defer(async () => {
+    try {
+      server.kill("SIGTERM");
+    } catch { /* It has ended already. */ }
+    await server.status;
   });
-  cleanup.defer(() => stopServer(server));
-  const { url, token } = await serverAddress(home, server, signal);
+  const { url, token } = await serverAddress(join(home, "runtime"), server, signal);
   onStep("open the notebook");
-  const browser = cleanup.use(await Browser.launch(options.chromium, { width: 1280, height: 1000 }));
-  const interrupted = new Promise<never>((_, reject) => {
-    signal?.addEventListener("abort", () => reject(new CyclopsError("Interrupted")));
-  });
-  const address = `${url}lab/tree/notebooks/${basename(copy)}?token=${token}`;
-  return await Promise.race([useNotebook(browser, address, options), interrupted]);
+  const page = await openPage(options.chromium, cleanup, signal);
+  const cells = codeCells(await readNotebook(notebook)).length;
+  try {
+    await page.goto(`${url}lab/tree/notebooks/${basename(copy)}?token=${token}`, { timeout: 60_000 });
+    // Before the kernel has started, JupyterLab would ask which one is meant.
+    await page.locator("#jp-main-statusbar", { hasText: "Deno | Idle" }).waitFor({ timeout: 60_000 });
+    onStep("run all cells");
+    await page.locator(".lm-MenuBar-itemLabel", { hasText: /^Run$/ }).click();
+    await page.locator(".lm-Menu-itemLabel", { hasText: /^Run All Cells$/ }).click();
+    await page.waitForFunction(FINISHED, cells, { timeout: timeout * 1000, polling: 200 });
+    const height = await page.evaluate<number>(HEIGHT);
+    await page.setViewportSize({ width: 1280, height: Math.min(16_000, height + 200) });
+    await page.locator(".jp-NotebookPanel .jp-Cell").first().scrollIntoViewIfNeeded();
+    await page.waitForTimeout(1000); // charts and layout settle
+    onStep("look");
+    await writeAtomic(screenshot, await page.screenshot());
+    return { cells, ...await page.evaluate<Omit<PageReport, "cells">>(LOOK) };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new CyclopsError(`Cannot use ${notebook} in JupyterLab: ${messageOf(error).split("\n")[0]}`);
+  }
 }
 
-/** Runs all cells of the notebook at an address and looks at the page. */
-async function useNotebook(
-  browser: Browser,
-  address: string,
-  options: BrowserCheckOptions,
-): Promise<PageReport> {
-  const { notebook, onStep = () => {}, screenshot, timeout } = options;
-  const cells = codeCells(await readNotebook(notebook)).length;
-  await browser.open(address);
-  await browser.waitFor("a notebook whose kernel is ready", READY, 60);
-  onStep("run all cells");
-  await browser.click("the menu Run", menu(".lm-MenuBar-itemLabel", "Run"));
-  await browser.click("Run All Cells", menu(".lm-Menu-itemLabel", "Run All Cells"));
-  await browser.waitFor("the end of all cells", finished(cells), timeout);
-  const height = await browser.evaluate<number>(HEIGHT);
-  await browser.resize({ width: 1280, height: Math.min(16_000, height + 200) });
-  await browser.evaluate(TO_TOP);
-  await new Promise((resolve) => setTimeout(resolve, 1000)); // charts and layout settle
-  onStep("look");
-  await writeAtomic(screenshot, await browser.screenshot());
-  return { cells, ...await browser.evaluate<Omit<PageReport, "cells">>(LOOK) };
+/** Starts a browser with one page. @throws {CyclopsError} When it does not start. */
+export async function openPage(
+  path: string,
+  cleanup: AsyncDisposableStack,
+  signal?: AbortSignal,
+): Promise<Page> {
+  try {
+    const browser = await chromium.launch({ executablePath: path, args: ["--no-sandbox", "--disable-gpu"] });
+    cleanup.defer(() => browser.close());
+    signal?.addEventListener("abort", () => browser.close());
+    return await browser.newPage({ viewport: { width: 1280, height: 1000 } });
+  } catch (error) {
+    throw new CyclopsError(`Cannot start ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** All cells are to be in the page, not only those in sight. */
+async function writeSettings(home: string, dark: boolean): Promise<void> {
+  const settings = {
+    "notebook-extension/tracker": { windowingMode: "none" },
+    "apputils-extension/themes": { theme: `JupyterLab ${dark ? "Dark" : "Light"}` },
+  };
+  for (const [name, content] of Object.entries(settings)) {
+    const path = join(home, "settings/@jupyterlab", `${name}.jupyterlab-settings`);
+    await writeAtomic(path, JSON.stringify(content));
+  }
 }
 
 /**
@@ -109,9 +138,10 @@ async function useNotebook(
  * opens, and hides names that begin with a dot.
  */
 async function copyNotebook(path: string, cleanup: AsyncDisposableStack): Promise<string> {
-  const folder = dirname(path), name = `lab-check-${Deno.pid}`;
+  const folder = dirname(path),
+    name = `lab-check-${Deno.pid}`,
+    checkpoints = join(folder, ".ipynb_checkpoints");
   const copy = join(folder, `${name}.ipynb`);
-  const checkpoints = join(folder, ".ipynb_checkpoints");
   cleanup.defer(async () => {
     for (const left of [copy, join(checkpoints, `${name}-checkpoint.ipynb`), checkpoints]) {
       await Deno.remove(left).catch(() => {}); // the folder only when it is empty
@@ -123,47 +153,20 @@ async function copyNotebook(path: string, cleanup: AsyncDisposableStack): Promis
   return copy;
 }
 
-async function stopServer(server: Deno.ChildProcess): Promise<void> {
-  try {
-    server.kill("SIGTERM");
-  } catch {
-    // It has ended already.
-  }
-  await server.status;
-}
-
-/** Folders of JupyterLab's own, so that neither the user's settings nor open windows play a part. */
-function labFolders(home: string): Record<string, string> {
-  return {
-    JUPYTER_CONFIG_DIR: join(home, "config"),
-    JUPYTER_DATA_DIR: join(home, "data"),
-    JUPYTER_RUNTIME_DIR: join(home, "runtime"),
-    JUPYTERLAB_SETTINGS_DIR: join(home, "settings"),
-    JUPYTERLAB_WORKSPACES_DIR: join(home, "workspaces"),
-  };
-}
-
-/** All cells are to be in the page, not only those in sight. */
-async function writeSettings(home: string): Promise<void> {
-  const path = join(home, "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings");
-  await writeAtomic(path, JSON.stringify({ windowingMode: "none" }));
-}
-
-/** Waits for the file in which a Jupyter server says where it listens. */
+/** Waits for the file in which a Jupyter server records its address. */
 async function serverAddress(
-  home: string,
+  folder: string,
   server: Deno.ChildProcess,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<{ readonly url: string; readonly token: string }> {
   let ended = false;
   server.status.then(() => ended = true);
   const deadline = performance.now() + 90_000;
   while (!ended && performance.now() < deadline) {
-    if (signal?.aborted) throw new CyclopsError("Interrupted");
+    signal.throwIfAborted();
     try {
-      for await (const { name } of Deno.readDir(join(home, "runtime"))) {
-        if (!/^jpserver-\d+\.json$/.test(name)) continue;
-        return JSON.parse(await Deno.readTextFile(join(home, "runtime", name)));
+      for await (const { name } of Deno.readDir(folder)) {
+        if (/^jpserver-\d+\.json$/.test(name)) return JSON.parse(await Deno.readTextFile(join(folder, name)));
       }
     } catch {
       // Not there yet, or half written.
@@ -173,30 +176,15 @@ async function serverAddress(
   throw new CyclopsError(`JupyterLab ${ended ? "ended at once" : "does not start"}: deno task lab shows why`);
 }
 
+// Evaluated in the page, where the types of this module mean nothing.
 const PANEL = "document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden)')";
-/** What the status bar says when the kernel has started: before, JupyterLab would ask which one is meant. */
-const READY = `${PANEL} && document.querySelector("#jp-main-statusbar")?.textContent.includes("Deno | Idle")`;
 const HEIGHT = `(({ top }, { bottom }) => Math.ceil(bottom - top))(
   ...[0, -1].map((i) => [...${PANEL}.querySelectorAll(".jp-Cell")].at(i).getBoundingClientRect()))`;
-/** Back to the first cell: running all cells has scrolled to the last. */
-const TO_TOP = `${PANEL}.querySelector(".jp-Cell").scrollIntoView()`;
-
-/** An entry of a menu by its text. */
-function menu(selector: string, text: string): string {
-  return `[...document.querySelectorAll(${JSON.stringify(selector)})].find((e) => e.textContent === ${
-    JSON.stringify(text)
-  })`;
-}
-
-/** Whether as many cells have a number and none waits. (The Deno kernel goes on after a cell that failed.) */
-function finished(cells: number): string {
-  return `(() => {
-    const prompts = [...${PANEL}.querySelectorAll(".jp-CodeCell .jp-InputPrompt")].map((e) => e.textContent);
-    const done = prompts.filter((text) => /\\d/.test(text)).length;
-    return !prompts.some((text) => text.includes("*")) && done >= ${cells};
-  })()`;
-}
-
+/** Whether as many cells have a number and none waits. (The Deno kernel continues after a cell that failed.) */
+const FINISHED = `(cells) => {
+  const prompts = [...${PANEL}.querySelectorAll(".jp-CodeCell .jp-InputPrompt")].map((e) => e.textContent);
+  return !prompts.some((text) => text.includes("*")) && prompts.filter((text) => /\\d/.test(text)).length >= cells;
+}`;
 const LOOK = `(() => {
   const all = (selector) => [...${PANEL}.querySelectorAll(selector)];
   return {

@@ -3,62 +3,78 @@
  *
  * @module
  */
-import { CyclopsError } from "../../lib/base/errors.ts";
+import { basename, join } from "@std/path";
+import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { readJson, writeAtomic } from "../../lib/base/files.ts";
 import { formatBytes } from "../../lib/base/terminal.ts";
-import type { Fault } from "./fault.ts";
 
 /** A text, whole or in lines that keep their line ends. */
-export type MultilineText = string | readonly string[];
+type MultilineText = string | readonly string[];
 
 /** What a cell showed. */
 export interface Output {
-  /** What kind of output it is; it decides which of the other fields there are. */
   readonly output_type: "stream" | "display_data" | "execute_result" | "error";
   /** By MIME type: text, base64 or JSON. */
   readonly data?: Readonly<Record<string, unknown>>;
-  /** By MIME type: how to show it. */
   readonly metadata?: Readonly<Record<string, unknown>>;
-  /** That of the cell whose value this is. */
   readonly execution_count?: number | null;
   /** "stdout" or "stderr" of a stream. */
   readonly name?: string;
-  /** What was printed to a stream. */
   readonly text?: MultilineText;
 }
 
-/** A piece of a notebook. */
 export interface Cell {
-  /** Code that runs, Markdown, or text that is left alone. */
   readonly cell_type: "code" | "markdown" | "raw";
-  /** Unique in the notebook. */
   readonly id?: string;
-  /** What a person wrote. */
   readonly source: MultilineText;
-  /** Tags, times and the like. */
   readonly metadata?: Readonly<Record<string, unknown>>;
-  /** How many code cells had run when this one did, from 1. */
   readonly execution_count?: number | null;
-  /** What a code cell showed when it ran last. */
   readonly outputs?: readonly Output[];
 }
 
-/** A notebook. */
 export interface Notebook {
-  /** From top to bottom. */
   readonly cells: readonly Cell[];
-  /** The kernel and its language. */
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** 4 */
   readonly nbformat: number;
-  /** 5: cells have ids. */
   readonly nbformat_minor: number;
 }
 
-/** Largest size of one committed notebook, bytes. */
-export const NOTEBOOK_BYTES = 400 * 1024;
-/** Largest size of all committed notebooks together, bytes. */
-export const ALL_NOTEBOOKS_BYTES = 3 * 1024 * 1024;
+/** A notebook on disk. */
+export interface NotebookFile {
+  readonly path: string;
+  readonly notebook: Notebook;
+  /** Size of the file. */
+  readonly bytes: number;
+}
+
+const FAULTS = {
+  type: "type error",
+  format: "not formatted",
+  error: "error",
+  rejection: "unawaited rejection",
+  output: "lost output",
+  timeout: "too slow",
+  committed: "out of date",
+  size: "too large",
+} as const;
+
+/** One thing wrong with a notebook. */
+export interface Fault {
+  /** Path of the notebook. */
+  readonly notebook: string;
+  /** Number of the cell, from 1, Markdown cells counted. */
+  readonly cell?: number;
+  /** Line in the cell, from 1. */
+  readonly line?: number;
+  readonly kind: keyof typeof FAULTS;
+  readonly message: string;
+}
+
+/** "notebooks/01.ipynb, cell 3, line 2: type error: …" */
+export function formatFault({ notebook, cell, line, kind, message }: Fault): string {
+  const place = [notebook, cell && `cell ${cell}`, line && `line ${line}`].filter(Boolean).join(", ");
+  return `${place}: ${FAULTS[kind]}: ${message}`;
+}
 
 /** A text in one piece. */
 export function textOf(text: MultilineText): string {
@@ -66,10 +82,31 @@ export function textOf(text: MultilineText): string {
 }
 
 /**
- * Reads a notebook.
+ * Finds notebooks by name.
  *
- * @throws {CyclopsError} When it cannot be read, is not JSON, or no notebook of format 4.
+ * @param names File names, their beginnings ("04"), or none for all.
+ * @returns Paths in the order of their names.
+ * @throws {UsageError} When a name fits no notebook, or there is none.
  */
+export async function findNotebooks(folder: string, names: readonly string[]): Promise<string[]> {
+  const entries = await Array.fromAsync(Deno.readDir(folder)).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  });
+  const all = entries.map(({ name }) => name).filter((name) => /^[^.].*\.ipynb$/.test(name)).sort();
+  const fits = (name: string, wanted: string) => name.startsWith(basename(wanted));
+  const unknown = names.filter((wanted) => !all.some((name) => fits(name, wanted)));
+  if (unknown.length || all.length === 0) {
+    throw new UsageError(
+      `Cannot find ${unknown.length ? `the notebook ${unknown.join(", ")}` : "any notebook"} in ${folder}: ` +
+        `there ${all.length === 1 ? "is" : "are"} ${all.join(", ") || "none"}`,
+    );
+  }
+  return all.filter((name) => names.length === 0 || names.some((wanted) => fits(name, wanted)))
+    .map((name) => join(folder, name));
+}
+
+/** @throws {CyclopsError} When it cannot be read, is not JSON, or not a notebook of format 4. */
 export async function readNotebook(path: string): Promise<Notebook> {
   const found = await readJson(path) as Partial<Notebook> | null;
   const good = Array.isArray(found?.cells) && found.nbformat === 4 && found.cells.every(isCell);
@@ -83,7 +120,12 @@ function isCell(cell: Partial<Cell> | null): boolean {
     (typeof source === "string" || Array.isArray(source) && source.every((line) => typeof line === "string"));
 }
 
-/** The notebook's code cells with their numbers, from 1, Markdown cells counted; empty ones are left out. */
+/** A notebook with its size. */
+export async function readNotebookFile(path: string): Promise<NotebookFile> {
+  return { path, notebook: await readNotebook(path), bytes: (await Deno.stat(path)).size };
+}
+
+/** The code cells with their numbers, from 1, Markdown cells counted; empty ones are left out. */
 export function codeCells(
   notebook: Notebook,
 ): { readonly number: number; readonly source: string; readonly cell: Cell }[] {
@@ -97,16 +139,14 @@ const METADATA = {
   language_info: { file_extension: ".ts", mimetype: "text/x.typescript", name: "typescript" },
 };
 
-/**
- * Leaves out what changes from run to run or from machine to machine and says nothing: times, kernel versions,
- * widget states, display ids. Code cells are counted 1..n.
- */
+/** Drops what changes from run to run or between machines: times, versions, display ids. Code cells count 1..n. */
 export function cleanNotebook(notebook: Notebook): Notebook {
   let count = 0;
   const cells = notebook.cells.map((cell, i): Cell => {
-    const common = { cell_type: cell.cell_type, id: cell.id ?? `cell-${i + 1}`, metadata: tags(cell) };
+    const { cell_type, id = `cell-${i + 1}`, metadata } = cell;
+    const common = { cell_type, id, metadata: metadata?.tags ? { tags: metadata.tags } : {} };
     const source = splitLines(textOf(cell.source));
-    if (cell.cell_type !== "code") return { ...common, source };
+    if (cell_type !== "code") return { ...common, source };
     const execution_count = textOf(cell.source).trim() === "" ? null : ++count;
     const outputs = (cell.outputs ?? []).map((output) => cleanOutput(output, execution_count));
     return { ...common, execution_count, outputs, source };
@@ -114,30 +154,26 @@ export function cleanNotebook(notebook: Notebook): Notebook {
   return { cells, metadata: METADATA, nbformat: 4, nbformat_minor: 5 };
 }
 
-function tags({ metadata }: Cell): Record<string, unknown> {
-  return metadata?.tags ? { tags: metadata.tags } : {};
-}
-
 function cleanOutput(output: Output, execution_count: number | null): Output {
-  switch (output.output_type) {
-    case "stream":
-      return { name: output.name, output_type: "stream", text: splitLines(textOf(output.text ?? "")) };
-    case "error":
-      return output;
-    default: {
-      const data = Object.fromEntries(
-        Object.entries(output.data ?? {}).map(([type, value]) => [type, cleanData(type, value)]),
-      );
-      const common = { data, metadata: {}, output_type: output.output_type };
-      return output.output_type === "execute_result" ? { ...common, execution_count } : common;
-    }
-  }
+  const { output_type, name, text = "", data = {} } = output;
+  if (output_type === "error") return output;
+  if (output_type === "stream") return { name, output_type, text: splitLines(textOf(text)) };
+  const cleanData = Object.fromEntries(
+    Object.entries(data).map(([type, value]) => {
+      if (typeof value !== "string" && !Array.isArray(value)) return [type, value];
+      const whole = textOf(value);
+      return [type, type.startsWith("text/") || type === "image/svg+xml" ? splitLines(whole) : whole];
+    }),
+  );
+  const common = { data: cleanData, metadata: altText(cleanData), output_type };
+  return output_type === "execute_result" ? { ...common, execution_count } : common;
 }
 
-function cleanData(type: string, value: unknown): unknown {
-  if (typeof value !== "string" && !Array.isArray(value)) return value;
-  const text = textOf(value as MultilineText);
-  return type.startsWith("text/") || type === "image/svg+xml" ? splitLines(text) : text;
+/** What an image shows, in words, where viewers look for it: the output's plain text. */
+function altText(data: Readonly<Record<string, MultilineText>>): Record<string, unknown> {
+  const alt = textOf(data["text/plain"] ?? "").replace(/ \(.*?\)$/, "");
+  const images = Object.keys(data).filter((type) => type.startsWith("image/"));
+  return Object.fromEntries(images.map((type) => [type, { alt }]));
 }
 
 function splitLines(text: string): string[] {
@@ -149,66 +185,39 @@ export function formatNotebook(notebook: Notebook): string {
   return JSON.stringify(notebook, null, 1) + "\n";
 }
 
-/** Writes a notebook, cleaned; see {@linkcode cleanNotebook}. @throws {CyclopsError} When it cannot be written. */
+/** Writes a notebook, cleaned. */
 export async function writeNotebook(path: string, notebook: Notebook): Promise<void> {
   await writeAtomic(path, formatNotebook(cleanNotebook(notebook)));
 }
 
-/** What is wrong with the outputs that a notebook was committed with: none, counted out of order, or an error. */
+/** What is wrong with the outputs a notebook was committed with: none, counted out of order, or an error. */
 export function checkCommitted(path: string, notebook: Notebook): Fault[] {
-  const cells = codeCells(notebook);
-  const mend = "run deno task notebooks --write";
-  for (const [i, { number, cell }] of cells.entries()) {
+  for (const [i, { number, cell }] of codeCells(notebook).entries()) {
     const found = cell.execution_count ?? "no";
-    if (found !== i + 1) {
-      const message = `committed with execution count ${found}, wanted ${i + 1}; ${mend}`;
-      return [{ notebook: path, cell: number, kind: "committed", message }];
-    }
-    if (cell.outputs?.some((output) => output.output_type === "error")) {
-      return [{
-        notebook: path,
-        cell: number,
-        kind: "committed",
-        message: `committed with an error; ${mend}`,
-      }];
-    }
+    const failed = cell.outputs?.some((output) => output.output_type === "error");
+    if (found === i + 1 && !failed) continue;
+    const what = found === i + 1 ? "an error" : `execution count ${found}, expected ${i + 1}`;
+    const message = `committed with ${what}; run deno task notebooks --write`;
+    return [{ notebook: path, cell: number, kind: "committed", message }];
   }
   return [];
 }
 
-/** A notebook on disk. */
-export interface NotebookFile {
-  /** Its path, as faults name it. */
-  readonly path: string;
-  /** What the file holds. */
-  readonly notebook: Notebook;
-  /** Size of the file. */
-  readonly bytes: number;
-}
-
-/**
- * Which notebooks are too large to be committed, alone or together.
- *
- * @param limits Bytes; a notebook of `each` bytes is too large.
- */
+/** Which notebooks are too large to be committed, alone or together; limits in bytes. */
 export function checkSizes(
   files: readonly NotebookFile[],
-  limits: { readonly each?: number; readonly all?: number } = {},
+  { each = 400 * 1024, all = 3 * 1024 * 1024 }: { readonly each?: number; readonly all?: number } = {},
 ): Fault[] {
-  const { each = NOTEBOOK_BYTES, all = ALL_NOTEBOOKS_BYTES } = limits;
   const binary = (bytes: number) => formatBytes(bytes, { binary: true });
-  const faults: Fault[] = files.filter(({ bytes }) => bytes >= each).map(({ path, notebook, bytes }) => {
+  const faults = files.filter(({ bytes }) => bytes >= each).map(({ path, notebook, bytes }): Fault => {
     const cells = notebook.cells.map((cell) => JSON.stringify(cell).length);
     const largest = Math.max(...cells);
-    const message =
-      `${binary(bytes)}, wanted less than ${binary(each)}; this cell alone has ${binary(largest)}: ` +
-      "show smaller or fewer pictures";
+    const message = `${binary(bytes)}, expected less than ${binary(each)}; this cell alone has ` +
+      `${binary(largest)}: show smaller or fewer pictures`;
     return { notebook: path, cell: cells.indexOf(largest) + 1, kind: "size", message };
   });
   const sum = files.reduce((total, { bytes }) => total + bytes, 0);
-  if (sum >= all) {
-    const message = `all ${files.length} together have ${binary(sum)}, wanted less than ${binary(all)}`;
-    faults.push({ notebook: "notebooks", kind: "size", message });
-  }
-  return faults;
+  if (sum < all) return faults;
+  const message = `all ${files.length} together have ${binary(sum)}, expected less than ${binary(all)}`;
+  return [...faults, { notebook: "notebooks", kind: "size", message }];
 }

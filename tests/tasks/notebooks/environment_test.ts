@@ -82,7 +82,7 @@ Deno.test("a half-made environment is made anew; other packages lie elsewhere", 
 
 Deno.test("what is missing is named with its mend", async (t) => {
   const cases: [string, FakePython, string][] = [
-    ["an old Python", { version: "3 8 /usr" }, "is Python 3.8, wanted 3.9 or newer"],
+    ["an old Python", { version: "3 8 /usr" }, "is Python 3.8, expected 3.9 or newer"],
     [
       "no venv",
       { venv: "echo \"No module named 'venv'\" >&2; exit 1" },
@@ -91,7 +91,7 @@ Deno.test("what is missing is named with its mend", async (t) => {
     [
       "no pip",
       { pip: "" },
-      "has no pip and no ensurepip, wanted pip 22.3 or newer; install it (Debian: apt-get install python3-pip",
+      "has no pip and no ensurepip, expected pip 22.3 or newer; install it (Debian: apt-get install python3-pip",
     ],
     ["an old pip", { pip: "pip 20.3.4 from /usr" }, "has pip 20.3 and no ensurepip"],
     ["another package than locked", {

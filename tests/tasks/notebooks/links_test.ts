@@ -14,9 +14,9 @@ Deno.test("notebooks link to files that are there and to names that the docs exp
       .join("\n");
     for (const [, target] of text.matchAll(/\]\(([^)#:]+)\)/g)) {
       links++;
-      const documented = target.match(/^\.\.\/docs\/~\/(\w+)\.html$/);
+      const documented = target.match(/^\.\.\/docs\/(?:api\/)?~\/(\w+)\.html$/);
       if (documented) assert(documented[1] in api, `${name}: ${documented[1]} is not exported by lib/mod.ts`);
-      else if (target !== "../docs/index.html") await Deno.stat(join(NOTEBOOKS, target));
+      else if (!/^\.\.\/docs\/(api\/)?index\.html$/.test(target)) await Deno.stat(join(NOTEBOOKS, target));
     }
   }
   assert(links > 0);

@@ -1,12 +1,13 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "../../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError, UsageError } from "../../../lib/base/errors.ts";
-import { findNotebooks, formatFault } from "../../../tasks/notebooks/mod.ts";
 import {
   checkCommitted,
   checkSizes,
   cleanNotebook,
   codeCells,
+  findNotebooks,
+  formatFault,
   formatNotebook,
   type Notebook,
   readNotebook,
@@ -102,7 +103,7 @@ Deno.test("code cells are numbered as a reader counts, Markdown included, empty 
 Deno.test("a notebook committed without outputs, out of order or with an error is reported by cell", () => {
   assertEquals(checkCommitted("a", cleanNotebook(used)), []);
   assertEquals(checkCommitted("a", notebookOf("# t", "1")).map(formatFault), [
-    "a, cell 2: out of date: committed with execution count no, wanted 1; run deno task notebooks --write",
+    "a, cell 2: out of date: committed with execution count no, expected 1; run deno task notebooks --write",
   ]);
   assertStringIncludes(
     formatFault(checkCommitted("a", used)[0]),
@@ -121,7 +122,7 @@ Deno.test("a notebook that is too large is reported with its largest cell, all t
   assertEquals(checkSizes(files, { each: 3001, all: 6001 }), []);
   const [each, all] = checkSizes(files, { each: 3000, all: 6000 });
   assertEquals([each.notebook, each.cell, each.kind], ["c", 2, "size"]);
-  assertStringIncludes(each.message, "2.93 KiB, wanted less than 2.93 KiB");
+  assertStringIncludes(each.message, "2.93 KiB, expected less than 2.93 KiB");
   assertStringIncludes(all.message, "all 3 together have 5.86 KiB");
 });
 
@@ -130,8 +131,8 @@ Deno.test("notebooks are found by the beginning of their names; an unknown name 
   await withNotebooks(
     { "02_b.ipynb": empty, "01_a.ipynb": empty, ".hidden.ipynb": empty },
     async (_, folder) => {
-      const names = async (...wanted: string[]) =>
-        (await findNotebooks(folder, wanted)).map((p) => p.slice(folder.length + 1));
+      const names = async (...expected: string[]) =>
+        (await findNotebooks(folder, expected)).map((p) => p.slice(folder.length + 1));
       assertEquals(await names(), ["01_a.ipynb", "02_b.ipynb"]);
       assertEquals(await names("02"), ["02_b.ipynb"]);
       assertEquals(await names(`${folder}/01_a.ipynb`), ["01_a.ipynb"]);

@@ -1,7 +1,8 @@
 import { assertEquals } from "../../_assert.ts";
-import { checkNotebooks, findLab, formatFault, type Lab } from "../../../tasks/notebooks/mod.ts";
+import { checkNotebooks } from "../../../tasks/notebooks/check.ts";
+import { findLab, type Lab } from "../../../tasks/notebooks/environment.ts";
 import { runNotebook } from "../../../tasks/notebooks/run.ts";
-import { cleanNotebook, readNotebook } from "../../../tasks/notebooks/notebook.ts";
+import { cleanNotebook, formatFault, readNotebook } from "../../../tasks/notebooks/notebook.ts";
 import { CONFIG, notebookOf, withNotebooks } from "./_notebooks.ts";
 
 // The environment is large: deno task lab --setup makes it.

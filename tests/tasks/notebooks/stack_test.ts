@@ -1,20 +1,10 @@
 import { assertEquals } from "../../_assert.ts";
-import { placeOfError, sourceLine } from "../../../tasks/notebooks/stack.ts";
+import { placeOfError } from "../../../tasks/notebooks/run.ts";
 import { notebookOf } from "./_notebooks.ts";
 
 /** As the kernel prints it; lines count in what the cell becomes by transpiling. */
 const stack = (...frames: string[]) =>
   ["Error: boom", ...frames.map((frame) => `    at ${frame}`)].join("\n");
-
-Deno.test("a source map's position is looked up by line and column", () => {
-  // Output line 1: columns 0 and 9 come from source lines 3 and 5; line 2: nothing; line 3: source line 6.
-  const mappings = "AAEA,SAEA;;AACA";
-  assertEquals(sourceLine(mappings, 1, 1), 3);
-  assertEquals(sourceLine(mappings, 1, 12), 5);
-  assertEquals(sourceLine(mappings, 2, 1), undefined);
-  assertEquals(sourceLine(mappings, 3, 1), 6);
-  assertEquals(sourceLine(mappings, 9, 1), undefined);
-});
 
 Deno.test("a line is found in spite of types, imports and literals that transpiling moves", async () => {
   const cell = [

@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects } from "../../_assert.ts";
 import { join, toFileUrl } from "@std/path";
 import { CyclopsError } from "../../../lib/base/errors.ts";
-import { formatFault } from "../../../tasks/notebooks/fault.ts";
-import { checkFormat, checkTypes, joinCells } from "../../../tasks/notebooks/static_check.ts";
+import { checkFormat, checkTypes, joinCells } from "../../../tasks/notebooks/check.ts";
+import { formatFault } from "../../../tasks/notebooks/notebook.ts";
 import { CONFIG, notebookOf, withNotebooks } from "./_notebooks.ts";
 
 /** Faults without the folder, which has another name each time. */
@@ -62,9 +62,9 @@ Deno.test("cells that are not formatted are reported by their first line that di
     "bad.ipynb": notebookOf("# Title\n* item", "const a = 1;\nconsole.log( a )", "const b = 2"),
   }, async (files, folder) => {
     assertEquals(shown(await checkFormat(files, CONFIG), folder), [
-      'bad.ipynb, cell 1, line 2: not formatted: found "* item", wanted ""; run deno task notebooks --write',
-      'bad.ipynb, cell 2, line 2: not formatted: found "console.log( a )", wanted "console.log(a);"; run deno task notebooks --write',
-      'bad.ipynb, cell 3, line 1: not formatted: found "const b = 2", wanted "const b = 2;"; run deno task notebooks --write',
+      'bad.ipynb, cell 1, line 2: not formatted: found "* item", expected ""; run deno task notebooks --write',
+      'bad.ipynb, cell 2, line 2: not formatted: found "console.log( a )", expected "console.log(a);"; run deno task notebooks --write',
+      'bad.ipynb, cell 3, line 1: not formatted: found "const b = 2", expected "const b = 2;"; run deno task notebooks --write',
     ]);
   });
 });
