@@ -91,7 +91,10 @@ export async function checkInBrowser(lab: Lab, options: BrowserCheckOptions): Pr
     onStep("run all cells");
     await page.locator(".lm-MenuBar-itemLabel", { hasText: /^Run$/ }).click();
     await page.locator(".lm-Menu-itemLabel", { hasText: /^Run All Cells$/ }).click();
-    await page.waitForFunction(FINISHED, cells, { timeout: timeout * 1000, polling: 200 });
+    await page.waitForFunction(`(${FINISHED})(${cells})`, undefined, {
+      timeout: timeout * 1000,
+      polling: 200,
+    });
     const height = await page.evaluate<number>(HEIGHT);
     await page.setViewportSize({ width: 1280, height: Math.min(16_000, height + 200) });
     await page.locator(".jp-NotebookPanel .jp-Cell").first().scrollIntoViewIfNeeded();
