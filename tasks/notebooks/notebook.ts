@@ -170,8 +170,8 @@ function cleanOutput(output: Output, execution_count: number | null): Output {
 }
 
 /** What an image shows, in words, where viewers look for it: the output's plain text. */
-function altText(data: Readonly<Record<string, MultilineText>>): Record<string, unknown> {
-  const alt = textOf(data["text/plain"] ?? "").replace(/ \(.*?\)$/, "");
+function altText(data: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const alt = textOf((data["text/plain"] ?? "") as MultilineText).replace(/ \(.*?\)$/, "");
   const images = Object.keys(data).filter((type) => type.startsWith("image/"));
   return Object.fromEntries(images.map((type) => [type, { alt }]));
 }
