@@ -53,7 +53,7 @@ Deno.test("a cleaned notebook counts its cells, keeps its outputs and forgets ti
     { name: "stdout", output_type: "stream", text: ["x\n", "y\n"] },
     {
       data: { "image/png": "AAAA", "text/plain": ["1"], "application/json": { a: [1] } },
-      metadata: {},
+      metadata: { "image/png": { alt: "1" } },
       output_type: "execute_result",
       execution_count: 1,
     },
