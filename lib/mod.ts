@@ -97,14 +97,41 @@ export * from "./losses/distillation.ts";
 export * from "./losses/objective.ts";
 
 // Training: options and presets, stages, the loop as a stream of records, runs and checkpoints in folders.
-export * from "./training/options.ts";
+export {
+  openPart,
+  PRESET_NAMES,
+  type PresetName,
+  PRESETS,
+  readTraining,
+  refineOptions,
+  resolveTraining,
+  type TrainingInput,
+  type TrainingOptions,
+  trainingOptions,
+} from "./training/options.ts";
 export * from "./training/stages.ts";
-export * from "./training/run.ts";
-export * from "./training/loop.ts";
-export * from "./training/run_folder.ts";
-export * from "./training/checkpoint.ts";
-export * from "./training/records.ts";
-export * from "./training/validation.ts";
+export {
+  isFinished,
+  type OnRecord,
+  runAllStages,
+  runStage,
+  type StageRunOptions,
+  type TrainingSummary,
+  trainWithProgress,
+} from "./training/run.ts";
+export { startWeights, train, type TrainInput, type TrainRecord, VERSION } from "./training/loop.ts";
+export { openRun, type OpenRunOptions, type Run } from "./training/run_folder.ts";
+export {
+  type Checkpoint,
+  type CheckpointContent,
+  type CheckpointEntry,
+  type CheckpointFacts,
+  findCheckpoint,
+  loadCheckpoint,
+  type ValidationMetrics,
+} from "./training/checkpoint.ts";
+export { type MetricsLog, type MetricsRecord, readMetrics } from "./training/records.ts";
+export { spreadPairs, type ValidationResult } from "./training/validation.ts";
 export * from "./training/weights.ts";
 export * from "./training/trainer.ts";
 export * from "./training/adam.ts";

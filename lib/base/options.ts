@@ -6,7 +6,8 @@
  */
 import { UsageError } from "./errors.ts";
 
-interface Spec<D> {
+/** What all kinds of options have. */
+export interface Spec<D> {
   /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
   readonly default: D;
   /** What the option does, for the help text. */
@@ -15,8 +16,11 @@ interface Spec<D> {
 
 /** A numeric option. */
 export interface NumberSpec<D extends number | undefined = number | undefined> extends Spec<D> {
+  /** Discriminates the kinds of options. */
   readonly kind: "number";
+  /** Smallest allowed value. */
   readonly min?: number;
+  /** Largest allowed value. */
   readonly max?: number;
   /** Only integers are allowed. */
   readonly integer?: boolean;
@@ -26,35 +30,43 @@ export interface NumberSpec<D extends number | undefined = number | undefined> e
 
 /** A string: a path or a name. */
 export interface TextSpec<D extends string | undefined = string | undefined> extends Spec<D> {
+  /** Discriminates the kinds of options. */
   readonly kind: "text";
   /**
    * Placeholder in the help. `DIR`, `FILE` and `RUN` in it mark a path, which tasks resolve against the user's current
    * directory: "DIR", "FILE.npy", or "eigen|FILE" for a path or a name.
    */
   readonly value?: string;
+  /** What the string must match, and that in words. */
   readonly pattern?: { readonly regexp: RegExp; readonly expected: string };
 }
 
 /** An option with a fixed set of values. */
 export interface ChoiceSpec<V extends string = string, D extends V | undefined = V | undefined>
   extends Spec<D> {
+  /** Discriminates the kinds of options. */
   readonly kind: "choice";
+  /** The allowed values. */
   readonly choices: readonly V[];
 }
 
 /** A yes/no option: `--name` or `--no-name`. */
 export interface FlagSpec extends Spec<boolean> {
+  /** Discriminates the kinds of options. */
   readonly kind: "flag";
 }
 
 /** Height and width in px. */
 export interface Size {
+  /** Rows, px. */
   readonly height: number;
+  /** Columns, px. */
   readonly width: number;
 }
 
 /** A size in px: `128x416` on the command line and on disk, {@linkcode Size} in the program. */
 export interface SizeSpec<D extends Size | undefined = Size | undefined> extends Spec<D> {
+  /** Discriminates the kinds of options. */
   readonly kind: "size";
 }
 
@@ -63,6 +75,7 @@ export interface ListSpec<
   V extends string = string,
   D extends readonly V[] | undefined = readonly V[] | undefined,
 > extends Spec<D> {
+  /** Discriminates the kinds of options. */
   readonly kind: "list";
   /** The allowed names; any where absent. */
   readonly choices?: readonly V[];
@@ -90,7 +103,8 @@ export type InputOf<S extends OptionSpecs> = {
   readonly [K in keyof S]?: ValueOf<S[K]> | (S[K] extends SizeSpec | ListSpec ? string : never);
 };
 
-type Given<S extends Spec<unknown>, D> = Omit<S, "kind" | "default"> & { readonly default?: D };
+/** A spec as it is described, its kind and maybe its default left out. */
+export type Given<S extends Spec<unknown>, D> = Omit<S, "kind" | "default"> & { readonly default?: D };
 
 /** Describes a number. Leave `default` out for a value that may stay undefined. */
 export function number<const D extends number | undefined = undefined>(

@@ -31,6 +31,7 @@ export interface CheckpointFacts {
   readonly epoch: number;
   /** The training stage, e.g. "half-cycle". */
   readonly stage: string;
+  /** The run's seed. */
   readonly seed: number;
   /** The run's resolved options, as they are stored. */
   readonly options: Readonly<Record<string, unknown>>;
@@ -49,7 +50,9 @@ export type ValidationMetrics = Readonly<Record<string, number>>;
 
 /** A checkpoint on disk, its tensors not read. */
 export interface CheckpointEntry {
+  /** Its path. */
   readonly folder: string;
+  /** Its metadata. */
   readonly facts: CheckpointFacts;
 }
 
@@ -59,6 +62,7 @@ export interface CheckpointContent {
   readonly model: TensorMap;
   /** The optimizer's moments by name. */
   readonly optimizer?: TensorMap;
+  /** Its metadata. */
   readonly facts: CheckpointFacts;
 }
 
@@ -67,7 +71,10 @@ export interface Checkpoint extends CheckpointEntry, CheckpointContent {}
 
 /** A checkpoint could not be saved. Nothing half-written is left and older ones are untouched, so it can be retried. */
 export class SaveError extends CyclopsError {
+  /** As error messages show it. */
   override name = "SaveError";
+
+  /** Wraps the error of the file system. */
   constructor(folder: string, cause: unknown) {
     // An error that was made from the system's names the file.
     const known = cause instanceof CyclopsError ? cause : fileError("write", folder, cause);

@@ -34,8 +34,8 @@ export type PresetName = (typeof PRESET_NAMES)[number];
 
 const lossWeight = (term: string) => number({ min: 0, help: `Weight of ${term} (default: the stage's).` });
 
-/** The options with the defaults that presets share; see {@linkcode PRESETS} for what each preset changes. */
-const SPECS = {
+/** The options of a training run, with the defaults that presets share; {@linkcode PRESETS} has each preset's. */
+export const trainingOptions = {
   preset: choice(PRESET_NAMES, { default: "quick", help: "Set of defaults; options that are given win." }),
   stage: choice(STAGE_NAMES, { default: "half-cycle", help: "Training stage." }),
   seed: integer({ default: 1, min: 0, help: "Seed of weights, data order and augmentation." }),
@@ -202,9 +202,9 @@ export const TRAINING_HEADINGS = {
 } as const;
 
 /** Resolved options of a run. */
-export type TrainingOptions = OptionsOf<typeof SPECS>;
+export type TrainingOptions = OptionsOf<typeof trainingOptions>;
 /** Options as a user gives them: sizes and lists may be text, as on the command line. */
-export type TrainingInput = InputOf<typeof SPECS>;
+export type TrainingInput = InputOf<typeof trainingOptions>;
 
 const LARGE: TrainingInput = {
   size: "256x512",
@@ -227,16 +227,15 @@ const CHANGES: Readonly<Record<PresetName, TrainingInput>> = {
 
 /** All options of each preset. */
 export const PRESETS = Object.fromEntries(
-  PRESET_NAMES.map((preset) => [preset, resolveOptions("training", SPECS, { ...CHANGES[preset], preset })]),
+  PRESET_NAMES.map((
+    preset,
+  ) => [preset, resolveOptions("training", trainingOptions, { ...CHANGES[preset], preset })]),
 ) as Readonly<Record<PresetName, TrainingOptions>>;
 
 /** The options of a training run with a preset's defaults. */
-export function presetOptions(preset: PresetName): typeof SPECS {
-  return withDefaults(SPECS, PRESETS[preset]);
+export function presetOptions(preset: PresetName): typeof trainingOptions {
+  return withDefaults(trainingOptions, PRESETS[preset]);
 }
-
-/** The options of a training run, with the defaults of preset `quick`. */
-export const trainingOptions: typeof SPECS = presetOptions("quick");
 
 /**
  * Fills in a run's options from its preset and checks that they fit together.
@@ -250,11 +249,11 @@ export function resolveTraining(
 ): TrainingOptions {
   const what = source === undefined ? "training" : `training with the options in ${source}`;
   const refuse = (why: string) => new UsageError(`Cannot configure ${what}: ${why}`);
-  const { preset } = resolveOptions(what, { preset: SPECS.preset }, { preset: overrides.preset });
+  const { preset } = resolveOptions(what, { preset: trainingOptions.preset }, { preset: overrides.preset });
   // Steps and epochs are two ways to say the same: either replaces the preset's.
   const own = overrides.steps !== undefined || overrides.epochs !== undefined;
   const defaults = own ? { ...PRESETS[preset], steps: undefined, epochs: undefined } : PRESETS[preset];
-  const options = resolveOptions(what, withDefaults(SPECS, defaults), overrides);
+  const options = resolveOptions(what, withDefaults(trainingOptions, defaults), overrides);
   const { steps, epochs, batch, accumulate, coarse } = options;
   if (steps !== undefined && epochs !== undefined) {
     throw refuse(`steps is ${steps} and epochs is ${epochs}, expected only one of them`);
@@ -280,7 +279,7 @@ export function resolveTraining(
 
 /** The options as `options.json` and checkpoints hold them: sizes and lists as text. */
 export function storedOptions(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return formatOptions(SPECS, options);
+  return formatOptions(trainingOptions, options);
 }
 
 /** Opens a part of a run's data. */
@@ -341,7 +340,8 @@ export function resumedOptions(
   return options;
 }
 
-const CONFIG_STAGE = {
+/** The stages of `deno task train`: one, or all of them in a row. */
+const configStage = {
   stage: choice([...STAGE_NAMES, "all"], {
     default: "half-cycle",
     help: "Training stage, or all of them in a row.",
@@ -349,8 +349,10 @@ const CONFIG_STAGE = {
 };
 
 /** The options of `deno task train` on its command line and in config files, with a preset's defaults. */
-export function configOptions(preset: PresetName = "quick") {
-  return { ...presetOptions(preset), ...CONFIG_STAGE };
+export function configOptions(
+  preset: PresetName = "quick",
+): Omit<typeof trainingOptions, "stage"> & typeof configStage {
+  return { ...presetOptions(preset), ...configStage };
 }
 
 /** A key that a flat JSON object has twice; `JSON.parse` would silently keep the last value. */

@@ -45,6 +45,7 @@ export async function readMetrics(path: string): Promise<MetricsRecord[]> {
 
 /** Appends records to a file. Each has been handed to the system when {@linkcode MetricsLog.write} returns. */
 export class MetricsLog implements Disposable {
+  /** The file. */
   readonly path: string;
   #file: Deno.FsFile | undefined;
   #length: number;
@@ -104,12 +105,14 @@ export class MetricsLog implements Disposable {
     return this.#problem === undefined;
   }
 
+  /** Closes the file. */
   close(): void {
     this.flush();
     this.#file?.close();
     this.#file = undefined;
   }
 
+  /** Closes the file. */
   [Symbol.dispose](): void {
     this.close();
   }

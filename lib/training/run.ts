@@ -20,6 +20,7 @@ import type { ValidationResult } from "./validation.ts";
 export interface TrainingSummary {
   /** Updates that were made, including those before it was resumed. */
   readonly steps: number;
+  /** Whether all steps were done, or it was stopped on request. */
   readonly reason: "finished" | "stopped";
   /** The last checkpoint's folder, where one was written. */
   readonly checkpoint?: string;
@@ -158,6 +159,7 @@ export interface StageRunOptions {
   readonly signal?: AbortSignal;
   /** Before the progress bar. @default the stage's name */
   readonly label?: string;
+  /** Receives every record. */
   readonly onRecord?: OnRecord;
 }
 

@@ -41,6 +41,7 @@ export interface OpenRunOptions {
 
 /** A run's folder, locked by this process until it is closed. */
 export interface Run extends Disposable {
+  /** Its path. */
   readonly folder: string;
   /** The folder of checkpoints, for `saveCheckpoint`. */
   readonly checkpoints: string;
