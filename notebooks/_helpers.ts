@@ -7,6 +7,8 @@
 import { dirname, fromFileUrl, join } from "@std/path";
 import {
   type Calibration,
+  type Chart,
+  collectWeights,
   colorAt,
   type ColorBar,
   type ColorScale,
@@ -15,18 +17,26 @@ import {
   type CropBox,
   depthFromDisparity,
   type DepthMetrics,
-  type Evaluation,
   depthPath,
   disparityFromDepth,
+  encodeSafetensors,
   evaluate,
+  type Evaluation,
   exists,
+  findCheckpoint,
   type FloatMap,
   generateStreet,
   grid,
   imagePyramid,
   type ImageSize,
+  imageSize,
+  lineChart,
+  loadModel,
   mapToRgb,
+  type Network,
+  type Networks,
   niceTicks,
+  openBatches,
   openDataset,
   parseFrame,
   photometricMap,
@@ -36,13 +46,19 @@ import {
   readCalibration,
   readDepthPng,
   readDisparities,
+  readGray16,
   readJson,
   readRgb,
+  readSafetensors,
   readSplit,
   readTruth,
   resizeCamera,
+  resolveAugmentation,
+  resolveTraining,
+  restoreWeights,
   type RgbImage,
   selectBackend,
+  type StereoBatch,
   type StereoCamera,
   type StereoDataset,
   Table,
@@ -50,10 +66,13 @@ import {
   type Tensor,
   type Tensor4D,
   tf,
+  Trainer,
   trainSetMean,
   type Truth,
   type TruthKind,
+  truthMap,
   warp,
+  writeAtomic,
 } from "../lib/mod.ts";
 
 const PROJECT = join(dirname(fromFileUrl(import.meta.url)), "..");
@@ -62,8 +81,26 @@ const KITTI_DIR = Deno.env.get("KITTI_DIR") || undefined;
 export const KITTI_SAMPLE: string | undefined = Deno.env.get("KITTI_SAMPLE") || undefined;
 /** Where notebooks keep what they make. */
 export const RUNS: string = join(PROJECT, KITTI_DIR ? "runs/notebooks/kitti" : "runs/notebooks");
+/** Results of the ablation on streets. */
+export const STREET_RESULTS: string = join(PROJECT, "data/results/street/results.json");
 /** The size at which notebooks 04 to 07 train, px. */
 export const SIZE: ImageSize = { width: 192, height: 64 };
+/** Batches of notebooks 04 to 07: small, so that a minute is enough; pairs are mirrored half of the time. */
+export const BATCHES = {
+  size: SIZE,
+  batch: 8,
+  seed: 1,
+  augmentation: resolveAugmentation({ colourProbability: 0 }),
+} as const;
+/** The training options that go with them; small images want more smoothness. */
+export const RECIPE = {
+  size: SIZE,
+  batch: 8,
+  coarse: 0,
+  replicas: 1,
+  photometricViews: "both",
+  smoothnessWeight: 0.2,
+} as const;
 /** The size at which geometry and losses are looked at, px. */
 export const LARGE: ImageSize = { width: 416, height: 128 };
 
@@ -86,7 +123,7 @@ export async function startNotebook(): Promise<Table> {
 
 // ---------------------------------------------------------------- data
 
-/** Training and test frames; `truth` is the densest there is. */
+/** Training frames, at most 40 test frames of other drives, and the densest truth there is. */
 export interface NotebookData {
   readonly name: string;
   readonly train: StereoDataset;
@@ -103,7 +140,7 @@ export async function openData(): Promise<NotebookData> {
       await openDataset({ ...options, part: "train" }),
       await openDataset({ ...options, part: "test" }),
     ];
-    return { name: "KITTI", train, test, truth: "lidar" };
+    return { name: "KITTI", train, test: first(test, 40), truth: "lidar" };
   }
   const data = join(PROJECT, "data/street-notebooks");
   let progress: Progress | undefined;
@@ -118,7 +155,12 @@ export async function openData(): Promise<NotebookData> {
     await openDataset({ data, part: "train" }),
     await openDataset({ data, part: "test" }),
   ];
-  return { name: "street", train, test, truth: "dense" };
+  return { name: "street", train, test: first(test, 40), truth: "dense" };
+}
+
+/** The first pairs of a data set. */
+export function first(dataset: StereoDataset, count: number): StereoDataset {
+  return { ...dataset, pairs: dataset.pairs.slice(0, count) };
 }
 
 /** One stereo pair and what is known about it. */
@@ -152,7 +194,7 @@ export async function readFrame(
   const dense = await exists(join(root, depthPath(frame, 2)));
   const depthOf = async (view: 2 | 3) =>
     nearest(await readDepthPng(join(root, depthPath(frame, view))), size);
-  const depth = dense ? await depthOf(2) : nearest(sparse(lidar), size);
+  const depth = dense ? await depthOf(2) : nearest(truthMap(lidar), size);
   const toDisparity = (map: FloatMap): FloatMap => ({
     ...size,
     data: map.data.map((z) => z > 0 ? disparityFromDepth(z, camera) : dense ? 0 : NaN),
@@ -160,12 +202,6 @@ export async function readFrame(
   const rightDisparity = dense ? toDisparity(await depthOf(3)) : undefined;
   const name = `drive ${frame.drive}, frame ${frame.index}`;
   return { name, left, right, camera, depth, disparity: toDisparity(depth), rightDisparity, lidar };
-}
-
-function sparse({ camera: { imageSize }, xs, ys, depths }: Truth): FloatMap {
-  const data = new Float32Array(imageSize.width * imageSize.height);
-  depths.forEach((depth, i) => data[ys[i] * imageSize.width + xs[i]] = depth);
-  return { ...imageSize, data };
 }
 
 /** Takes the nearest pixel: the mean of near and far is the depth of nothing. */
@@ -176,6 +212,38 @@ function nearest(map: FloatMap, { width, height }: ImageSize): FloatMap {
     return map.data[y * map.width + x];
   });
   return { width, height, data };
+}
+
+/** A frame whose disparity has no gaps: where LiDAR is all there is, what a search in both views finds. */
+export async function readDenseFrame(dataset: StereoDataset, index: number): Promise<Frame> {
+  const frame = await readFrame(dataset, index);
+  return frame.rightDisparity ? frame : { ...frame, disparity: search(frame) };
+}
+
+/** The size near 416 px wide that keeps a picture's proportions; sides are multiples of 8 px. */
+export function ownSize({ width, height }: ImageSize): ImageSize {
+  return { width: LARGE.width, height: Math.max(32, Math.round(LARGE.width * height / width / 8) * 8) };
+}
+
+/** A stereo pair to match: one's own, or else one of KITTI Stereo 2015 (KITTI_SAMPLE), or else a street. */
+export async function readOwnPair(left: string, right: string, camera: StereoCamera | undefined) {
+  const sample = (folder: string) => join(KITTI_SAMPLE ?? "", "stereo2015", folder, "000046_10.png");
+  const own = left !== "" && right !== "";
+  if (!own && (!KITTI_SAMPLE || !await exists(sample("image_2")))) {
+    const frame = await readFrame((await openData()).test, 14);
+    return { ...frame, source: "A rendered street", truth: frame.disparity as FloatMap | undefined };
+  }
+  const files = own ? [left, right] : [sample("image_2"), sample("image_3")];
+  const size = ownSize(await imageSize(files[0]));
+  const [l, r] = await Promise.all(files.map((file) => readRgb(file, size)));
+  if (own) {
+    return { left: l, right: r, camera: resizeCamera(camera!, size), source: "Your pair", truth: undefined };
+  }
+  const benchmark = await readCalibration(join(KITTI_SAMPLE!, "raw"), "2011_09_26"); // its drives' cameras
+  const px256 = await readGray16(sample("disp_occ_0")); // px · 256, 0 where unknown
+  const fraction = Float32Array.from(px256.data, (value) => value ? value / 256 / px256.width : NaN);
+  const truth = nearest({ ...px256, data: fraction }, size);
+  return { left: l, right: r, camera: resizeCamera(benchmark, size), source: "KITTI Stereo 2015", truth };
 }
 
 /** A row of an independent evaluation. */
@@ -218,7 +286,7 @@ export async function openPredictions() {
 /** Notebook 03's search at half the resolution: at each pixel the disparity whose 15×15 px window fits best. */
 export function search(pair: { readonly left: RgbImage; readonly right: RgbImage }, max = 0.2): FloatMap {
   const { width, height } = pair.left;
-  return toMap(tf.tidy(() => {
+  const found = tf.tidy(() => {
     const [left, right] = [pair.left, pair.right].map((image) => imagePyramid(imageTensor(image))[1]);
     const [, rows, columns] = left.shape;
     let lowest: Tensor = tf.fill([1, rows, columns, 1], Infinity), best: Tensor = tf.zerosLike(lowest);
@@ -229,12 +297,21 @@ export function search(pair: { readonly left: RgbImage; readonly right: RgbImage
       [lowest, best] = [tf.minimum(error, lowest), tf.where(better, disparity, best)];
     }
     return tf.image.resizeBilinear(best as Tensor4D, [height, width], false, true);
-  }));
+  });
+  const map = toMap(found);
+  found.dispose();
+  return map;
 }
 
 /** An image as a tensor [1,H,W,3] in [0,1]. */
 export function imageTensor({ width, height, data }: RgbImage): Tensor4D {
   return tf.tensor4d(Float32Array.from(data, (value) => value / 255), [1, height, width, 3]);
+}
+
+/** A batch as tensors [B,H,W,3] in [0,1]. */
+export function batchTensors({ left, right, batch, height, width }: StereoBatch) {
+  const [l, r] = [left, right].map((view) => tf.tensor4d(view, [batch, height, width, 3]));
+  return { left: l, right: r };
 }
 
 /** A map as a tensor [1,H,W,1]. */
@@ -268,11 +345,11 @@ const SCALES = {
   /** |depth error| / true depth. */
   relative: { scale: { min: 0.01, max: 1, map: "error", log: true }, label: "|depth error| / true depth" },
   /** Signed change of a disparity, px. */
-  change: { scale: { min: -0.5, max: 0.5, map: "grey" }, label: "change of disparity, px" },
+  change: { scale: { min: -0.2, max: 0.2, map: "grey" }, label: "change of disparity, px" },
   /** Weight of a step of disparity. */
   weight: { scale: { min: 0.5, max: 1, map: "grey" }, label: "weight" },
   /** A share, e.g. of a mask. */
-  share: { scale: { min: 0, max: 1, map: "grey" }, label: "0 to 1" },
+  share: { scale: { min: 0, max: 1, map: "grey" }, label: "share, 0 to 1" },
 } as const satisfies Record<string, { scale: ColorScale; label: string }>;
 /** What a map shows. */
 export type Quantity = keyof typeof SCALES;
@@ -323,6 +400,17 @@ function barOf(quantity: Quantity, width: number, camera?: StereoCamera): ColorB
     label: `${depth} m`,
   }));
   return { scale, label: `${label} of ${width}${upperTicks ? " and depth" : ""}`, ticks, upperTicks };
+}
+
+/** Mean |a − b| over colors as a map. */
+export function differenceMap(a: Tensor4D, b: Tensor4D): FloatMap {
+  return toMap(tf.tidy(() => tf.mean(tf.abs(tf.sub(a, b)), 3, true) as Tensor4D));
+}
+
+/** How far a disparity is off the true one, px; NaN where that is unknown. */
+export function offBy(disparity: FloatMap, truth: FloatMap): FloatMap {
+  const { width, height } = truth;
+  return { width, height, data: disparity.data.map((d, i) => Math.abs(d - truth.data[i]) * width) };
 }
 
 /** A gray copy to draw colored marks on. */
@@ -392,6 +480,18 @@ export function withMatches(frame: Frame, points: readonly { x: number; y: numbe
   return [left, right];
 }
 
+/** A loss over the updates: its running mean, and faintly the loss itself. */
+export function lossCurve(title: string, losses: readonly number[]): Chart {
+  let mean = losses[0];
+  const smooth = losses.map((loss, step) => [step, mean += 0.06 * (loss - mean)] as const);
+  const every = Math.max(1, Math.ceil(losses.length / 90));
+  const thin = <T>(list: readonly T[]) => list.filter((_, i) => i % every === 0 || i === list.length - 1);
+  return lineChart([
+    { name: "loss of the batch", points: thin(losses.map((loss, step) => [step, loss] as const)) },
+    { name: "running mean", points: thin(smooth) },
+  ], { title, xLabel: "update", yLabel: "loss", height: 180 });
+}
+
 // ---------------------------------------------------------------- numbers
 
 /** A line of {@linkcode compare}. */
@@ -424,7 +524,7 @@ export function compare(rows: readonly Comparison[]): Table {
 export function published(row: string, metric: keyof DepthMetrics = "absRel"): TableCell {
   const found = publishedTables().refineAndDistill.find(({ name }) => name === row);
   return {
-    value: found?.values[metric as "absRel"],
+    value: found?.values[metric],
     standing: "published",
   };
 }
@@ -474,4 +574,65 @@ export function meanByTenth(x: readonly number[], y: readonly number[]): [percen
     const own = order.slice(Math.floor(k * order.length / 10), Math.floor((k + 1) * order.length / 10));
     return [10 * k + 5, own.reduce((sum, i) => sum + y[i], 0) / own.length];
   });
+}
+
+// ---------------------------------------------------------------- networks of earlier notebooks
+
+/** What notebooks 04 to 06 train. */
+const PLANS = {
+  student: { stage: "half-cycle", steps: 250 },
+  backward: { stage: "cycle", steps: 80, freeze: ["student"] },
+  refine: { stage: "teacher", steps: 80, freeze: ["student", "backward"] },
+} as const;
+type Scope = keyof typeof PLANS;
+
+/** Keeps a network for the notebooks that follow. */
+export async function saveNetwork(network: Network): Promise<void> {
+  const weights = encodeSafetensors(await collectWeights([network]));
+  await Deno.mkdir(RUNS, { recursive: true });
+  await writeAtomic(join(RUNS, `${network.scope}.safetensors`), weights);
+}
+
+/** The networks up to `last` as notebooks 04 to 06 left them; what is missing is trained now, by the library. */
+export async function loadNetworks(last: Scope): Promise<Required<Networks>> {
+  const scopes = (["student", "backward", "refine"] as const).slice(0, Object.keys(PLANS).indexOf(last) + 1);
+  const { train } = await openData();
+  const networks: Partial<Record<Scope, Network>> = {};
+  for (const scope of scopes) {
+    const path = join(RUNS, `${scope}.safetensors`);
+    const options = resolveTraining({ ...RECIPE, ...PLANS[scope], data: train.root });
+    const trainer = new Trainer(options, PLANS[scope].steps);
+    for (const [name, network] of trainer.networks) {
+      if (name !== scope) {
+        restoreWeights(network, (await readSafetensors(join(RUNS, `${name}.safetensors`))).tensors, name);
+      }
+    }
+    if (await exists(path)) {
+      restoreWeights(trainer.networks.get(scope)!, (await readSafetensors(path)).tensors, path);
+    } else await trainHere(trainer, train, scope);
+    networks[scope] = trainer.networks.get(scope);
+  }
+  return networks as Required<Networks>;
+}
+
+async function trainHere(trainer: Trainer, dataset: StereoDataset, scope: Scope): Promise<void> {
+  const progress = new Progress({ label: `${scope} network`, total: trainer.steps });
+  using batches = openBatches(dataset, BATCHES);
+  while (trainer.step < trainer.steps) {
+    await trainer.update(await batches.next());
+    progress.update(trainer.step);
+  }
+  progress.finish(`${scope} network trained: ${trainer.steps} updates`);
+  await saveNetwork(trainer.networks.get(scope)!);
+}
+
+/** The quickstart's student where it has run, else notebook 04's. */
+export async function openStudent(): Promise<{ student: Network; size: ImageSize; source: string }> {
+  const run = join(PROJECT, "runs/quickstart");
+  const found = await exists(join(run, "checkpoints"))
+    ? await findCheckpoint(run, "best").catch(() => undefined)
+    : undefined;
+  if (KITTI_DIR || !found) return { ...await loadNetworks("student"), size: SIZE, source: "notebook 04's" };
+  const { networks: { student }, size, facts } = await loadModel(found.folder);
+  return { student, size, source: `the quickstart's, ${facts.step} updates` };
 }

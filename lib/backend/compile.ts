@@ -1,6 +1,6 @@
 /**
- * Whole functions as one TensorFlow operation. A training update is thousands of small operations, each of which costs
- * a call from JavaScript and a pass over memory; as one function, TensorFlow schedules, fuses and frees them by itself.
+ * Whole functions as one TensorFlow operation. A training update is thousands of operations; as one function, they are
+ * scheduled, fused and run in parallel by TensorFlow instead of being called one by one from JavaScript.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import { type DataType, type Tensor, type TensorInfo, tf, type Variable } from "
 
 /** A function made by {@linkcode compile}. */
 export interface Compiled<A extends unknown[], R> {
-  /** Runs the function, tracing it first where these shapes are new. The tensors returned are the caller's. */
+  /** Runs the function, tracing it first if the inputs' shapes are new. The tensors returned are the caller's. */
   (...inputs: A): R;
-  /** What has been traced so far, one for each combination of shapes, types and plain values. */
+  /** One trace for each combination of shapes, types and plain values so far. */
   readonly traces: readonly TraceInfo[];
-  /** Frees all traces. The function may be called again; it is traced anew. */
+  /** Frees all traces. A further call traces anew. */
   dispose(): void;
 }
 
-/** About one trace. */
+/** A description of one trace. */
 export interface TraceInfo {
   /** TensorFlow's name of the function. */
   readonly name: string;
@@ -28,17 +28,17 @@ export interface TraceInfo {
   readonly operations: Readonly<Record<string, number>>;
 }
 
-/** How a function is compiled. */
+/** Options of {@linkcode compile}. */
 export interface CompileOptions {
   /** For errors and profiles. @default the function's own name */
   readonly name?: string;
-  /** Traces kept; a further one drops the one that was used longest ago. @default 16 */
+  /** Number of traces kept; the least recently used is dropped. @default 16 */
   readonly maxTraces?: number;
-  /** False calls the function as it is, for debugging. @default true */
+  /** False calls the function itself, for debugging. @default true */
   readonly enabled?: boolean;
 }
 
-/** What the tfjs-node backend object offers here, and what it is told to do while tracing. */
+/** The parts of tfjs-node's backend that tracing uses and replaces. */
 interface Backend {
   readonly tensorMap: { get(dataId: object): { readonly id: number; readonly values: unknown } };
   getInputTensorIds(tensors: readonly TensorInfo[]): number[];
@@ -69,21 +69,21 @@ type Capture =
 
 interface Trace extends TraceInfo {
   readonly captures: readonly Capture[];
-  /** Variables whose value the function itself moves in TensorFlow's memory. */
+  /** Variables that the function changes in TensorFlow's memory. */
   readonly updated: readonly Variable[];
-  /** Variables that take over one of the last outputs. */
+  /** Variables that are assigned the last outputs. */
   readonly assigned: readonly Variable[];
   readonly outputs: number;
-  /** Builds the result from the outputs. */
-  build(outputs: readonly Tensor[]): unknown;
+  /** What the function returned, with {@linkcode Output}s in place of tensors. */
+  readonly result: unknown;
 }
 
 /** Set while a function is traced. */
-let recording: { update(variable: Variable): void } | undefined;
+let tracer: Tracer | undefined;
 
 /**
- * Runs operations that change the values of variables bound by `bindVariable` in place, e.g. `ResourceApplyAdam`;
- * inside a compiled function they become part of it.
+ * Runs operations that change variables bound by `bindVariable` in place, e.g. `ResourceApplyAdam`. Inside a compiled
+ * function they become part of it.
  */
 export function updateInPlace(variables: readonly Variable[], run: () => void): void {
   const resources = variables.map((variable) => {
@@ -93,8 +93,8 @@ export function updateInPlace(variables: readonly Variable[], run: () => void): 
     }
     return resource;
   });
-  if (recording) {
-    variables.forEach(recording.update);
+  if (tracer) {
+    for (const variable of variables) tracer.update(variable);
     return run();
   }
   for (const resource of resources) resource.release();
@@ -108,23 +108,23 @@ export function updateInPlace(variables: readonly Variable[], run: () => void): 
 /**
  * Makes a function of tensors run as one TensorFlow operation.
  *
- * The first call with new shapes traces the function: it runs once over tensors without values, and all its operations
- * are recorded, those of gradients taken inside included. Later calls run the record alone, so that JavaScript inside
- * the function runs only while it is traced: plain values (numbers, strings, booleans) among the arguments are
- * constants, and a new value means a new trace; pass what changes often as a tensor.
+ * The first call with new shapes traces the function: it runs once, over tensors without values, and its operations
+ * are recorded, those of gradients taken inside included. Later calls run the recorded operations; JavaScript inside
+ * the function runs only while tracing. Numbers, strings and booleans among the arguments are constants, and a new
+ * value means a new trace: pass what changes often as a tensor.
  *
- * - Arguments and results may be tensors, arrays and objects of them, nested; what else is returned is what the trace
- *   returned.
+ * - Arguments and results are tensors, plain values, and arrays and objects of them, nested. Plain values in the
+ *   result are those of the trace.
  * - A `tf.Variable` read inside has its current value at every call. `variable.assign` inside takes effect after each
- *   call; variables bound by `bindVariable` may be updated in place by TensorFlow's own operations. Other tensors
- *   from outside are kept as they were when the function was traced.
- * - Values cannot be read inside (`dataSync`, `data`, `array`, …), and random numbers made inside would be constants.
+ *   call; variables bound by `bindVariable` can be updated in place, see {@linkcode updateInPlace}. Other tensors from
+ *   outside keep the value that they had when the function was traced.
+ * - Values cannot be read inside (`dataSync`, `data`, `array`, …), and random numbers drawn inside are constants.
  * - Gradients must be taken inside: calls are not recorded for differentiation.
  *
- * On other backends than tensorflow, and inside another compiled function, `fn` is simply called.
+ * On backends other than tensorflow, and inside another compiled function, `fn` is simply called.
  *
- * @throws {CyclopsError} On a call: when the function reads values while it is traced, makes a variable, returns a
- * promise, or uses an operation that TensorFlow refuses.
+ * @throws {CyclopsError} When called, if the function reads values, creates a variable, returns a promise, or uses an
+ * operation that TensorFlow refuses.
  *
  * @example
  * ```ts
@@ -152,7 +152,7 @@ export function compile<A extends unknown[], R>(
   };
   const call = (...inputs: A): R => {
     const binding = currentBinding();
-    if (!enabled || !binding || tf.getBackend() !== "tensorflow" || recording) return fn(...inputs);
+    if (!enabled || !binding || tf.getBackend() !== "tensorflow" || tracer) return fn(...inputs);
     const { gradientDepth, kernelDepth } = engine().state;
     if (gradientDepth > 0 && kernelDepth === 0) {
       throw new CyclopsError(
@@ -197,7 +197,7 @@ function freeTrace(trace: Trace): void {
   binding.removeFunction(trace.name);
 }
 
-/** Spells a nested structure, and gathers its tensors in the same order. */
+/** Describes a nested structure as a cache key, and collects its tensors in the same order. */
 function describe(value: unknown, tensors: Tensor[]): string {
   if (value instanceof tf.Tensor) {
     tensors.push(value);
@@ -228,235 +228,59 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null;
 }
 
-/** The same structure with its tensors replaced. */
-function replace(value: unknown, by: (tensor: Tensor) => unknown): unknown {
-  if (value instanceof tf.Tensor) return by(value);
-  if (Array.isArray(value)) return value.map((item) => replace(item, by));
-  if (isRecord(value)) {
-    return Object.fromEntries(Object.entries(value).map(([k, item]) => [k, replace(item, by)]));
-  }
-  return value;
+/** The same nested structure with what is neither array nor object replaced. */
+function mapLeaves(value: unknown, by: (leaf: unknown) => unknown): unknown {
+  if (Array.isArray(value)) return value.map((item) => mapLeaves(item, by));
+  if (!isRecord(value)) return by(value);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mapLeaves(item, by)]));
 }
 
 /**
- * Attributes of every call. TensorFlow optimizes a function only if the call has a configuration (`ConfigProto`; here
- * `graph_options { rewrite_options {} }`, which means the defaults): of the 3,063 nodes of a `quick` update 1,720 are
- * left, and Conv2D, BiasAdd and Elu are one operation. Of its executors the usual one is the faster.
+ * Attributes of every call. Measured on a `quick` update, 64x192, batch 8, two cores with AVX-512:
+ * - TensorFlow optimizes a function only if the call has a configuration (`ConfigProto`, here
+ *   `graph_options { rewrite_options {} }`, the defaults): 1,720 of 3,063 nodes remained, and Conv2D, BiasAdd and Elu
+ *   were one operation.
+ * - SINGLE_THREADED_EXECUTOR took 112 ms where the default one took 64.
+ * - XLA for the parts without convolutions, forward and gradient: warp 1.9 ms (2.1 without), smoothness 0.6 (0.7),
+ *   photometric loss 9 to 16 (5.3), and 0.1 s of compilation for each part and scale: not worth it.
  */
 const CALL: readonly Attribute[] = [attr.string("config_proto", "\x52\x02\x52\x00")];
-
-function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknown {
-  const { captures, updated, assigned } = trace;
-  for (const capture of captures) if ("variable" in capture) capture.resource?.sync();
-  const ids = backend().getInputTensorIds(tensors);
-  for (const capture of captures) {
-    if ("handle" in capture) ids.push(capture.handle);
-    else if (capture.resource) ids.push(capture.resource.handle.id);
-    else ids.push(...backend().getInputTensorIds([capture.variable]));
-  }
-  const resources = updated.map((variable) => resourceOf(variable)!);
-  for (const resource of resources) resource.release();
-  let outputs: Tensor[];
-  try {
-    outputs = binding.executeOp(trace.name, CALL, ids, trace.outputs).map((m) =>
-      backend().createOutputTensor(m)
-    );
-  } finally {
-    for (const resource of resources) resource.refresh();
-  }
-  const values = outputs.splice(trace.outputs - assigned.length);
-  assigned.forEach((variable, i) => {
-    variable.assign(values[i]);
-    values[i].dispose();
-  });
-  return trace.build(outputs);
-}
-
-/** Runs the function over tensors without values and makes what it does a TensorFlow function. */
-function record(
-  binding: Binding,
-  name: string,
-  fn: (...inputs: never[]) => unknown,
-  inputs: readonly unknown[],
-  tensors: readonly Tensor[],
-): Trace {
-  const captures: Capture[] = [];
-  const captured: TensorMetadata[] = [];
-  /** What has been brought in, by native id; by variable, or else by tfjs's data. */
-  const byId = new Map<number, TensorMetadata>();
-  const bySource = new Map<object, TensorMetadata>();
-  const capture = (source: Capture, placeholder: TensorMetadata) => {
-    captures.push(source);
-    captured.push(placeholder);
-    return placeholder;
-  };
-  /** A native tensor from outside: small ones are constants, others stay inputs that the trace keeps alive. */
-  const captureHandle = (id: number): TensorMetadata => {
-    let known = byId.get(id);
-    if (known) return known;
-    const shared = binding.shareTensor(id);
-    if (shared.dtype === DTYPE.resource) {
-      known = capture({ handle: shared.id }, graph.resource(binding.resourceShapes.get(id)));
-    } else if (tf.util.sizeFromShape(shared.shape) <= CONSTANT_ELEMENTS) {
-      const { c } = binding.runtime;
-      const tensor = binding.runtime.resolve(shared.id);
-      known = graph.constantFrom(tensor, shared.dtype);
-      c.TF_DeleteTensor(tensor);
-      binding.deleteTensor(shared.id);
-    } else known = capture({ handle: shared.id }, graph.placeholder(shared.shape, shared.dtype));
-    byId.set(id, known);
-    return known;
-  };
-  const graph = new Graph(binding, captureHandle);
-  const { state } = engine();
-  const before = new Set(Object.values(state.registeredVariables));
-  const captureVariable = (variable: Variable): TensorMetadata => {
-    const resource = resourceOf(variable);
-    if (!resource) {
-      return capture({ variable, resource }, graph.placeholder(variable.shape, dtypeOf(variable)));
-    }
-    let handle = byId.get(resource.handle.id);
-    if (!handle) {
-      handle = capture({ variable, resource }, graph.resource(variable.shape));
-      byId.set(resource.handle.id, handle);
-    }
-    return graph.executeOp("ReadVariableOp", [attr.type("dtype", "float32")], [handle.id])[0];
-  };
-  const updated = new Set<Variable>();
-  /** Variables assigned to inside, and the data that they had. */
-  const assigned = new Map<Variable, object>();
-  const own = new Set<object>(); // data of tensors made inside
-  const made: Tensor[] = [];
-  const node = backend();
-  const original = { getInputTensorIds: node.getInputTensorIds, write: node.write, readSync: node.readSync };
-  const eagerly = <T>(compute: () => T): T => {
-    binding.recorder = undefined;
-    try {
-      return compute();
-    } finally {
-      binding.recorder = graph;
-    }
-  };
-  const idOf = (tensor: TensorInfo): number => {
-    const data = tensor.dataId as object;
-    if (!data) return original.getInputTensorIds.call(node, [tensor])[0]; // tfjs-node's Int64Scalar
-    const info = node.tensorMap.get(data);
-    if (info.id < -1) return info.id;
-    // Variables may share their data with one another and with tensors.
-    const source = tensor instanceof tf.Variable ? tensor : data;
-    let found = bySource.get(source);
-    if (!found) {
-      found = source !== data
-        ? captureVariable(source as Variable)
-        : own.has(data)
-        ? graph.constant(tensor.shape, dtypeOf(tensor), info.values as Float32Array)
-        : captureHandle(eagerly(() => original.getInputTensorIds.call(node, [tensor])[0]));
-      bySource.set(source, found);
-    }
-    return found.id;
-  };
-  const hooks: Partial<Backend> = {
-    getInputTensorIds: (list) => list.map(idOf),
-    write: (values, shape, dtype) => {
-      const data = original.write.call(node, values, shape, dtype);
-      own.add(data);
-      return data;
-    },
-    readSync: (data) => own.has(data) ? original.readSync.call(node, data) : graph.read(),
-  };
-  const depths = {
-    gradientDepth: state.gradientDepth,
-    kernelDepth: state.kernelDepth,
-    activeTape: state.activeTape,
-  };
-  const { assign } = tf.Variable.prototype;
-  const track = engine().trackTensor;
-  const scopes = state.scopeStack.length;
-  const outputs: Tensor[] = [];
-  recording = {
-    update(variable) {
-      updated.add(variable);
-      captureVariable(variable);
-      bySource.delete(variable); // reads that follow see the new value
-    },
-  };
-  try {
-    binding.recorder = graph;
-    Object.assign(node, hooks);
-    Object.assign(state, { gradientDepth: 0, kernelDepth: 0, activeTape: null });
-    tf.Variable.prototype.assign = function (value) {
-      if (value.dtype !== this.dtype || !tf.util.arraysEqual(value.shape, this.shape)) {
-        throw new CyclopsError(
-          `Cannot assign ${value.dtype}[${value.shape}] to ${this.name}: expected ${this.dtype}[${this.shape}]`,
-        );
-      }
-      if (assigned.has(this)) engine().disposeTensor(this);
-      else assigned.set(this, this.dataId);
-      this.dataId = value.dataId;
-      engine().incRef(this, null);
-    };
-    engine().trackTensor = function (tensor, backend) {
-      if (!(tensor instanceof tf.Variable)) made.push(tensor);
-      track.call(this, tensor, backend);
-    };
-    engine().startScope(name);
-    const parameters = tensors.map((t) => graph.placeholder(t.shape, dtypeOf(t)));
-    let next = 0;
-    const result = fn(...replace(inputs, () => node.createOutputTensor(parameters[next++])) as never[]);
-    if (result instanceof Promise) {
-      result.catch(() => {});
-      throw new CyclopsError(
-        `Cannot compile ${name}: it returns a promise; compile the part that is synchronous`,
-      );
-    }
-    const template = replace(result, (tensor) => {
-      outputs.push(tensor);
-      return new Output(outputs.length - 1);
-    });
-    const ids = [...outputs, ...assigned.keys()].map(idOf);
-    const created = Object.values(state.registeredVariables).find((v) => !before.has(v));
-    if (created) {
-      throw new CyclopsError(
-        `Cannot make the variable ${created.name} inside a compiled function: make it outside`,
-      );
-    }
-    const inputIds = [...parameters, ...captured].map(({ id }) => id);
-    return {
-      name: graph.toFunction(name, inputIds, ids),
-      operations: graph.counts,
-      captures,
-      updated: [...updated],
-      assigned: [...assigned.keys()],
-      outputs: ids.length,
-      build: (tensors) => fill(template, tensors),
-    };
-  } catch (error) {
-    for (const variable of Object.values(state.registeredVariables)) {
-      if (!before.has(variable)) variable.dispose();
-    }
-    for (const source of captures) if ("handle" in source) binding.deleteTensor(source.handle);
-    throw error;
-  } finally {
-    recording = undefined;
-    binding.recorder = undefined;
-    Object.assign(node, original);
-    tf.Variable.prototype.assign = assign;
-    engine().trackTensor = track;
-    for (const [variable, data] of assigned) {
-      engine().disposeTensor(variable);
-      variable.dataId = data;
-    }
-    while (state.scopeStack.length > scopes) engine().endScope();
-    for (const tensor of made) if (!tensor.isDisposed) tensor.dispose();
-    Object.assign(state, depths);
-    graph.close();
-  }
-}
 
 /** Tensors from outside with at most this many elements are constants of the function. */
 const CONSTANT_ELEMENTS = 1024;
 
-/** Stands for a tensor in a result. */
+function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknown {
+  const { captures, updated, assigned } = trace;
+  const ids = backend().getInputTensorIds(tensors);
+  for (const capture of captures) {
+    if ("handle" in capture) {
+      ids.push(capture.handle);
+      continue;
+    }
+    const { variable, resource } = capture;
+    if (variable.isDisposed) {
+      throw new CyclopsError(`Cannot call ${trace.name}: its variable ${variable.name} was disposed`);
+    }
+    resource?.sync();
+    ids.push(resource ? resource.handle.id : backend().getInputTensorIds([variable])[0]);
+  }
+  const resources = updated.map((variable) => resourceOf(variable)!);
+  for (const resource of resources) resource.release();
+  let metadata: TensorMetadata[];
+  try {
+    metadata = binding.executeOp(trace.name, CALL, ids, trace.outputs);
+  } finally {
+    for (const resource of resources) resource.refresh();
+  }
+  const outputs = metadata.map((m) => backend().createOutputTensor(m));
+  outputs.splice(trace.outputs - assigned.length).forEach((value, i) => {
+    assigned[i].assign(value);
+    value.dispose();
+  });
+  return mapLeaves(trace.result, (leaf) => leaf instanceof Output ? outputs[leaf.index] : leaf);
+}
+
+/** Stands for a tensor in a trace's result. */
 class Output {
   readonly index: number;
   constructor(index: number) {
@@ -464,11 +288,212 @@ class Output {
   }
 }
 
-function fill(template: unknown, outputs: readonly Tensor[]): unknown {
-  if (template instanceof Output) return outputs[template.index];
-  if (Array.isArray(template)) return template.map((item) => fill(item, outputs));
-  if (isRecord(template)) {
-    return Object.fromEntries(Object.entries(template).map(([k, item]) => [k, fill(item, outputs)]));
+/** Runs the function over tensors without values and turns what it does into a TensorFlow function. */
+function record(
+  binding: Binding,
+  name: string,
+  fn: (...inputs: never[]) => unknown,
+  inputs: readonly unknown[],
+  tensors: readonly Tensor[],
+): Trace {
+  const { state } = engine();
+  const before = new Set(Object.values(state.registeredVariables));
+  const newVariables = () => Object.values(state.registeredVariables).filter((v) => !before.has(v));
+  const scopes = state.scopeStack.length;
+  const tracer = new Tracer(binding);
+  const { graph, captures, placeholders, updated, assigned } = tracer;
+  try {
+    tracer.start();
+    engine().startScope(name);
+    const parameters = tensors.map((t) => graph.placeholder(t.shape, dtypeOf(t)));
+    let next = 0;
+    const traced = mapLeaves(
+      inputs,
+      (leaf) => leaf instanceof tf.Tensor ? backend().createOutputTensor(parameters[next++]) : leaf,
+    );
+    const returned = fn(...traced as never[]);
+    if (returned instanceof Promise) {
+      returned.catch(() => {});
+      throw new CyclopsError(`Cannot compile ${name}: it returns a promise; compile its synchronous part`);
+    }
+    for (const { name } of newVariables()) {
+      throw new CyclopsError(`Cannot create variable ${name} inside a compiled function: create it outside`);
+    }
+    const outputs: Tensor[] = [];
+    const result = mapLeaves(
+      returned,
+      (leaf) => leaf instanceof tf.Tensor ? new Output(outputs.push(leaf) - 1) : leaf,
+    );
+    const ids = [...outputs, ...assigned.keys()].map((tensor) => tracer.idOf(tensor));
+    return {
+      name: graph.toFunction(name, [...parameters, ...placeholders].map(({ id }) => id), ids),
+      operations: graph.counts,
+      captures,
+      updated: [...updated],
+      assigned: [...assigned.keys()],
+      outputs: ids.length,
+      result,
+    };
+  } catch (error) {
+    for (const variable of newVariables()) variable.dispose();
+    for (const source of captures) if ("handle" in source) binding.deleteTensor(source.handle);
+    throw error;
+  } finally {
+    tracer.stop();
+    while (state.scopeStack.length > scopes) engine().endScope();
+    for (const tensor of tracer.made) if (!tensor.isDisposed) tensor.dispose();
+    graph.close();
   }
-  return template;
+}
+
+/** Redirects tfjs into a graph from {@linkcode Tracer.start} to {@linkcode Tracer.stop}. */
+class Tracer {
+  readonly graph: Graph;
+  readonly captures: Capture[] = [];
+  /** The placeholders of `captures`. */
+  readonly placeholders: TensorMetadata[] = [];
+  readonly updated = new Set<Variable>();
+  /** Variables assigned to, with the data that they had before. */
+  readonly assigned = new Map<Variable, object>();
+  /** All tensors created, kept ones included. */
+  readonly made: Tensor[] = [];
+  readonly #binding: Binding;
+  /** What has been captured: native tensors by id; the rest by variable, or by tfjs's data. */
+  readonly #byId = new Map<number, TensorMetadata>();
+  readonly #bySource = new Map<object, TensorMetadata>();
+  /** Data of tensors created from values inside. */
+  readonly #own = new Set<object>();
+  readonly #restore: (() => void)[] = [];
+  readonly #upload: (tensor: TensorInfo) => number;
+
+  constructor(binding: Binding) {
+    this.#binding = binding;
+    this.graph = new Graph(binding, (id) => this.#captureHandle(id));
+    const { getInputTensorIds } = backend();
+    this.#upload = (tensor) => getInputTensorIds.call(backend(), [tensor])[0];
+  }
+
+  start(): void {
+    const { graph } = this;
+    const own = this.#own, made = this.made, assigned = this.assigned;
+    const node = backend();
+    const { write, readSync } = node;
+    this.#replace(node, {
+      getInputTensorIds: (list) => list.map((tensor) => this.idOf(tensor)),
+      write: (values, shape, dtype) => {
+        const data = write.call(node, values, shape, dtype);
+        own.add(data);
+        return data;
+      },
+      readSync: (data) => own.has(data) ? readSync.call(node, data) : graph.read(),
+    });
+    const { trackTensor } = engine();
+    this.#replace(engine(), {
+      trackTensor(tensor, backend) {
+        if (!(tensor instanceof tf.Variable)) made.push(tensor);
+        trackTensor.call(this, tensor, backend);
+      },
+    });
+    this.#replace(engine().state, { gradientDepth: 0, kernelDepth: 0, activeTape: null });
+    this.#replace(tf.Variable.prototype as unknown as Variable, {
+      assign(this: Variable, value: Tensor) {
+        if (value.dtype !== this.dtype || !tf.util.arraysEqual(value.shape, this.shape)) {
+          throw new CyclopsError(
+            `Cannot assign ${value.dtype}[${value.shape}] to ${this.name}: expected ${this.dtype}[${this.shape}]`,
+          );
+        }
+        if (assigned.has(this)) engine().disposeTensor(this);
+        else assigned.set(this, this.dataId);
+        this.dataId = value.dataId;
+        engine().incRef(this, null);
+      },
+    });
+    this.#binding.recorder = graph;
+    tracer = this;
+  }
+
+  stop(): void {
+    tracer = undefined;
+    this.#binding.recorder = undefined;
+    for (const restore of this.#restore.reverse()) restore();
+    for (const [variable, data] of this.assigned) {
+      engine().disposeTensor(variable);
+      variable.dataId = data;
+    }
+  }
+
+  #replace<T extends object>(target: T, by: Partial<T>): void {
+    const original = Object.fromEntries(Object.keys(by).map((key) => [key, target[key as keyof T]]));
+    this.#restore.push(() => Object.assign(target, original));
+    Object.assign(target, by);
+  }
+
+  /** The node that holds a tensor. */
+  idOf(tensor: TensorInfo): number {
+    const data = tensor.dataId as object;
+    if (!data) return this.#upload(tensor); // tfjs-node's Int64Scalar
+    const info = backend().tensorMap.get(data);
+    if (info.id < -1) return info.id;
+    // Variables may share their data with one another and with tensors.
+    const source = tensor instanceof tf.Variable ? tensor : data;
+    let found = this.#bySource.get(source);
+    if (!found) {
+      if (source !== data) found = this.#captureVariable(source as Variable);
+      else if (this.#own.has(data)) {
+        found = this.graph.constant(tensor.shape, dtypeOf(tensor), info.values as ArrayBufferView);
+      } else {
+        this.#binding.recorder = undefined;
+        const id = this.#upload(tensor);
+        this.#binding.recorder = this.graph;
+        found = this.#captureHandle(id);
+      }
+      this.#bySource.set(source, found);
+    }
+    return found.id;
+  }
+
+  /** Declares that the function changes a bound variable in place. */
+  update(variable: Variable): void {
+    this.updated.add(variable);
+    this.#captureVariable(variable);
+    this.#bySource.delete(variable); // reads that follow see the new value
+  }
+
+  #capture(source: Capture, placeholder: TensorMetadata): TensorMetadata {
+    this.captures.push(source);
+    this.placeholders.push(placeholder);
+    return placeholder;
+  }
+
+  #captureVariable(variable: Variable): TensorMetadata {
+    const { graph } = this;
+    const resource = resourceOf(variable);
+    if (!resource) {
+      return this.#capture({ variable, resource }, graph.placeholder(variable.shape, dtypeOf(variable)));
+    }
+    let handle = this.#byId.get(resource.handle.id);
+    if (!handle) {
+      handle = this.#capture({ variable, resource }, graph.resource(variable.shape));
+      this.#byId.set(resource.handle.id, handle);
+    }
+    return graph.executeOp("ReadVariableOp", [attr.type("dtype", "float32")], [handle.id])[0];
+  }
+
+  /** A native tensor from outside: small ones are constants, others inputs that the trace keeps alive. */
+  #captureHandle(id: number): TensorMetadata {
+    let found = this.#byId.get(id);
+    if (found) return found;
+    const binding = this.#binding, graph = this.graph;
+    const { id: handle, shape, dtype } = binding.shareTensor(id);
+    if (dtype === DTYPE.resource) {
+      found = this.#capture({ handle }, graph.resource(binding.resourceShapes.get(id)));
+    } else if (tf.util.sizeFromShape(shape) <= CONSTANT_ELEMENTS) {
+      const tensor = binding.runtime.resolve(handle);
+      found = graph.constantFrom(tensor, dtype);
+      binding.runtime.c.TF_DeleteTensor(tensor);
+      binding.deleteTensor(handle);
+    } else found = this.#capture({ handle }, graph.placeholder(shape, dtype));
+    this.#byId.set(id, found);
+    return found;
+  }
 }

@@ -153,14 +153,11 @@ export class Graph implements Recorder {
     return made;
   }
 
-  createTensor = (shape: readonly number[], dtype: number, values: ArrayBufferView | Uint8Array[]): number =>
+  createTensor = (shape: readonly number[], dtype: number, values: ArrayBufferView): number =>
     this.constant(shape, dtype, values).id;
 
   /** A constant; equal small ones are one node. */
-  constant(shape: readonly number[], dtype: number, values: ArrayBufferView | Uint8Array[]): TensorMetadata {
-    if (Array.isArray(values)) {
-      throw new CyclopsError(`Cannot use strings inside a compiled function${callSite()}`);
-    }
+  constant(shape: readonly number[], dtype: number, values: ArrayBufferView): TensorMetadata {
     const { c, newTensor } = this.#binding.runtime;
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     const key = bytes.length <= SHARED_BYTES ? `${dtype}[${shape}]${bytes}` : undefined;

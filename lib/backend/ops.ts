@@ -185,16 +185,6 @@ export function execute(
   return run(name, attributes, inputs, outputs).map((metadata) => nodeBackend().createOutputTensor(metadata));
 }
 
-/**
- * Uploads bytes, e.g. a decoded image, as a native uint8 tensor.
- *
- * @param values Row-major, as many as `shape` has elements.
- */
-export function bytesToNative(values: Uint8Array, shape: readonly number[]): NativeTensor {
-  const id = binding().createTensor(shape, DTYPE.uint8, values);
-  return new NativeTensor({ id, shape: [...shape], dtype: DTYPE.uint8 });
-}
-
 /** Number of native tensors alive. */
 export function nativeTensorCount(): number {
   return currentBinding()?.getNumOfTensors() ?? 0;

@@ -235,18 +235,8 @@ export function ablationChart(means: SettingMeans, capM: number, published?: Pub
     absRel === null ? [] : [{ name, value: absRel }]
   );
   const same = published && comparable(means.setting, capM, published);
-  const kinds = [
-    ["measured here, ± standard deviation over seeds", "square", PALETTE[0], "transparent"],
-    ["baseline: the mean depth of the training set", "square", BASELINE_COLOR, "transparent"],
-    [
-      `published by Pilzer et al. 2019${same ? "" : " on KITTI (other data: not comparable)"}`,
-      "diamond",
-      "white",
-      INK,
-    ],
-  ].filter(([, shape]) => shape === "square" || paper.length);
-  const width = 560,
-    longest = Math.max(...bars.map(({ value, high }) => high ?? value), ...paper.map((p) => p.value));
+  const width = 560;
+  const longest = Math.max(...bars.map(({ value, high }) => high ?? value), ...paper.map((p) => p.value));
   const y = {
     field: "name",
     type: "nominal",
@@ -262,34 +252,24 @@ export function ablationChart(means: SettingMeans, capM: number, published?: Pub
     scale: { domain: [0, (longest > 0 ? longest : 1) * 1.02], nice: false },
     axis: { tickCount: 6, format: ".2~f" },
   };
-  const legend = {
-    orient: "bottom",
-    direction: "vertical",
-    symbolOpacity: 1,
-    symbolSize: 90,
-    symbolStrokeWidth: 1.6,
-    labelLimit: width,
-  };
-  const kindScale = (part: number) => ({
-    field: "kind",
-    type: "nominal",
-    title: null,
-    scale: { domain: kinds.map(([kind]) => kind), range: kinds.map((kind) => kind[part]) },
-    legend,
-  });
   const title = `Ablation on ${DATASETS[means.setting.dataset] ?? means.setting.dataset}`;
   const subtitle = `${describeSetting(means.setting)}, ${capM} m cap, ${
     flip ? "flip averaging" : "one pass"
   }`;
+  const marks = [
+    "bars: mean ± standard deviation over seeds; gray: baseline, the mean depth of the training set",
+    ...(paper.length
+      ? [`◇ published by Pilzer et al. 2019${same ? "" : " on KITTI (other data: not comparable)"}`]
+      : []),
+  ];
   return new Chart({
-    title: { text: title, subtitle },
+    title: { text: title, subtitle: [subtitle, ...marks] },
     width,
     height: { step: 26 },
     layer: [
       {
         data: { values: bars },
         mark: { type: "bar", height: 15, cornerRadiusEnd: 2 },
-        // Colors stand in the data, so that the legend's shapes do not merge with a second legend of colors.
         encoding: { y, x, color: { field: "color", type: "nominal", scale: null } },
       },
       {
@@ -307,12 +287,6 @@ export function ablationChart(means: SettingMeans, capM: number, published?: Pub
         data: { values: paper },
         mark: { type: "point", filled: false, size: 70, strokeWidth: 1.6, opacity: 1, fill: "white" },
         encoding: { y, x, stroke: { value: INK }, shape: { value: "diamond" } },
-      },
-      {
-        // Only carries the legend: bars and hollow marks need different symbols in one.
-        data: { values: kinds.map(([kind]) => ({ kind })) },
-        mark: { type: "point", size: 0, opacity: 0, filled: true },
-        encoding: { shape: kindScale(1), fill: kindScale(2), stroke: kindScale(3) },
       },
     ],
   }, `${title}: abs rel of each row. ${subtitle}`);

@@ -169,7 +169,9 @@ export class PointCloud implements Displayable {
 <div style="font-weight:600;font-size:14px;margin:0 0 .4em">${escapeHtml(this.title)}</div>
 <div class="view" style="position:relative;line-height:0;touch-action:none;cursor:grab"><img src="${picture}" alt="${
       escapeHtml(this.title)
-    }" style="width:100%;height:auto;border-radius:4px"><canvas width="${width}" height="${height}" style="display:none;width:100%;border-radius:4px"></canvas></div>
+    }" style="width:100%;height:auto;border-radius:4px"><canvas role="img" aria-label="${
+      escapeHtml(this.title)
+    }" width="${width}" height="${height}" style="display:none;width:100%;border-radius:4px"></canvas></div>
 <div style="opacity:.7">drag to rotate · scroll to zoom · double-click to reset</div>
 <script>(${SCRIPT})(${JSON.stringify(id)},${JSON.stringify(data)})</script>
 </div>`;

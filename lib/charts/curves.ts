@@ -167,13 +167,6 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
       symbolType: "stroke",
     },
   };
-  const dashes = names.map((_, i) => i < PALETTE.length ? [1, 0] : [4, 3]);
-  const strokeDash = {
-    field: "name",
-    type: "nominal",
-    legend: null,
-    scale: { domain: names, range: dashes },
-  };
   const heading = (text: string) => ({ text, fontSize: 12, fontWeight: "normal", offset: 6 });
   const loss: VegaLiteSpec = {
     width: lossWidth,
@@ -188,7 +181,7 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
       {
         data: { values: rows },
         mark: { type: "line", strokeWidth: 1.8 },
-        encoding: { x, y, color, strokeDash },
+        encoding: { x, y, color },
       },
       {
         // Invisible points carry the tooltips; a quarter of them is enough to be hit.

@@ -137,7 +137,7 @@ export interface GridRow {
 export interface GridOptions {
   /** Above everything, bold. */
   readonly title?: string;
-  /** Alternative text. @default the title, or the headings */
+  /** Alternative text. @default the title, the headings or the captions */
   readonly alt?: string;
   /** One heading per column. */
   readonly headings?: readonly string[];
@@ -227,7 +227,8 @@ export function grid(rows: readonly GridRow[], options: GridOptions = {}): Pictu
       data.set(row, ((y + v) * width + x) * 3);
     }
   }
-  const alt = options.alt ?? options.title ?? options.headings?.join(", ") ?? "picture";
+  const captions = rows.flatMap(({ cells, name }) => [...cells.map((cell) => cell?.caption), name]);
+  const alt = options.alt ?? options.title ?? (options.headings ?? captions).filter(Boolean).join(", ");
   return new Picture({ width, height, data }, alt, drawing.join(""));
 }
 

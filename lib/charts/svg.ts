@@ -20,12 +20,11 @@ let ready: Promise<typeof Sharp> | undefined;
 /** sharp, with the font registered; where the npm package is not on disk, the system's fonts are used. */
 function sharpWithFont(): Promise<typeof Sharp> {
   return ready ??= loadSharp().then(async (sharp) => {
-    const { resolve } = createRequire(import.meta.url);
     for (const [file, font] of [["DejaVuSans", FAMILY], ["DejaVuSans-Bold", `${FAMILY} Bold`]]) {
       try {
-        const fontfile = resolve(`dejavu-fonts-ttf/ttf/${file}.ttf`);
+        const fontfile = createRequire(import.meta.url).resolve(`dejavu-fonts-ttf/ttf/${file}.ttf`);
         await sharp({ text: { text: ".", font, fontfile } }).raw().toBuffer();
-      } catch { /* no package */ }
+      } catch { /* no package, or this module was not loaded from a file */ }
     }
     return sharp;
   });

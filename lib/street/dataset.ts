@@ -119,7 +119,7 @@ export async function prepareFolder(
   else await checkEmpty(out);
   const manifest: StreetManifest = { kind: "cyclops street", version: STREET_VERSION, plan, splits };
   const calibration = calibrationFiles(plan.width, plan.height), paths = calibrationPaths(STREET_DATE);
-  // First, so that a folder whose preparation was cut short is known as ours.
+  // First, so that a folder whose preparation was cut short is recognized as ours.
   await writeAtomic(path, JSON.stringify(manifest, null, 2) + "\n");
   await writeAtomic(join(out, paths.camToCam), calibration.camToCam);
   await writeAtomic(join(out, paths.veloToCam), calibration.veloToCam);
@@ -166,7 +166,7 @@ async function checkManifest(
   }
 }
 
-/** Refuses a folder that somebody else fills. Hidden files do not count: a `.gitkeep`, a cut-off write of ours. */
+/** Refuses a folder with other contents. Hidden files do not count: a `.gitkeep`, or an interrupted write of ours. */
 async function checkEmpty(out: string): Promise<void> {
   try {
     for await (const { name } of Deno.readDir(out)) {

@@ -14,7 +14,7 @@ import { buildScene, type Scene } from "./scene.ts";
 /** How far to either side of straight ahead the scanner's rays are cast, degrees. The cameras see 41. */
 const SCAN_SECTOR = 45;
 
-/** The small picture that exposure is metered on, and the mean of 255 that it shall have. */
+/** The small picture that exposure is metered on, and the mean (of 255) it aims for. */
 const METER = { width: 78, height: 24, level: 100 };
 
 /**
@@ -114,7 +114,7 @@ export interface DriveJob {
  * Renders and writes the missing frames of a drive.
  *
  * @param onFrame Called when a frame is on disk.
- * @param signal Stops after the frame in hand.
+ * @param signal Stops after the current frame.
  */
 export async function renderDrive(job: DriveJob, onFrame: () => void, signal?: AbortSignal): Promise<void> {
   const drive = new StreetDrive(job.plan, job.drive);

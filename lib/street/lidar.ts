@@ -17,44 +17,30 @@ export const BEAMS: readonly number[] = Array.from(
 const PER_TURN = 2083;
 /** Angle between two firings of a beam, rad: 0.1728°, 10 turns a second. */
 export const AZIMUTH_STEP: number = 2 * Math.PI / PER_TURN;
-/** No return comes from farther, m. */
-export const MAX_RANGE = 120;
+/** Returns come from no farther than this, m. */
+const MAX_RANGE = 120;
 /** Standard deviation of the range, m. */
 const RANGE_NOISE = 0.02;
-
-const BLOCK = PER_TURN * 64;
-
 /** Width of the beam's spot over the range: 3 mrad. */
 const BEAM_SPREAD = 0.003;
 
-const cosAz = new Float64Array(PER_TURN), sinAz = new Float64Array(PER_TURN);
-for (let i = 0; i < PER_TURN; i++) {
-  // Column 0 looks backwards, so that a face ahead is never split.
-  cosAz[i] = Math.cos(i * AZIMUTH_STEP - Math.PI);
-  sinAz[i] = Math.sin(i * AZIMUTH_STEP - Math.PI);
-}
+// Column 0 looks backward, so that a face ahead is never split.
+const cosAz = Float64Array.from({ length: PER_TURN }, (_, i) => Math.cos(i * AZIMUTH_STEP - Math.PI));
+const sinAz = Float64Array.from({ length: PER_TURN }, (_, i) => Math.sin(i * AZIMUTH_STEP - Math.PI));
 const cosEl = Float64Array.from(BEAMS, Math.cos), sinEl = Float64Array.from(BEAMS, Math.sin);
 const tanEl = Float64Array.from(BEAMS, Math.tan);
 
-/** The scanner in hand: its origin and its axes in the world. */
+/** The current scan: the scanner's origin and its axes in the world, and the first and last column. */
 const rig = new Float64Array(12);
+let low = 0, high = 0;
 
-/** The columns that are scanned. */
-interface Sector {
-  readonly low: number;
-  readonly high: number;
-  /** Nothing behind is scanned. */
-  readonly ahead: boolean;
-}
-
-const ranges = new Float32Array(BLOCK);
-const hits = new Int32Array(BLOCK);
-const corner = new Float64Array(96), edge = new Float64Array(96);
+/** What each ray has met so far, beam by beam. */
+const ranges = new Float32Array(PER_TURN * 64), hits = new Int32Array(PER_TURN * 64);
 
 /**
  * Scans a scene once.
  *
- * @param degrees How far to either side of straight ahead rays are cast, up to 90; more is a whole turn.
+ * @param degrees How far to either side of straight ahead rays are cast, up to 90.
  * @param seed Seed of range noise and drop-outs.
  * @returns [points × 4]: x forward, y left, z up in m from the scanner, reflectance 0..1. Beam by beam from the top.
  */
@@ -63,28 +49,27 @@ export function scan(scene: Scene, pose: ScannerPose, degrees: number, seed: num
   rig.set(pose.origin);
   for (let k = 0; k < 3; k++) rig.set(pose.axes[k], 3 + 3 * k);
   const middle = (PER_TURN - 1) / 2, reach = Math.ceil(degrees * Math.PI / 180 / AZIMUTH_STEP);
-  const sector: Sector = degrees > 90
-    ? { low: 0, high: PER_TURN - 1, ahead: false }
-    : { low: middle - reach, high: middle + reach, ahead: true };
+  low = middle - reach;
+  high = middle + reach;
   ranges.fill(MAX_RANGE);
   hits.fill(-1);
-  // Face by face and beam by beam: a function called often is compiled once and well, a long loop again and again.
-  for (let id = 0; id < mesh.faces; id++) meet(mesh, id, sector);
-  const out = new Float32Array((sector.high - sector.low + 1) * 64 * 4);
+  // Face by face and beam by beam: V8 optimizes a function that is called often once and well, a long loop over and over.
+  for (let id = 0; id < mesh.faces; id++) meet(mesh, id);
+  const out = new Float32Array((high - low + 1) * 64 * 4);
   let count = 0;
-  for (let beam = 0; beam < 64; beam++) count = returns(scene, beam, sector, seed, out, count);
+  for (let beam = 0; beam < 64; beam++) count = collect(scene, beam, seed, out, count);
   return out.slice(0, count);
 }
 
-/** Meets the rays with one face, and keeps the hits that are nearer than what is known. */
-function meet(mesh: Mesh, id: number, sector: Sector): void {
-  const { data, vertices, first, sides, twoSided, mask } = mesh, { low, high } = sector;
-  const ox = rig[0], oy = rig[1], oz = rig[2];
-  const at = id * STRIDE, n = sides[id];
-  const wx = data[at], wy = data[at + 1], wz = data[at + 2];
-  const height = wx * ox + wy * oy + wz * oz + data[at + F.offset];
+/** The corners of the current face in the scanner's frame, and the normals of the planes through its edges. */
+const corner = new Float64Array(96), edge = new Float64Array(96);
+
+/** Finds the beams and columns that may meet a face, and casts their rays at it. */
+function meet(mesh: Mesh, id: number): void {
+  const { data, vertices, first, sides, twoSided } = mesh;
+  const ox = rig[0], oy = rig[1], oz = rig[2], at = id * STRIDE, n = sides[id];
+  const height = data[at] * ox + data[at + 1] * oy + data[at + 2] * oz + data[at + F.offset];
   if ((height <= 0 && !twoSided[id]) || Math.abs(height) > MAX_RANGE) return;
-  // Corners in the scanner's frame, and the bounds of the face in azimuth and in slope of elevation.
   let top = -Infinity, bottom = Infinity, farthest = 0, nearest = Infinity, ahead = -Infinity;
   for (let k = 0, i = first[id] * 3; k < n; k++, i += 3) {
     const x = vertices[i] - ox, y = vertices[i + 1] - oy, z = vertices[i + 2] - oz, o = 3 * k;
@@ -96,8 +81,9 @@ function meet(mesh: Mesh, id: number, sector: Sector): void {
     if (a > ahead) ahead = a;
     if (a * a + b * b > farthest) farthest = a * a + b * b;
   }
-  if (ahead < 0 && sector.ahead) return;
+  if (ahead < 0) return;
   farthest = Math.sqrt(farthest);
+  // Its bounds in azimuth; a face above or below the scanner goes all around it.
   let angle = Math.atan2(corner[1], corner[0]), least = angle, most = angle, turn = 0;
   for (let k = 0; k < n; k++) {
     const o = 3 * k, p = k + 1 === n ? 0 : o + 3;
@@ -124,50 +110,50 @@ function meet(mesh: Mesh, id: number, sector: Sector): void {
   while (b0 < 64 && tanEl[b0] > up + 1e-9) b0++;
   while (b1 >= 0 && tanEl[b1] < down - 1e-9) b1--;
   if (b0 > b1) return;
-  // Columns the face may cover; it may lie across the seam behind, where column 2083 is column 0 again.
   let c0 = around ? low : Math.ceil((least + Math.PI) / AZIMUTH_STEP);
   let c1 = around ? high : Math.floor((most + Math.PI) / AZIMUTH_STEP);
-  if (c1 < low) {
-    c0 += PER_TURN;
-    c1 += PER_TURN;
-  } else if (c0 > high) {
-    c0 -= PER_TURN;
-    c1 -= PER_TURN;
-  }
-  if (c1 < low || c0 > high) return;
-  if (low > 0) {
-    // At most half a turn is scanned: a face that is not all around covers no more of it than this.
-    if (c0 < low) c0 = low;
-    if (c1 > high) c1 = high;
-  }
+  // The angles start at some corner: the face may lie a turn away from the sector.
+  const shift = c1 < low ? PER_TURN : c0 > high ? -PER_TURN : 0;
+  c0 = Math.max(low, c0 + shift);
+  c1 = Math.min(high, c1 + shift);
+  if (c0 <= c1) cast(mesh, id, height, b0, b1, c0, c1);
+}
+
+/** Casts the rays of some beams and columns at a face, and keeps the hits that are nearer than what is known. */
+function cast(mesh: Mesh, id: number, height: number, b0: number, b1: number, c0: number, c1: number): void {
+  const { data, sides, mask } = mesh, at = id * STRIDE, n = sides[id];
+  const wx = data[at], wy = data[at + 1], wz = data[at + 2];
   const nx = wx * rig[3] + wy * rig[4] + wz * rig[5], ny = wx * rig[6] + wy * rig[7] + wz * rig[8];
   const nz = wx * rig[9] + wy * rig[10] + wz * rig[11];
   const sign = height > 0 ? -1 : 1;
   for (let beam = b0; beam <= b1; beam++) {
     const ce = cosEl[beam], se = sinEl[beam], row = beam * PER_TURN;
     for (let column = c0; column <= c1; column++) {
-      const i = column < 0 ? column + PER_TURN : column >= PER_TURN ? column - PER_TURN : column;
-      const x = ce * cosAz[i], y = ce * sinAz[i];
-      const facing = nx * x + ny * y + nz * se;
-      const range = -height / facing;
-      if (!(range > 0.5 && range < ranges[row + i])) continue;
+      const x = ce * cosAz[column], y = ce * sinAz[column];
+      const range = -height / (nx * x + ny * y + nz * se);
+      if (!(range > 0.5 && range < ranges[row + column])) continue;
       let k = 0;
       for (; k < n; k++) {
         if (sign * (edge[3 * k] * x + edge[3 * k + 1] * y + edge[3 * k + 2] * se) < 0) break;
       }
       if (k < n) continue;
       if (mask[id] !== 0) {
-        const qx = ox + range * (x * rig[3] + y * rig[6] + se * rig[9]);
-        const qy = oy + range * (x * rig[4] + y * rig[7] + se * rig[10]);
-        const qz = oz + range * (x * rig[5] + y * rig[8] + se * rig[11]);
-        const u = data[at + 4] * qx + data[at + 5] * qy + data[at + 6] * qz + data[at + 7];
-        const v = data[at + 8] * qx + data[at + 9] * qy + data[at + 10] * qz + data[at + 11];
-        if (!isThere(mask[id], u, v)) continue;
+        locate(data, at, x, y, se, range);
+        if (!isThere(mask[id], spot.u, spot.v)) continue;
       }
-      ranges[row + i] = range;
-      hits[row + i] = id;
+      ranges[row + column] = range;
+      hits[row + column] = id;
     }
   }
+}
+
+/** Leaves in {@linkcode spot} the texture position that a ray, given in the scanner's frame, meets at a range. */
+function locate(data: Float64Array, at: number, x: number, y: number, z: number, range: number): void {
+  const qx = rig[0] + range * (x * rig[3] + y * rig[6] + z * rig[9]);
+  const qy = rig[1] + range * (x * rig[4] + y * rig[7] + z * rig[10]);
+  const qz = rig[2] + range * (x * rig[5] + y * rig[8] + z * rig[11]);
+  spot.u = data[at + F.u] * qx + data[at + F.u + 1] * qy + data[at + F.u + 2] * qz + data[at + F.u + 3];
+  spot.v = data[at + F.v] * qx + data[at + F.v + 1] * qy + data[at + F.v + 2] * qz + data[at + F.v + 3];
 }
 
 /**
@@ -176,33 +162,21 @@ function meet(mesh: Mesh, id: number, sector: Sector): void {
  * @param out Receives them from number `count` on.
  * @returns How many numbers there are now.
  */
-function returns(
-  scene: Scene,
-  beam: number,
-  sector: Sector,
-  seed: number,
-  out: Float32Array,
-  count: number,
-): number {
-  const { data, material } = scene.mesh, { low, high } = sector;
-  const ox = rig[0], oy = rig[1], oz = rig[2];
+function collect(scene: Scene, beam: number, seed: number, out: Float32Array, count: number): number {
+  const { data, material } = scene.mesh;
   const ce = cosEl[beam], se = sinEl[beam], row = beam * PER_TURN;
   // The scanner turns clockwise seen from above.
   for (let i = high; i >= low; i--) {
     const id = hits[row + i];
     if (id < 0) continue;
     const range = ranges[row + i], x = ce * cosAz[i], y = ce * sinAz[i], at = id * STRIDE;
-    const dx = x * rig[3] + y * rig[6] + se * rig[9],
-      dy = x * rig[4] + y * rig[7] + se * rig[10],
-      dz = x * rig[5] + y * rig[8] + se * rig[11];
-    const qx = ox + range * dx, qy = oy + range * dy, qz = oz + range * dz;
-    const u = data[at + 4] * qx + data[at + 5] * qy + data[at + 6] * qz + data[at + 7];
-    const v = data[at + 8] * qx + data[at + 9] * qy + data[at + 10] * qz + data[at + 11];
-    spot.u = u;
-    spot.v = v;
+    locate(data, at, x, y, se, range);
     spot.fu = spot.fv = range * BEAM_SPREAD;
     surfaceAt(scene, id);
     const albedo = 0.3 * surface.color[0] + 0.4 * surface.color[1] + 0.3 * surface.color[2];
+    const dx = x * rig[3] + y * rig[6] + se * rig[9],
+      dy = x * rig[4] + y * rig[7] + se * rig[10],
+      dz = x * rig[5] + y * rig[8] + se * rig[11];
     const incidence = Math.abs(data[at] * dx + data[at + 1] * dy + data[at + 2] * dz);
     let reflectance = Math.min(0.99, 1.3 * albedo * (0.35 + 0.65 * incidence));
     const kind = material[id];
@@ -210,10 +184,8 @@ function returns(
     // Glass lets most of the light through; weak echoes from afar are lost.
     const lost = kind === MATERIAL.glass ? 0.7 : 0.012 + 4 * surface.mirror * (1 - incidence);
     const echo = (reflectance + 0.02) * 2.2e4 / (range * range);
-    const chance = cellValue(i, beam, seed), other = cellValue(i, beam + 64, seed);
-    const noise = RANGE_NOISE * GAUSS[(cellValue(i, beam + 128, seed) * GAUSS.length) | 0];
-    if (chance < lost || echo < 0.16 * (0.5 + other)) continue;
-    const measured = range + noise;
+    if (cellValue(i, beam, seed) < lost || echo < 0.16 * (0.5 + cellValue(i, beam + 64, seed))) continue;
+    const measured = range + RANGE_NOISE * GAUSS[(cellValue(i, beam + 128, seed) * GAUSS.length) | 0];
     out[count++] = measured * x;
     out[count++] = measured * y;
     out[count++] = measured * se;

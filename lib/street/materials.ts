@@ -10,7 +10,7 @@ import type { Facade } from "./objects/house.ts";
 import type { RoadLook } from "./layout.ts";
 import type { Scene } from "./scene.ts";
 
-// Both are made once and filled anew: numbers passed and returned one by one would be allocated by V8.
+// Both are made once and refilled: numbers passed and returned one by one would be allocated by V8.
 
 /** The point of a face that {@linkcode surfaceAt} is asked about. */
 export const spot = {
@@ -54,7 +54,7 @@ function scale(k: number): void {
   color[2] *= k;
 }
 
-/** Blends towards a color by a share k. */
+/** Blends toward a color by a share k. */
 function blend(r: number, g: number, b: number, k: number): void {
   color[0] += (r - color[0]) * k;
   color[1] += (g - color[1]) * k;

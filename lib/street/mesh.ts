@@ -1,6 +1,6 @@
 /**
  * The world as flat convex faces: positions, planes, texture coordinates and what each face is made of, in typed
- * arrays that the renderer and the LiDAR walk without allocating.
+ * arrays that the renderer and the LiDAR traverse without allocating.
  *
  * World frame: x east, y north, z up, in m. Faces are counter-clockwise seen from outside.
  *
@@ -12,6 +12,13 @@ import type { Random } from "../base/random.ts";
 export type Rgb = readonly [number, number, number];
 /** x, y and z in m. */
 export type Point = readonly [number, number, number];
+
+/** Unit vectors of a camera's axes in the world. */
+export interface Axes {
+  readonly right: Point;
+  readonly down: Point;
+  readonly forward: Point;
+}
 
 /** What a face is made of; `surfaceAt` of materials.ts knows each. */
 export const MATERIAL = {
@@ -152,7 +159,7 @@ export class Mesh {
   }
 
   /**
-   * Adds a face given in the local frame. Its texture runs in m: u to the right and v upwards for someone who looks
+   * Adds a face given in the local frame. Its texture runs in m: u to the right and v upward for someone who looks
    * at it from outside; along local x and y where it lies flat.
    *
    * @param points x, y, z of each corner, counter-clockwise from outside.
@@ -332,7 +339,7 @@ function doubled<T extends Float64Array<ArrayBuffer> | Int32Array<ArrayBuffer> |
   return bigger;
 }
 
-// The face in hand, in arrays made once, since a scene has thousands of faces: corners in the world, directions of u
+// The current face, in arrays made once, since a scene has thousands of faces: corners in the world, directions of u
 // and v, the point they start from, normal, and for triangles two edges, their normal and a dual vector.
 const W = new Float64Array(72);
 const [U, V, P, NORMAL, E, G, N, D] = Array.from({ length: 8 }, () => new Float64Array(3));

@@ -70,7 +70,7 @@ export interface StreetSummary {
 export interface StreetHooks {
   /** Called after every pair: how many of `total` exist, those found at the start included. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Stops after the frames in hand; the same call finishes the set later. */
+  /** Stops after the frames in progress; the same call finishes the set later. */
   readonly signal?: AbortSignal;
 }
 

@@ -24,15 +24,6 @@ export function valueNoise(x: number, y: number): number {
   return top + (c + (d - c) * fx - top) * fy;
 }
 
-/** A sum of {@linkcode valueNoise} in layers: share, scale and the shifts of x and y of each, one after the other. */
-export function layers(x: number, y: number, table: Float64Array): number {
-  let sum = 0;
-  for (let k = 0; k < table.length; k += 4) {
-    sum += table[k] * valueNoise(x * table[k + 1] + table[k + 2], y * table[k + 1] + table[k + 3]);
-  }
-  return sum;
-}
-
 const BITS_FLOAT = new Float32Array(1), BITS_INT = new Int32Array(BITS_FLOAT.buffer);
 
 /**
@@ -117,33 +108,34 @@ export const GAUSS: Float32Array = new Float32Array(1 << 14);
   for (let i = 0; i < GAUSS.length; i++) GAUSS[i] = random.normal();
 }
 
-/** Width and height in texels of one cut-out mask; masks repeat. */
-export const MASK_SIZE = 64;
-
-/** Cut-outs: where a face has holes. 0 is a face without holes. */
+/** Cut-outs: where a face has holes; they repeat. 0 is a face without holes. */
 export const MASK = { none: 0, leaves: 1, sprays: 2, needles: 3, railing: 4, skyline: 5, mesh: 6 } as const;
+/** Width and height of a mask in texels. */
+const SIZE = 64;
+
+function texel(mask: number, u: number, v: number): number {
+  return MASKS[(mask << 12) | (((v * SIZE) & 63) << 6) | ((u * SIZE) & 63)];
+}
 
 /** Whether a mask has something at a texture position. */
 export function isThere(mask: number, u: number, v: number): boolean {
-  return MASKS[(mask << 12) | (((v * MASK_SIZE) & 63) << 6) | ((u * MASK_SIZE) & 63)] !== 0;
+  return texel(mask, u, v) !== 0;
 }
 
 /** The tone of a mask at a texture position: 1 is plain; blurred to that where a pixel covers many texels. */
 export function maskTone(mask: number, u: number, v: number, footprint: number): number {
-  const tone = MASKS[(mask << 12) | (((v * MASK_SIZE) & 63) << 6) | ((u * MASK_SIZE) & 63)] / 160;
-  const sharp = 1.6 - footprint * MASK_SIZE * 0.3;
+  const tone = texel(mask, u, v) / 160, sharp = 1.6 - footprint * SIZE * 0.3;
   return sharp <= 0 ? 1 : 1 + (tone - 1) * (sharp < 1 ? sharp : 1);
 }
 
 /**
- * All masks one after the other, 0 where there is nothing, else the tone of what is there (160 is plain); index
- * (mask·64 + row)·64 + column, v upwards.
+ * All masks, one after the other: 0 where there is nothing, else the tone of what is there (160 is plain); index
+ * (mask·64 + row)·64 + column, v upward.
  */
 export const MASKS: Uint8Array = makeMasks();
 
 function makeMasks(): Uint8Array {
-  const size = MASK_SIZE, count = 7;
-  const out = new Uint8Array(count * size * size).fill(160);
+  const size = SIZE, out = new Uint8Array(Object.keys(MASK).length * size * size).fill(160);
   const random = new Random(77);
   const at = (mask: number, x: number, y: number) => (mask * size + y) * size + x;
   const dab = (mask: number, cx: number, cy: number, rx: number, ry: number, angle: number) => {

@@ -6,21 +6,19 @@
  *
  * @module
  */
-import { F, type Mesh, STRIDE } from "./mesh.ts";
+import { type Axes, F, type Mesh, type Point, STRIDE } from "./mesh.ts";
 import { MASKS } from "./noise.ts";
 
 /** The nearest face at each sample of a grid. */
 export class DepthBuffer {
-  /** Nearness: 1/z (1/m) for a pinhole, height towards the light (m) for parallel light. Larger is nearer. */
+  /** Nearness: 1/z (1/m) for a pinhole, height toward the light (m) for parallel light. Larger is nearer. */
   readonly near: Float32Array;
   /** Face, or -1 where there is none. */
   readonly face: Int32Array;
-  /** First column that the face in hand covers in each row. */
+  /** The columns that the current face covers in each row: the first, and the one after the last. */
   readonly left: Float64Array;
-  /** The column after its last. */
   readonly right: Float64Array;
 
-  /** Makes a grid of samples. @param width Samples across. @param height Samples down. */
   constructor(readonly width: number, readonly height: number) {
     this.near = new Float32Array(width * height);
     this.face = new Int32Array(width * height);
@@ -35,25 +33,17 @@ export class DepthBuffer {
   }
 }
 
-/** A pinhole view: pixel centers at whole numbers, x right, y down, z forward. */
-export interface CameraView {
+/** A pinhole view: pixel centers at integers, x right, y down, z forward. */
+export interface CameraView extends Axes {
   /** Optical center in the world, m. */
-  readonly center: readonly [number, number, number];
-  /** Unit vectors of the camera's axes in the world. */
-  readonly right: readonly [number, number, number];
-  /** See `right`. */
-  readonly down: readonly [number, number, number];
-  /** See `right`. */
-  readonly forward: readonly [number, number, number];
-  /** Focal length in px. */
+  readonly center: Point;
+  /** Focal length and principal point, px. */
   readonly focal: number;
-  /** Principal point in px. */
   readonly cx: number;
-  /** See `cx`. */
   readonly cy: number;
 }
 
-// Corners of the face in hand, in samples. A quad clipped by the near plane has 5; nothing has more than 24.
+// Corners of the current face, in samples. A quad clipped by the near plane has 5; nothing has more than 24.
 const px = new Float64Array(32), py = new Float64Array(32);
 const ax = new Float64Array(32), ay = new Float64Array(32), az = new Float64Array(32);
 const NEAR = 0.25;
@@ -92,28 +82,11 @@ function spans(target: DepthBuffer, n: number): number {
   return y0 * 65536 + y1;
 }
 
-/** Fills the face in px, py; its nearness is A·x + B·y + C. */
-function fill(target: DepthBuffer, n: number, A: number, B: number, C: number, face: number): void {
-  const rows = spans(target, n);
-  if (rows < 0) return;
-  const { width, near, face: ids, left, right } = target;
-  for (let y = rows >>> 16, last = rows & 65535; y <= last; y++) {
-    const x0 = Math.max(0, Math.ceil(left[y])), x1 = Math.min(width - 1, Math.ceil(right[y]) - 1);
-    let value = A * x0 + B * y + C;
-    for (let o = y * width + x0, end = y * width + x1; o <= end; o++) {
-      if (value > near[o]) {
-        near[o] = value;
-        ids[o] = face;
-      }
-      value += A;
-    }
-  }
-}
-
-// Texture position of the face in hand: u = u0 + (uA·x + uB·y + uC)/w, where w is the nearness, or 1 in parallel light.
+// Texture position of the current face: u = u0 + (uA·x + uB·y + uC)/w, where w is the nearness, or 1 in parallel light.
 const uv = new Float64Array(8);
 
-function fillMasked(
+/** Fills the face in px, py whose nearness is A·x + B·y + C; where it has holes, {@linkcode uv} says where they are. */
+function fill(
   target: DepthBuffer,
   n: number,
   A: number,
@@ -130,18 +103,25 @@ function fillMasked(
   const masks = MASKS, base = mask << 12;
   for (let y = rows >>> 16, last = rows & 65535; y <= last; y++) {
     const x0 = Math.max(0, Math.ceil(left[y])), x1 = Math.min(width - 1, Math.ceil(right[y]) - 1);
-    let value = A * x0 + B * y + C, un = uA * x0 + uB * y + uC, vn = vA * x0 + vB * y + vC;
-    for (let o = y * width + x0, end = y * width + x1; o <= end; o++) {
-      if (value > near[o]) {
-        const z = perspective ? 1 / value : 1, u = u0 + un * z, v = v0 + vn * z;
-        if (masks[base | (((v * 64) & 63) << 6) | ((u * 64) & 63)] !== 0) {
+    let value = A * x0 + B * y + C, o = y * width + x0;
+    const end = y * width + x1;
+    if (mask === 0) {
+      for (; o <= end; o++, value += A) {
+        if (value > near[o]) {
           near[o] = value;
           ids[o] = face;
         }
       }
-      value += A;
-      un += uA;
-      vn += vA;
+      continue;
+    }
+    let un = uA * x0 + uB * y + uC, vn = vA * x0 + vB * y + vC;
+    for (; o <= end; o++, value += A, un += uA, vn += vA) {
+      if (!(value > near[o])) continue;
+      const z = perspective ? 1 / value : 1, u = u0 + un * z, v = v0 + vn * z;
+      if (masks[base | (((v * 64) & 63) << 6) | ((u * 64) & 63)] !== 0) {
+        near[o] = value;
+        ids[o] = face;
+      }
     }
   }
 }
@@ -163,7 +143,7 @@ export function rasterize(mesh: Mesh, view: CameraView, target: DepthBuffer, ste
   eye[14] = view.cy * step + shift;
   if (positions.length < mesh.vertexCount * 3) positions = new Float64Array(mesh.vertices.length);
   const { faces, mask } = mesh;
-  // A function called often is compiled once and well, a long loop again and again.
+  // V8 optimizes a function that is called often once and well, a long loop over and over.
   for (let i = 0, end = mesh.vertexCount * 3; i < end; i += 3) toCamera(mesh.vertices, i);
   for (let id = 0; id < faces; id++) if (mask[id] === 0) drawFace(mesh, id, target);
   // Faces with holes come last, the nearest first, so that few of their hidden samples are looked at closely.
@@ -171,7 +151,7 @@ export function rasterize(mesh: Mesh, view: CameraView, target: DepthBuffer, ste
   for (let k = 0; k < holed; k++) drawFace(mesh, order[k], target);
 }
 
-/** The view in hand: its center, its axes right, down and forward, focal length and principal point in samples. */
+/** The current view: its center, its axes right, down and forward, focal length and principal point in samples. */
 const eye = new Float64Array(15);
 
 /** Leaves in {@linkcode positions} a vertex in camera coordinates. */
@@ -206,18 +186,14 @@ function drawFace(mesh: Mesh, id: number, target: DepthBuffer): void {
     cny = (nx * eye[6] + ny * eye[7] + nz * eye[8]) / f;
   const cnz = nx * eye[9] + ny * eye[10] + nz * eye[11] - cnx * cx - cny * cy;
   const A = -cnx / height, B = -cny / height, C = -cnz / height;
-  if (mask[id] === 0) fill(target, n, A, B, C, id);
-  else {
-    for (let k = 0; k < 2; k++) {
-      const p = at + (k ? F.v : F.u), q = k * 4;
-      const tx = data[p], ty = data[p + 1], tz = data[p + 2];
-      uv[q] = tx * ox + ty * oy + tz * oz + data[p + 3];
-      uv[q + 1] = (tx * eye[3] + ty * eye[4] + tz * eye[5]) / f;
-      uv[q + 2] = (tx * eye[6] + ty * eye[7] + tz * eye[8]) / f;
-      uv[q + 3] = tx * eye[9] + ty * eye[10] + tz * eye[11] - uv[q + 1] * cx - uv[q + 2] * cy;
-    }
-    fillMasked(target, n, A, B, C, id, mask[id], true);
+  for (let k = 0; k < 2 && mask[id] !== 0; k++) {
+    const p = at + (k ? F.v : F.u), q = k * 4, tx = data[p], ty = data[p + 1], tz = data[p + 2];
+    uv[q] = tx * ox + ty * oy + tz * oz + data[p + 3];
+    uv[q + 1] = (tx * eye[3] + ty * eye[4] + tz * eye[5]) / f;
+    uv[q + 2] = (tx * eye[6] + ty * eye[7] + tz * eye[8]) / f;
+    uv[q + 3] = tx * eye[9] + ty * eye[10] + tz * eye[11] - uv[q + 1] * cx - uv[q + 2] * cy;
   }
+  fill(target, n, A, B, C, id, mask[id], true);
 }
 
 let order = new Int32Array(0), bucket = new Uint8Array(0);
@@ -272,43 +248,43 @@ function clip(from: number, count: number): number {
 /** The point that a {@linkcode LightMap} is asked about, and the normal of the flat face it lies on. */
 export const lit = new Float64Array(6);
 
-/** Heights towards a distant light over a square that follows the camera: shadows, and how open the sky is. */
+/** Where {@linkcode LightMap.openness} looks: x, y in m, three close by and three farther off. */
+const RING = [[0.4, 0.1], [-0.3, 0.3], [-0.05, -0.4], [1.1, -0.7], [0.2, 1.3], [-1.2, -0.5]];
+
+/** How far (x, y, z) reaches along an axis. */
+function along(axis: Point, x: number, y: number, z: number): number {
+  return axis[0] * x + axis[1] * y + axis[2] * z;
+}
+
+/** Heights toward a distant light over a square that follows the camera: shadows, and how open the sky is. */
 export class LightMap {
-  /** Heights towards the light, m. */
-  readonly buffer: DepthBuffer;
-  // Unit vectors: across, along (the grid) and towards the light; m per sample; first sample's coordinates.
-  readonly #a: readonly [number, number, number];
-  readonly #b: readonly [number, number, number];
-  readonly #l: readonly [number, number, number];
+  readonly #buffer: DepthBuffer;
+  // Unit vectors across and along the grid; the third is the light's.
+  readonly #a: Point;
+  readonly #b: Point;
+  // Coordinates of the first sample.
   #a0 = 0;
   #b0 = 0;
   readonly #perM: number;
-  /** Where {@linkcode LightMap.openness} looks, as steps in the buffer. */
+  /** Steps in the buffer that {@linkcode RING} is. */
   readonly #ring: Int32Array;
 
   /**
    * Makes a map for one direction of light.
    *
-   * @param light Unit vector towards the light.
+   * @param light Unit vector toward the light.
    * @param size Samples along each side.
    * @param texel m per sample.
    */
-  constructor(light: readonly [number, number, number], readonly size: number, readonly texel: number) {
-    this.buffer = new DepthBuffer(size, size);
+  constructor(readonly light: Point, readonly size: number, readonly texel: number) {
+    this.#buffer = new DepthBuffer(size, size);
     this.#perM = 1 / texel;
-    this.#ring = Int32Array.from(
-      { length: 6 },
-      (_, k) => Math.round(RING[2 * k + 1] / texel) * size + Math.round(RING[2 * k] / texel),
-    );
-    this.#l = light;
-    const flat = Math.hypot(light[0], light[1]);
-    this.#a = flat < 1e-6 ? [1, 0, 0] : [-light[1] / flat, light[0] / flat, 0];
-    const a = this.#a;
-    this.#b = [
-      light[1] * a[2] - light[2] * a[1],
-      light[2] * a[0] - light[0] * a[2],
-      light[0] * a[1] - light[1] * a[0],
-    ];
+    this.#ring = Int32Array.from(RING, ([x, y]) => Math.round(y / texel) * size + Math.round(x / texel));
+    const [x, y, z] = light,
+      flat = Math.hypot(x, y),
+      a: Point = flat < 1e-6 ? [1, 0, 0] : [-y / flat, x / flat, 0];
+    this.#a = a;
+    this.#b = [y * a[2] - z * a[1], z * a[0] - x * a[2], x * a[1] - y * a[0]];
   }
 
   /**
@@ -317,42 +293,36 @@ export class LightMap {
    * @param holes Look at the holes in faces; without, foliage is solid, which is enough where samples are coarse.
    */
   draw(mesh: Mesh, x: number, y: number, z: number, holes: boolean): void {
-    const { size, texel, buffer } = this;
-    const a = this.#a, b = this.#b;
-    this.#a0 = (Math.round((a[0] * x + a[1] * y + a[2] * z) / texel) - size / 2) * texel;
-    this.#b0 = (Math.round((b[0] * x + b[1] * y + b[2] * z) / texel) - size / 2) * texel;
-    buffer.clear(-1e9);
+    const { size, texel } = this;
+    this.#a0 = (Math.round(along(this.#a, x, y, z) / texel) - size / 2) * texel;
+    this.#b0 = (Math.round(along(this.#b, x, y, z) / texel) - size / 2) * texel;
+    this.#buffer.clear(-1e9);
     for (let id = 0; id < mesh.faces; id++) this.#drawFace(mesh, id, holes);
   }
 
   #drawFace(mesh: Mesh, id: number, holes: boolean): void {
-    const { vertices, data, first, sides, mask } = mesh, { texel, buffer } = this;
-    const a = this.#a, b = this.#b, l = this.#l, a0 = this.#a0, b0 = this.#b0;
-    const at = id * STRIDE, n = sides[id];
-    const nx = data[at], ny = data[at + 1], nz = data[at + 2], offset = data[at + F.offset];
-    const nl = nx * l[0] + ny * l[1] + nz * l[2];
+    const { vertices, data, first, sides, mask } = mesh, { light: l, texel } = this;
+    const a = this.#a, b = this.#b, a0 = this.#a0, b0 = this.#b0, at = id * STRIDE, n = sides[id];
+    const nx = data[at], ny = data[at + 1], nz = data[at + 2], nl = along(l, nx, ny, nz);
     if (Math.abs(nl) < 1e-4) return;
     for (let k = 0, i = first[id] * 3; k < n; k++, i += 3) {
-      px[k] = (a[0] * vertices[i] + a[1] * vertices[i + 1] + a[2] * vertices[i + 2] - a0) / texel;
-      py[k] = (b[0] * vertices[i] + b[1] * vertices[i + 1] + b[2] * vertices[i + 2] - b0) / texel;
+      const x = vertices[i], y = vertices[i + 1], z = vertices[i + 2];
+      px[k] = (along(a, x, y, z) - a0) / texel;
+      py[k] = (along(b, x, y, z) - b0) / texel;
     }
-    // Plane: normal · (α a + β b + λ l) + offset = 0 gives λ, the height towards the light.
-    const na = nx * a[0] + ny * a[1] + nz * a[2], nb = nx * b[0] + ny * b[1] + nz * b[2];
-    const A = -na * texel / nl, B = -nb * texel / nl, C = -(offset + na * a0 + nb * b0) / nl;
-    if (mask[id] === 0 || !holes) fill(buffer, n, A, B, C, id);
-    else {
-      for (let k = 0; k < 2; k++) {
-        const p = at + (k ? F.v : F.u), q = k * 4;
-        const tl = data[p] * l[0] + data[p + 1] * l[1] + data[p + 2] * l[2];
-        const ta = data[p] * a[0] + data[p + 1] * a[1] + data[p + 2] * a[2];
-        const tb = data[p] * b[0] + data[p + 1] * b[1] + data[p + 2] * b[2];
-        uv[q] = data[p + 3];
-        uv[q + 1] = ta * texel + tl * A;
-        uv[q + 2] = tb * texel + tl * B;
-        uv[q + 3] = ta * a0 + tb * b0 + tl * C;
-      }
-      fillMasked(buffer, n, A, B, C, id, mask[id], false);
+    // Plane: normal · (α a + β b + λ l) + offset = 0 gives λ, the height toward the light.
+    const na = along(a, nx, ny, nz), nb = along(b, nx, ny, nz);
+    const A = -na * texel / nl, B = -nb * texel / nl, C = -(data[at + F.offset] + na * a0 + nb * b0) / nl;
+    const cut = holes ? mask[id] : 0;
+    for (let k = 0; k < 2 && cut !== 0; k++) {
+      const p = at + (k ? F.v : F.u), q = k * 4, tx = data[p], ty = data[p + 1], tz = data[p + 2];
+      const tl = along(l, tx, ty, tz), ta = along(a, tx, ty, tz), tb = along(b, tx, ty, tz);
+      uv[q] = data[p + 3];
+      uv[q + 1] = ta * texel + tl * A;
+      uv[q + 2] = tb * texel + tl * B;
+      uv[q + 3] = ta * a0 + tb * b0 + tl * C;
     }
+    fill(this.#buffer, n, A, B, C, id, cut, false);
   }
 
   /**
@@ -363,15 +333,14 @@ export class LightMap {
    */
   lit(bias: number): number {
     const x = lit[0], y = lit[1], z = lit[2], nx = lit[3], ny = lit[4], nz = lit[5];
-    const a = this.#a, b = this.#b, l = this.#l, size = this.size;
-    const p = (a[0] * x + a[1] * y + a[2] * z - this.#a0) * this.#perM;
-    const q = (b[0] * x + b[1] * y + b[2] * z - this.#b0) * this.#perM;
+    const a = this.#a, b = this.#b, l = this.light, size = this.size;
+    const p = (along(a, x, y, z) - this.#a0) * this.#perM, q = (along(b, x, y, z) - this.#b0) * this.#perM;
     const i = Math.floor(p), j = Math.floor(q);
     if (!(i >= 0 && j >= 0 && i < size - 1 && j < size - 1)) return -1;
-    const nl = nx * l[0] + ny * l[1] + nz * l[2], k = nl > 0.05 ? -this.texel / nl : 0;
-    const A = k * (nx * a[0] + ny * a[1] + nz * a[2]), B = k * (nx * b[0] + ny * b[1] + nz * b[2]);
-    const near = this.buffer.near, o = j * size + i, s = p - i, t = q - j;
-    const height = l[0] * x + l[1] * y + l[2] * z + bias - A * s - B * t;
+    const nl = along(l, nx, ny, nz), k = nl > 0.05 ? -this.texel / nl : 0;
+    const A = k * along(a, nx, ny, nz), B = k * along(b, nx, ny, nz);
+    const near = this.#buffer.near, o = j * size + i, s = p - i, t = q - j;
+    const height = along(l, x, y, z) + bias - A * s - B * t;
     const top = (near[o] <= height ? 1 - s : 0) + (near[o + 1] <= height + A ? s : 0);
     const bottom = (near[o + size] <= height + B ? 1 - s : 0) +
       (near[o + size + 1] <= height + A + B ? s : 0);
@@ -379,13 +348,12 @@ export class LightMap {
   }
 
   /**
-   * For light from straight above: how much of the sky the point in {@linkcode lit} sees, 0..1, judged by the heights around it.
-   * Outside the square all of it.
+   * For light from straight above: how much of the sky the point in {@linkcode lit} sees, 0..1, judged by the heights
+   * around it. Outside the square all of it.
    */
   openness(): number {
-    const x = lit[0], y = lit[1], z = lit[2];
-    const size = this.size, ring = this.#ring, near = this.buffer.near;
-    const p = (x - this.#a0) * this.#perM + 0.5, q = (y - this.#b0) * this.#perM + 0.5;
+    const z = lit[2], size = this.size, ring = this.#ring, near = this.#buffer.near;
+    const p = (lit[0] - this.#a0) * this.#perM + 0.5, q = (lit[1] - this.#b0) * this.#perM + 0.5;
     if (!(p >= 8 && q >= 8 && p < size - 8 && q < size - 8)) return 1;
     const o = (q | 0) * size + (p | 0);
     let hidden = 0;
@@ -396,6 +364,3 @@ export class LightMap {
     return 1 - hidden / 6;
   }
 }
-
-/** Where {@linkcode LightMap.openness} looks: x, y in m, three close by and three farther off. */
-const RING = [0.4, 0.1, -0.3, 0.3, -0.05, -0.4, 1.1, -0.7, 0.2, 1.3, -1.2, -0.5];

@@ -29,7 +29,7 @@ export interface Rendered {
   readonly depth: Float32Array;
 }
 
-/** Shadows of one drive, drawn anew for each frame and shared by both cameras. */
+/** Shadows of one drive, redrawn for each frame and shared by both cameras. */
 export class Lighting {
   /** The sun close by in fine samples, and farther off in coarse ones. */
   readonly near: LightMap;
@@ -54,17 +54,17 @@ export class Lighting {
   }
 }
 
-// Numbers handed from function to function in arrays: V8 allocates each number that it passes otherwise.
-/** X and Y of the ray in hand: it goes along X·right + Y·down + forward. */
+// Numbers go from function to function in arrays, since V8 would allocate each one that is passed otherwise.
+/** X and Y of the current ray: it goes along X·right + Y·down + forward. */
 const ray = new Float64Array(2);
 const sky = new Float64Array(3);
 const color = new Float64Array(3);
-/** What falls on the pixel in hand. */
+/** What falls on the current pixel. */
 const light = new Float64Array(3);
 
-/** The view in hand: its axes right, down and forward, its center, and 1 / focal length. */
+/** The current view: its axes right, down and forward, its center, and 1 / focal length. */
 const eye = new Float64Array(13);
-/** The weather in hand. */
+/** The current weather. */
 const air = new Float64Array(14);
 /**
  * Offsets in {@linkcode air}: direction and light of the sun, the mean of sky overhead and horizon, the horizon as
@@ -146,7 +146,7 @@ export function render(
   prepare(scene.weather, view);
   for (let c = 0; c < 3; c++) gains[c] = scene.weather.exposure * sensor.gain[c] * (GAMMA / 4);
   const shot: Shot = { scene, lighting, view, sensor, buffer, width, rgb, depth };
-  // Row by row: a function called often is compiled once and well, a long loop anew for each picture.
+  // Row by row: V8 optimizes a function that is called often once and well, a long loop once per picture.
   for (let y = 0; y < height; y++) renderRow(shot, y);
   return { rgb, depth };
 }

@@ -16,12 +16,7 @@ const FOCAL = 721.5377 / 1242, CENTER = [609.5593 / 1242, 172.854 / 375];
 
 /** Rotation by small angles about x, y and z in rad, row-major. */
 function rotation(x: number, y: number, z: number): number[] {
-  const cx = Math.cos(x),
-    sx = Math.sin(x),
-    cy = Math.cos(y),
-    sy = Math.sin(y),
-    cz = Math.cos(z),
-    sz = Math.sin(z);
+  const [cx, cy, cz] = [x, y, z].map(Math.cos), [sx, sy, sz] = [x, y, z].map(Math.sin);
   return [
     ...[cy * cz, sx * sy * cz - cx * sz, cx * sy * cz + sx * sz],
     ...[cy * sz, sx * sy * sz + cx * cz, cx * sy * sz - sx * cz],
@@ -39,23 +34,23 @@ function times(a: readonly number[], b: readonly number[], columns: number): num
   return out;
 }
 
-/** Rounds to what a calibration file keeps, so that the files say exactly what was rendered. */
-function kept(values: readonly number[]): number[] {
+/** Rounds to the digits of a calibration file, so that the files say exactly what was rendered. */
+function rounded(values: readonly number[]): number[] {
   return values.map((v) => Number(v.toExponential(6)));
 }
 
 /** R_rect_00: as small a turn as rectifying takes. */
-const RECTIFY = kept(rotation(0.0043, -0.0074, -0.0098));
+const RECTIFY = rounded(rotation(0.0043, -0.0074, -0.0098));
 /** Velodyne to camera 0 before rectifying: KITTI's axes, a little askew, 0.08 m below and 0.27 m behind. */
-const TURN = kept(times(rotation(0.0148, -0.0005, 0.0075), [0, -1, 0, 0, 0, -1, 1, 0, 0], 3));
-const SHIFT = kept([-0.004, -0.0763, -0.2718]);
+const TURN = rounded(times(rotation(0.0148, -0.0005, 0.0075), [0, -1, 0, 0, 0, -1, 1, 0, 0], 3));
+const SHIFT = rounded([-0.004, -0.0763, -0.2718]);
 
 /** Focal length and principal point in px of images of a size; pixel centers at whole numbers. */
 export function intrinsics(
   width: number,
   height: number,
 ): { readonly focal: number; readonly cx: number; readonly cy: number } {
-  const [focal, cx, cy] = kept([FOCAL * width, CENTER[0] * (width - 1), CENTER[1] * (height - 1)]);
+  const [focal, cx, cy] = rounded([FOCAL * width, CENTER[0] * (width - 1), CENTER[1] * (height - 1)]);
   return { focal, cx, cy };
 }
 
@@ -91,26 +86,21 @@ export function calibrationFiles(
   width: number,
   height: number,
 ): { readonly camToCam: string; readonly veloToCam: string } {
-  const line = (key: string, values: readonly number[]) =>
-    `${key}: ${values.map((v) => exponent(v)).join(" ")}\n`;
+  const line = (key: string, values: readonly number[]) => `${key}: ${values.map(exponent).join(" ")}\n`;
   const { focal, cx, cy } = intrinsics(width, height);
-  const identity = [1, 0, 0, 0, 1, 0, 0, 0, 1];
+  const identity = [1, 0, 0, 0, 1, 0, 0, 0, 1], inverse = [0, 3, 6, 1, 4, 7, 2, 5, 8].map((i) => RECTIFY[i]);
   let cams = "calib_time: 01-Jan-2030 12:00:00\n" + line("corner_dist", [0.0995]);
   for (let c = 0; c < 4; c++) {
     // Cameras without distortion, all turned as camera 0 is: rectifying them is one rotation.
     cams += line(`S_0${c}`, [width, height]) + line(`K_0${c}`, [focal, 0, cx, 0, focal, cy, 0, 0, 1]) +
       line(`D_0${c}`, [0, 0, 0, 0, 0]) + line(`R_0${c}`, identity) +
-      line(`T_0${c}`, times(transposed(RECTIFY), [-OFFSETS[c], 0, 0], 1)) +
+      line(`T_0${c}`, times(inverse, [-OFFSETS[c], 0, 0], 1)) +
       line(`S_rect_0${c}`, [width, height]) + line(`R_rect_0${c}`, RECTIFY) +
       line(`P_rect_0${c}`, [focal, 0, cx, -focal * OFFSETS[c], 0, focal, cy, 0, 0, 0, 1, 0]);
   }
   const velo = "calib_time: 01-Jan-2030 12:00:00\n" + line("R", TURN) + line("T", SHIFT) +
     line("delta_f", [0, 0]) + line("delta_c", [0, 0]);
   return { camToCam: cams, veloToCam: velo };
-}
-
-function transposed(m: readonly number[]): number[] {
-  return [m[0], m[3], m[6], m[1], m[4], m[7], m[2], m[5], m[8]];
 }
 
 /** 7.215377e+02, as KITTI writes numbers. */

@@ -269,7 +269,7 @@ class Roadside {
     if (yard > 5) this.#parkedCars(yardAt + 2.6, base, 0.5);
   }
 
-  /** Detached houses in gardens, bounded by hedges, fences, nothing or now this, now that. */
+  /** Detached houses in gardens, bounded by hedges, fences, nothing or a mix of them. */
   #homes(): void {
     const { random, world: { close, mesh, road }, side: { sign, frontAt, yardAt, yard, base } } = this;
     const bound = random.pick(["hedge", "fence", "none", "mixed"] as const);

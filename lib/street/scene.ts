@@ -5,7 +5,7 @@
  */
 import { Random } from "../base/random.ts";
 import { FRAME_SECONDS, planLayout, type RoadLook } from "./layout.ts";
-import { Mesh, type Point } from "./mesh.ts";
+import { type Axes, Mesh, type Point } from "./mesh.ts";
 import { addPerson, type Person, randomPerson } from "./objects/furniture.ts";
 import type { Facade } from "./objects/house.ts";
 import { addVehicle, randomVehicle, type Vehicle, vehicleLength } from "./objects/vehicle.ts";
@@ -16,20 +16,16 @@ import { drawWeather, type Weather } from "./weather.ts";
 const CAMERA_HEIGHT = 1.65;
 
 /** Where the rig is: rectified camera 0 in the world. */
-export interface Pose {
+export interface Pose extends Axes {
   /** m */
   readonly position: Point;
-  /** Unit vectors of the camera's axes in the world. */
-  readonly right: Point;
-  readonly down: Point;
-  readonly forward: Point;
 }
 
 /** What moves: a vehicle or a person, at constant speed along the road. */
 interface Mover {
   readonly s: number;
   readonly t: number;
-  /** m/s along the road; negative comes towards the cameras. */
+  /** m/s along the road; negative comes toward the cameras. */
   readonly speed: number;
   readonly vehicle?: Vehicle;
   readonly person?: Person;
@@ -113,7 +109,7 @@ function orient(position: Point, heading: number, pitch: number, roll: number): 
   return { position, right: mixed(level, c, below, s), down: mixed(below, c, level, -s), forward };
 }
 
-/** What drives and walks on the road during some seconds. */
+/** The vehicles and pedestrians on the road during some seconds. */
 function planTraffic(world: World, random: Random, seconds: number): Mover[] {
   const { egoT, speed, close, look: { lanes, laneWidth } } = world;
   const movers: Mover[] = [], limit = close - 4;
@@ -122,7 +118,7 @@ function planTraffic(world: World, random: Random, seconds: number): Mover[] {
   };
   if (random.chance(0.5)) {
     const leader = randomVehicle(random, 0.15), gap = Math.exp(random.uniform(Math.log(6), Math.log(34)));
-    // However long the drive is, it is not caught up with.
+    // However long the drive is, the cameras do not catch up with it.
     const slower = Math.min(0.8, (gap - 5) / seconds), s = gap + vehicleLength(leader.shape) / 2;
     put(s, egoT + random.normal(0, 0.1), speed + random.uniform(-slower, 1), leader);
   }

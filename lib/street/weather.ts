@@ -9,7 +9,7 @@ import { valueNoise } from "./noise.ts";
 
 /** Sun, sky and air. */
 export interface Weather {
-  /** Unit vector towards the sun. */
+  /** Unit vector toward the sun. */
   readonly sun: Point;
   /** Radiance of the sun on a surface that faces it. */
   readonly sunlight: Rgb;
@@ -26,7 +26,7 @@ export interface Weather {
   readonly seed: number;
 }
 
-/** Draws the weather of a drive: mostly fair, at times overcast. */
+/** Draws the weather of a drive: mostly fair, sometimes overcast. */
 export function drawWeather(random: Random): Weather {
   const clouds = random.chance(0.3) ? random.uniform(0.75, 1) : random.uniform(0, 0.65);
   const height = random.uniform(0.28, 1.05), azimuth = random.uniform(0, 2 * Math.PI);
@@ -71,7 +71,7 @@ export function skyRadiance(weather: Weather, sky: Float64Array): void {
     b += 0.8 * glow;
   }
   if (up > 0.01 && clouds > 0.02) {
-    // A flat layer of clouds, seen in perspective and dissolving towards the horizon.
+    // A flat layer of clouds, seen in perspective and dissolving toward the horizon.
     const px = x / (up + 0.12) * 1.4 + seed % 97, py = y / (up + 0.12) * 1.4 + seed % 89;
     const n = 0.5 * valueNoise(px, py) + 0.3 * valueNoise(px * 2.1 + 9, py * 2.1) +
       0.15 * valueNoise(px * 4.3, py * 4.3 + 5) + 0.08 * valueNoise(px * 9, py * 9);

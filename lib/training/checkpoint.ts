@@ -11,7 +11,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { basename, join } from "@std/path";
+import { join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { asideName, exists, fileError, hashFile, readJson, writeAtomic } from "../base/files.ts";
 import type { DataIdentity } from "../data/dataset.ts";
@@ -19,7 +19,7 @@ import { encodeSafetensors, readSafetensors, type TensorMap, toFloat32 } from ".
 import type { TrainingOptions } from "./options.ts";
 
 /** Version of the layout; others are refused. */
-export const CHECKPOINT_FORMAT = 1;
+const CHECKPOINT_FORMAT = 1;
 
 const MODEL = "model.safetensors", OPTIMIZER = "optimizer.safetensors", FACTS = "checkpoint.json";
 
@@ -395,11 +395,6 @@ export function matchTensors(
   return values;
 }
 
-/** The name of a checkpoint for people: `step-000400`. */
-export function checkpointName({ folder }: CheckpointEntry): string {
-  return basename(folder);
-}
-
 /** The result of saving: a checkpoint's folder, or why there is none. */
 export type Saved = { readonly folder: string } | { readonly problem: string };
 
@@ -416,46 +411,37 @@ function notFinite(tensors: TensorMap): string | undefined {
   }
 }
 
-/** What a {@linkcode Checkpointer} saves: a trainer, and how its content is collected. */
-export interface CheckpointSource {
-  readonly trainer: { readonly step: number; readonly options: TrainingOptions };
-  readonly content: (metrics: ValidationMetrics) => Promise<CheckpointContent>;
-}
-
 /**
  * Saves a run: every so many steps or minutes, whenever a validation is the best so far, and at the end. Where the
  * disk is full or read-only, training continues in memory and saving is tried again.
  */
 export class Checkpointer {
   readonly #folder: string;
-  readonly #source: CheckpointSource;
+  readonly #trainer: { readonly step: number; readonly options: TrainingOptions };
+  readonly #content: (metrics: ValidationMetrics) => Promise<CheckpointContent>;
   #best: ValidationMetrics;
   #savedAt = performance.now();
   #savedStep: number;
   #failedAt: number | undefined;
   #last: string | undefined;
 
-  private constructor(
-    folder: string,
-    resumed: CheckpointEntry | undefined,
-    best: ValidationMetrics,
-    source: CheckpointSource,
+  /**
+   * @param run Its folder of checkpoints, and those that are there.
+   * @param trainer What is saved, and how often.
+   * @param content Collects the content of a checkpoint.
+   */
+  constructor(
+    run: { readonly checkpoints: string; readonly saved: readonly CheckpointEntry[] },
+    trainer: { readonly step: number; readonly options: TrainingOptions },
+    content: (metrics: ValidationMetrics) => Promise<CheckpointContent>,
   ) {
-    this.#folder = folder;
-    this.#source = source;
-    this.#best = best;
-    this.#savedStep = resumed?.facts.step ?? -1;
-    this.#last = resumed?.folder;
-  }
-
-  /** Opens a run's folder of checkpoints. @param resumed The one that the run resumes from. */
-  static async open(
-    folder: string,
-    resumed: CheckpointEntry | undefined,
-    source: CheckpointSource,
-  ): Promise<Checkpointer> {
-    const whole = resumed ? (await scanCheckpoints(folder)).whole : [];
-    return new Checkpointer(folder, resumed, bestCheckpoint(whole)?.facts.metrics ?? {}, source);
+    this.#folder = run.checkpoints;
+    this.#trainer = trainer;
+    this.#content = content;
+    this.#best = bestCheckpoint(run.saved)?.facts.metrics ?? {};
+    const last = run.saved.at(-1);
+    this.#savedStep = last?.facts.step ?? -1;
+    this.#last = last?.folder;
   }
 
   /** The last checkpoint's folder. */
@@ -465,7 +451,7 @@ export class Checkpointer {
 
   /** Whether to save now. @param metrics Those of a validation at this step; empty where there was none. */
   due(metrics: ValidationMetrics): boolean {
-    const { step, options: { checkpointEvery, checkpointMinutes } } = this.#source.trainer;
+    const { step, options: { checkpointEvery, checkpointMinutes } } = this.#trainer;
     const now = performance.now();
     if (this.#improves(metrics)) return true;
     if (checkpointEvery > 0 && step % checkpointEvery === 0) return true;
@@ -486,9 +472,9 @@ export class Checkpointer {
    * @throws {CyclopsError} When the weights are not finite, or the last step cannot be saved.
    */
   async save(metrics: ValidationMetrics, last = false): Promise<Saved | undefined> {
-    const { trainer, content } = this.#source, { step } = trainer;
+    const { step, options } = this.#trainer;
     if (step === this.#savedStep) return undefined;
-    const collected = await content(metrics);
+    const collected = await this.#content(metrics);
     const bad = notFinite(collected.model);
     if (bad) {
       throw new CyclopsError(
@@ -504,7 +490,7 @@ export class Checkpointer {
       this.#savedAt = performance.now();
       this.#failedAt = undefined;
       if (this.#improves(facts.metrics)) this.#best = facts.metrics;
-      await pruneCheckpoints(this.#folder, trainer.options.keep);
+      await pruneCheckpoints(this.#folder, options.keep);
       return { folder };
     } catch (error) {
       if (!(error instanceof SaveError)) throw error;

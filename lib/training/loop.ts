@@ -285,7 +285,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         },
       };
     };
-    const checkpointer = run && await Checkpointer.open(run.checkpoints, run.resumed, { trainer, content });
+    const checkpointer = run && new Checkpointer(run, trainer, content);
     const warn = (message: string): TrainRecord => {
       record.warning(trainer.step, message);
       return { kind: "warning", step: trainer.step, message };
@@ -347,7 +347,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
           if (step > coarseSteps) {
             metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
           }
-          record.validation(
+          await record.validation(
             step,
             measured,
             record.wantsImages ? await drawPairs(trainer, validation.drawn) : {},

@@ -184,7 +184,7 @@ export const trainingOptions = {
   keep: integer({ default: 2, min: 1, help: "Last checkpoints to keep, besides the best one." }),
   tensorboard: flag({
     default: true,
-    help: "Write TensorBoard event files to the run's folder (backend tensorflow).",
+    help: "Write TensorBoard event files to the run's folder.",
   }),
 } as const;
 

@@ -14,7 +14,7 @@ import { type CyclopsError, messageOf } from "../base/errors.ts";
 import { exists, fileError, readText, writeAtomic } from "../base/files.ts";
 import type { RgbImage } from "../data/image.ts";
 import type { LossWeights, TermName } from "../losses/objective.ts";
-import { openSummary, type Summary } from "./tensorboard.ts";
+import { Summary } from "./tensorboard.ts";
 import type { StepResult } from "./trainer.ts";
 import type { ValidationResult } from "./validation.ts";
 
@@ -119,20 +119,7 @@ export class MetricsLog implements Disposable {
 }
 
 /** Updates that one line of metrics.jsonl is the mean of. */
-export const LOG_EVERY = 10;
-
-/** What is known of a run when it starts or resumes. */
-export interface StartFacts {
-  readonly stage: string;
-  /** Updates in the whole run. */
-  readonly steps: number;
-  /** Training pairs. */
-  readonly pairs: number;
-  /** Pairs per update. */
-  readonly batch: number;
-  /** Weights of all networks. */
-  readonly parameters: number;
-}
+const LOG_EVERY = 10;
 
 /** How a run ended: all steps done, stopped on request, or failed with an error. */
 export type Ending = "finished" | "stopped" | "failed";
@@ -159,7 +146,7 @@ export class Recorder {
   ) {
     this.#metrics = metrics;
     this.#before = options.seconds;
-    if (options.tensorboard) this.#summary = openSummary(options.tensorboard, { after: options.step });
+    if (options.tensorboard) this.#summary = new Summary(options.tensorboard, options.step);
   }
 
   /** Seconds of training, over all sessions. */
@@ -178,8 +165,8 @@ export class Recorder {
     }
   }
 
-  /** A session begins. */
-  start(step: number, facts: StartFacts): void {
+  /** A session begins. @param facts Stage, steps, pairs, batch, parameters. */
+  start(step: number, facts: Readonly<Record<string, string | number>>): void {
     this.#metrics?.write({ step, start: facts, time: new Date().toISOString() });
   }
 
@@ -204,11 +191,14 @@ export class Recorder {
   }
 
   /** A validation was made. @param images Images by name. */
-  validation(step: number, result: ValidationResult, images: Readonly<Record<string, RgbImage>>): void {
+  async validation(
+    step: number,
+    result: ValidationResult,
+    images: Readonly<Record<string, RgbImage>>,
+  ): Promise<void> {
     this.#metrics?.write({ step, validation: result, seconds: rounded(this.seconds) });
     this.#scalars("validation", result, step);
-    for (const [name, image] of Object.entries(images)) this.#summary?.image(name, image, step);
-    this.#summary?.flush();
+    for (const [name, image] of Object.entries(images)) await this.#summary?.image(name, image, step);
   }
 
   /** The user was warned. */

@@ -9,10 +9,10 @@
  *
  * @module
  */
-import { join, resolve } from "@std/path";
+import { basename, join, resolve } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists, fileError, readJson, writeAtomic } from "../base/files.ts";
-import { type CheckpointEntry, checkpointName, cleanCheckpoints, scanCheckpoints } from "./checkpoint.ts";
+import { type CheckpointEntry, cleanCheckpoints, scanCheckpoints } from "./checkpoint.ts";
 import { storedOptions } from "./options.ts";
 import { MetricsLog } from "./records.ts";
 
@@ -45,6 +45,8 @@ export interface Run extends Disposable {
   readonly folder: string;
   /** The folder of checkpoints, for `saveCheckpoint`. */
   readonly checkpoints: string;
+  /** The usable checkpoints that were there, by step. */
+  readonly saved: readonly CheckpointEntry[];
   /** The run's records, without those past the checkpoint that it resumes from. */
   readonly metrics: MetricsLog;
   /** The options that the run was started with, as they are stored. */
@@ -104,22 +106,6 @@ export async function isHeld(folder: string): Promise<boolean | undefined> {
   }
 }
 
-function looksLikeRun(names: readonly string[]): boolean {
-  return names.some((name) => [MARK, OPTIONS_FILE, METRICS, CHECKPOINTS].includes(name));
-}
-
-async function describe(folder: string, names: readonly string[]): Promise<string> {
-  if (!looksLikeRun(names)) return `the folder holds other files (${names.slice(0, 4).join(", ")})`;
-  const { whole } = await scanCheckpoints(join(folder, CHECKPOINTS));
-  const last = whole.at(-1);
-  return last
-    ? `the folder holds a run with ${whole.length} checkpoint${
-      whole.length === 1 ? "" : "s"
-    }, the last at step ` +
-      last.facts.step
-    : "the folder holds a run without a checkpoint";
-}
-
 async function readObject(path: string): Promise<Readonly<Record<string, unknown>>> {
   const json = await readJson(path);
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
@@ -147,64 +133,42 @@ async function writeObject(path: string, object: Readonly<Record<string, unknown
   await writeAtomic(path, `${JSON.stringify(object, undefined, 2)}\n`);
 }
 
-/** Deletes what a run wrote, but not the mark. */
-async function clear(folder: string, names: readonly string[]): Promise<void> {
-  for (const name of names.filter((name) => name !== MARK)) {
-    try {
-      await Deno.remove(join(folder, name), { recursive: true });
-    } catch (error) {
-      throw fileError("remove", join(folder, name), error);
-    }
-  }
-}
-
-/** Refuses a folder that cannot be used as asked. */
-async function check(
+/** Refuses what {@linkcode openRun} would refuse, as a dry run before long work. */
+export async function checkRun(
   folder: string,
-  names: readonly string[],
   { resume, overwrite }: Pick<OpenRunOptions, "resume" | "overwrite">,
 ): Promise<void> {
+  if (resume && overwrite) {
+    throw new UsageError("Cannot open the run: --resume and --overwrite exclude each other");
+  }
+  const there = await exists(folder), names = there ? await entries(folder) : [];
   if (names.length === 0) {
     if (!resume) return;
-    throw new UsageError(
-      `Cannot resume the run in ${folder}: the folder is empty; leave out --resume to start one`,
-    );
+    const found = there ? "the folder is empty" : "no such folder";
+    throw new UsageError(`Cannot resume the run in ${folder}: ${found}; leave out --resume to start one`);
   }
-  const run = looksLikeRun(names), found = await describe(folder, names);
-  if (resume) {
-    if (run) return;
-    throw new UsageError(`Cannot resume the run in ${folder}: ${found}, not a run`);
-  }
+  const isRun = names.some((name) => [MARK, OPTIONS_FILE, METRICS, CHECKPOINTS].includes(name));
+  if (resume ? isRun : overwrite && names.includes(MARK)) return;
   if (overwrite) {
-    if (names.includes(MARK)) return;
     throw new UsageError(
       `Cannot overwrite ${folder}: it is not the folder of a run (it has no ${MARK}); empty it or choose another folder`,
     );
   }
+  const others = `the folder holds other files (${names.slice(0, 4).join(", ")})`;
+  if (resume) throw new UsageError(`Cannot resume the run in ${folder}: ${others}, not a run`);
+  if (!isRun) {
+    throw new UsageError(`Cannot start a run in ${folder}: ${others}; choose an empty or a new folder`);
+  }
+  const { whole } = await scanCheckpoints(join(folder, CHECKPOINTS));
+  const saved = whole.length
+    ? `with ${whole.length} checkpoint${whole.length === 1 ? "" : "s"}, the last at step ${
+      whole.at(-1)!.facts.step
+    }`
+    : "without a checkpoint";
   throw new UsageError(
-    `Cannot start a run in ${folder}: ${found}; ${
-      run
-        ? "give --resume to continue it, --overwrite to start over and lose it, or another folder"
-        : "choose an empty or a new folder"
-    }`,
+    `Cannot start a run in ${folder}: the folder holds a run ${saved}; give --resume to continue it, ` +
+      "--overwrite to start over and lose it, or another folder",
   );
-}
-
-/** Refuses what {@linkcode openRun} would refuse, as a dry run before long work. */
-export async function checkRun(
-  folder: string,
-  options: Pick<OpenRunOptions, "resume" | "overwrite">,
-): Promise<void> {
-  if (options.resume && options.overwrite) {
-    throw new UsageError("Cannot open the run: --resume and --overwrite exclude each other");
-  }
-  const there = await exists(folder);
-  if (options.resume && !there) {
-    throw new UsageError(
-      `Cannot resume the run in ${folder}: no such folder; leave out --resume to start one`,
-    );
-  }
-  await check(folder, there ? await entries(folder) : [], options);
 }
 
 /**
@@ -218,10 +182,9 @@ export async function removeRun(folder: string): Promise<void> {
   await checkRun(folder, { overwrite: true });
   const held = await lock(folder);
   try {
-    await clear(folder, await entries(folder));
     await Deno.remove(folder, { recursive: true });
   } catch (error) {
-    throw error instanceof CyclopsError ? error : fileError("remove", folder, error);
+    throw fileError("remove", folder, error);
   } finally {
     held.close();
   }
@@ -250,8 +213,13 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
   const before = await entries(folder);
   const held = await lock(folder);
   try {
-    if (options.overwrite) await clear(folder, before);
     const path = (name: string) => join(folder, name);
+    for (const name of options.overwrite ? before : []) {
+      if (name === MARK) continue;
+      await Deno.remove(path(name), { recursive: true }).catch((error) => {
+        throw fileError("remove", path(name), error);
+      });
+    }
     const checkpoints = path(CHECKPOINTS);
     await cleanCheckpoints(checkpoints);
     const { whole, broken } = await scanCheckpoints(checkpoints, options.resume);
@@ -273,7 +241,7 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
       if (from.length) await writeObject(path(START), { from });
       await writeObject(path(OPTIONS_FILE), stored);
     }
-    const warnings = broken.map(({ message }) => `${message}; resuming from ${checkpointName(resumed!)}`);
+    const warnings = broken.map(({ message }) => `${message}; resuming from ${basename(resumed!.folder)}`);
     const close = () => {
       metrics.close();
       held.close();
@@ -281,6 +249,7 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
     return {
       folder,
       checkpoints,
+      saved: whole,
       metrics,
       options: known ? await readObject(path(OPTIONS_FILE)) : stored,
       from: await readFrom(path(START)),

@@ -1,117 +1,115 @@
 /**
- * TensorBoard's event files, written by TensorFlow's own summary operations, and the images in them; see a run with
- * `tensorboard --logdir runs`. Only the tensorflow backend has these operations; elsewhere nothing is written, and
- * `metrics.jsonl` has the same numbers.
+ * TensorBoard's event files, and the images in them; see a run with `tensorboard --logdir runs`.
  *
  * @module
  */
-import {
-  attr,
-  type Attribute,
-  bytesToNative,
-  DTYPE,
-  executeNative,
-  type NativeInput,
-  NativeTensor,
-} from "../backend/ops.ts";
-import { currentBinding } from "../backend/binding.ts";
+import { join } from "@std/path";
 import { type Tensor, type Tensor4D, tf } from "../backend/tf.ts";
-import { CyclopsError } from "../base/errors.ts";
-import { imageFromUnit, type RgbImage } from "../data/image.ts";
+import type { CyclopsError } from "../base/errors.ts";
+import { fileError } from "../base/files.ts";
+import { encodeRgbPng, imageFromUnit, type RgbImage } from "../data/image.ts";
 import type { StereoBatch } from "../data/loader.ts";
 import { opposite } from "../geometry/warp.ts";
 import { CLOSED_GATES, halfCycle, imagePyramid, type Networks, runChain } from "../models/chain.ts";
 import { refineOptions, type TrainingOptions } from "./options.ts";
 
-/** A run's curves and images. */
-export interface Summary extends Disposable {
-  /**
-   * Why nothing, or not everything, is on the disk: another backend, a full disk, a read-only folder; the first
-   * reason stays. `undefined` while all is well. Such failures never throw: a run continues without its event file.
-   */
-  readonly problem: CyclopsError | undefined;
-  /** Adds a point to a curve. @param name E.g. "loss/photometric": TensorBoard groups by what stands before "/". */
-  scalar(name: string, value: number, step: number): void;
-  /**
-   * Adds an image; TensorBoard shows it as `NAME/image`.
-   *
-   * @throws {RangeError} When the image's data do not fit its size.
-   */
-  image(name: string, image: RgbImage, step: number): void;
-  /** Writes what was added to the disk, which also happens every ten seconds. */
-  flush(): void;
-  /** Flushes and closes the file. Calls after that do nothing. */
-  close(): void;
+/** CRC-32C (Castagnoli) of each byte. */
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? crc >>> 1 ^ 0x82f63b78 : crc >>> 1;
+  return crc;
+});
+
+/** CRC-32C as TFRecord files mask it, so that data which contain checksums keep good ones. */
+function maskedCrc(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 255] ^ crc >>> 8;
+  crc = ~crc;
+  return (crc >>> 15 | crc << 17) + 0xa282ead8 >>> 0;
 }
 
-/** How long, and how many at most, records wait in memory: TensorBoard reads them during the run. */
-const FLUSH_MS = 10_000, QUEUE = 1000;
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((n, { length }) => n + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** A record of a TFRecord file: length, its checksum, data, their checksum. */
+function tfRecord(data: Uint8Array): Uint8Array {
+  const head = new DataView(new ArrayBuffer(12)), tail = new DataView(new ArrayBuffer(4));
+  head.setBigUint64(0, BigInt(data.length), true);
+  head.setUint32(8, maskedCrc(new Uint8Array(head.buffer, 0, 8)), true);
+  tail.setUint32(0, maskedCrc(data), true);
+  return concat([new Uint8Array(head.buffer), data, new Uint8Array(tail.buffer)]);
+}
+
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  for (; value >= 128; value = Math.floor(value / 128)) bytes.push(value % 128 + 128);
+  return [...bytes, value];
+}
+
+/** Fields of a protocol buffer by number: an integer, a string or bytes, or a number of 4 or 8 bytes. */
+type Fields = Readonly<Record<number, number | string | Uint8Array | Float32Array | Float64Array>>;
+
+function encode(fields: Fields): Uint8Array {
+  return concat(
+    Object.entries(fields).flatMap(([number, value]) => {
+      const key = (kind: number) => varint(Number(number) * 8 + kind);
+      if (typeof value === "number") return [Uint8Array.from([...key(0), ...varint(value)])];
+      const bytes = typeof value === "string"
+        ? new TextEncoder().encode(value)
+        : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+      if (value instanceof Float32Array) return [Uint8Array.from(key(5)), bytes];
+      if (value instanceof Float64Array) return [Uint8Array.from(key(1)), bytes];
+      return [Uint8Array.from([...key(2), ...varint(bytes.length)]), bytes];
+    }),
+  );
+}
 
 let opened = 0;
 
-/** A native scalar of a type that tfjs lacks. */
-function int64(value: number): NativeTensor {
-  const id = currentBinding()!.createTensor([], DTYPE.int64, BigInt64Array.of(BigInt(value)));
-  return new NativeTensor({ id, shape: [], dtype: DTYPE.int64 });
-}
-
-/** Fields of `event.proto` and its `SessionLog`, by which a reader drops what an earlier file says of a step. */
-const EVENT_TIME = 1, EVENT_STEP = 2, EVENT_SESSION = 7, SESSION_STATUS = 1, SESSION_START = 1;
-
-/** An `Event` that tells readers to forget this step and later ones. */
-function restartEvent(step: number): Uint8Array {
-  const time = new Uint8Array(8);
-  new DataView(time.buffer).setFloat64(0, Date.now() / 1000, true);
-  const varint: number[] = [];
-  for (let rest = step; rest > 0 || varint.length === 0; rest = Math.floor(rest / 128)) {
-    varint.push(rest % 128 + (rest >= 128 ? 128 : 0));
-  }
-  const key = (field: number, kind: number) => field << 3 | kind;
-  return Uint8Array.from([
-    key(EVENT_TIME, 1),
-    ...time,
-    key(EVENT_STEP, 0),
-    ...varint,
-    key(EVENT_SESSION, 2),
-    2,
-    key(SESSION_STATUS, 0),
-    SESSION_START,
-  ]);
-}
-
-class EventFile implements Summary {
-  readonly #writer: NativeTensor;
-  readonly #folder: string;
+/** A run's curves and images, in an event file. */
+export class Summary implements Disposable {
+  readonly #path: string;
+  #file: Deno.FsFile | undefined;
   #problem: CyclopsError | undefined;
-  #closed = false;
 
-  constructor(folder: string, after: number | undefined) {
-    this.#folder = folder;
-    // Writers of one name share one file: each gets a name of its own.
-    const name = `cyclops-summary-${opened++}`;
-    [this.#writer] = executeNative(
-      "SummaryWriter",
-      [attr.string("shared_name", name), attr.string("container", "")],
-      [],
-    );
+  /**
+   * Opens an event file in a folder, created where it is missing. Several in one folder, as when a run is resumed, are
+   * read as one run.
+   *
+   * @param after The last step that counts in the existing files: TensorBoard forgets later ones, since a resumed run
+   * does them again.
+   *
+   * @example
+   * ```ts ignore
+   * using summary = new Summary("runs/first/tensorboard");
+   * summary.scalar("loss/total", 0.31, 1);
+   * await summary.image("pair1/disparity", image, 1);
+   * ```
+   */
+  constructor(folder: string, after?: number) {
+    // TensorBoard reads a folder's files in the order of their names.
+    const name = `events.out.tfevents.${(Date.now() / 1000).toFixed(3)}.cyclops.${opened++}`;
+    this.#path = join(folder, name);
     this.#try(() => {
-      tf.tidy(() => {
-        const inputs = [
-          this.#writer,
-          tf.scalar(folder, "string"),
-          tf.scalar(QUEUE, "int32"),
-          tf.scalar(FLUSH_MS, "int32"),
-          tf.scalar("", "string"),
-        ];
-        executeNative("CreateSummaryFileWriter", [], inputs, 0);
-        if (after === undefined) return;
-        const event = tf.tensor1d([restartEvent(after + 1)] as unknown as string[], "string").asScalar();
-        executeNative("ImportEvent", [], [this.#writer, event], 0);
-      });
+      Deno.mkdirSync(folder, { recursive: true });
+      this.#file = Deno.openSync(this.#path, { write: true, createNew: true });
     });
-    if (this.#problem) this.#end();
+    this.#event({ 3: "brain.Event:2" });
+    // A session that starts: readers forget this step and later ones.
+    if (after !== undefined) this.#event({ 2: after + 1, 7: encode({ 1: 1 }) });
   }
 
+  /**
+   * Why nothing, or not everything, is on the disk: it is full or read-only; the first reason stays. `undefined` while
+   * all is well. Such failures never throw: a run continues without its event file.
+   */
   get problem(): CyclopsError | undefined {
     return this.#problem;
   }
@@ -120,111 +118,48 @@ class EventFile implements Summary {
     try {
       write();
     } catch (error) {
-      if (!(error instanceof CyclopsError)) throw error;
-      this.#problem ??= new CyclopsError(
-        `Cannot write TensorBoard's event file in ${this.#folder}: ${error.message}`,
-        { cause: error },
-      );
+      this.#problem ??= fileError("write TensorBoard's event file", this.#path, error);
     }
   }
 
-  /** Runs a write operation with the inputs all of them begin with: writer, step, then its own. */
-  #write(name: string, attributes: readonly Attribute[], step: number, inputs: () => NativeInput[]): void {
-    if (this.#closed) return;
-    const held: NativeTensor[] = [];
-    const own = (input: NativeInput) => {
-      if (input instanceof NativeTensor) held.push(input);
-      return input;
-    };
-    try {
-      this.#try(() =>
-        tf.tidy(() => {
-          const all = [own(int64(step)), ...inputs().map(own)];
-          executeNative(name, attributes, [this.#writer, ...all], 0);
-        })
-      );
-    } finally {
-      for (const tensor of held) tensor.dispose();
-    }
+  /** Appends an `Event`; field numbers are those of `event.proto` and `summary.proto`. */
+  #event(fields: Fields): void {
+    const record = tfRecord(encode({ 1: Float64Array.of(Date.now() / 1000), ...fields }));
+    // After a record that was cut, readers would not find the next one.
+    if (this.#problem || !this.#file) return;
+    this.#try(() => {
+      for (let at = 0; at < record.length;) at += this.#file!.writeSync(record.subarray(at));
+    });
   }
 
+  #value(step: number, fields: Fields): void {
+    this.#event({ 2: step, 5: encode({ 1: encode(fields) }) });
+  }
+
+  /** Adds a point to a curve. @param name E.g. "loss/photometric": TensorBoard groups by the part before "/". */
   scalar(name: string, value: number, step: number): void {
-    this.#write(
-      "WriteScalarSummary",
-      [attr.type("T", "float32")],
-      step,
-      () => [tf.scalar(name, "string"), tf.scalar(value, "float32")],
-    );
+    this.#value(step, { 1: name, 2: Float32Array.of(value) });
   }
 
-  image(name: string, { width, height, data }: RgbImage, step: number): void {
-    if (data.length !== width * height * 3) {
-      throw new RangeError(
-        `Cannot log the image ${name}: ${data.length} bytes for ${width}×${height} px, expected ${
-          width * height * 3
-        }`,
-      );
-    }
-    this.#write("WriteImageSummary", [attr.type("T", "uint8"), attr.int("max_images", 1)], step, () => [
-      tf.scalar(name, "string"),
-      bytesToNative(data, [1, height, width, 3]),
-      // The color of values that are not finite; bytes have none.
-      bytesToNative(Uint8Array.of(255, 0, 0), [3]),
-    ]);
+  /**
+   * Adds an image; TensorBoard shows it as `NAME/image`.
+   *
+   * @throws {RangeError} When the image's data do not fit its size.
+   */
+  async image(name: string, image: RgbImage, step: number): Promise<void> {
+    const png = await encodeRgbPng(image);
+    this.#value(step, { 1: `${name}/image`, 4: encode({ 1: image.height, 2: image.width, 3: 3, 4: png }) });
   }
 
-  flush(): void {
-    if (!this.#closed) this.#try(() => executeNative("FlushSummaryWriter", [], [this.#writer], 0));
-  }
-
+  /** Closes the file. Calls after that do nothing. */
   close(): void {
-    if (this.#closed) return;
-    this.flush();
-    this.#end();
-  }
-
-  #end(): void {
-    this.#closed = true;
-    this.#try(() => executeNative("CloseSummaryWriter", [], [this.#writer], 0));
-    this.#writer.dispose();
+    this.#file?.close();
+    this.#file = undefined;
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** The summary of a backend that cannot write any. */
-class NoSummary implements Summary {
-  readonly problem: CyclopsError | undefined = new CyclopsError(
-    `Cannot write TensorBoard's event file: the backend is ${tf.getBackend()}, only tensorflow writes them; ` +
-      `metrics.jsonl has the same numbers`,
-  );
-  scalar(): void {}
-  image(): void {}
-  flush(): void {}
-  close(): void {}
-  [Symbol.dispose](): void {}
-}
-
-/**
- * Opens an event file in a folder, created where it is missing. Several in one folder, as when a run is resumed, are
- * read as one run.
- *
- * @param options.after The last step that counts in the existing files: TensorBoard forgets later ones, since a
- * resumed run does them again.
- * @returns A summary whose `problem` says when nothing is written.
- *
- * @example
- * ```ts ignore
- * using summary = openSummary("runs/first/tensorboard");
- * if (summary.problem) console.error(summary.problem.message);
- * summary.scalar("loss/total", 0.31, 1);
- * summary.image("panel/street", image, 1);
- * ```
- */
-export function openSummary(folder: string, options: { readonly after?: number } = {}): Summary {
-  return currentBinding() ? new EventFile(folder, options.after) : new NoSummary();
 }
 
 /** Difference of two images, in [0,1], that is drawn white. */

@@ -254,6 +254,15 @@ test("a function traced while a variable was bound, or was not, is traced anew w
   });
 });
 
+test("a disposed variable is named", () => {
+  const v = tf.variable(tf.ones([2]), true, "gone");
+  const f = compile(() => tf.square(v));
+  assertEquals(values(f()), [1, 1]);
+  v.dispose();
+  assertThrows(() => f(), CyclopsError, "gone");
+  f.dispose();
+});
+
 test("reading values inside is refused, with the place", () => {
   const x = tf.ones([2]);
   using(tf.variable(tf.ones([2])), (v) => {

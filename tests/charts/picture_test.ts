@@ -78,6 +78,7 @@ Deno.test("a strip sets its images side by side, equally wide and in proportion"
   const [l2, r2, t2, b2] = bounds(picture.image, 20);
   assertEquals([r1 - l1, b1 - t1], [r2 - l2, b2 - t2]);
   assertEquals(t1, t2);
+  assertEquals(picture.title, "a, b");
   assert(l2 > r1 && l2 - r1 <= 12, `gap ${l2 - r1}`);
   assert(Math.abs((r1 - l1 + 1) / (b1 - t1 + 1) - 4) < 0.1);
   assert(r2 < picture.width && b2 < picture.height - 18, "a caption stands below");

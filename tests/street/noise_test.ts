@@ -41,15 +41,15 @@ Deno.test("noise is continuous, within its range, and repeats after 256 units", 
 
 Deno.test("texture has contrast from pixel to pixel at every distance, and none finer than a pixel", () => {
   for (const footprint of [0.004, 0.03, 0.2, 1.5]) {
-    let neighbours = 0, within = 0;
+    let neighbors = 0, within = 0;
     for (let i = 0; i < 500; i++) {
       const u = i * 3.1 * footprint * 7, v = i * 1.7 * footprint * 5;
       const here = detail(u, v, footprint, 0.001);
-      neighbours += Math.abs(detail(u + 2 * footprint, v, footprint, 0.001) - here) / 500;
+      neighbors += Math.abs(detail(u + 2 * footprint, v, footprint, 0.001) - here) / 500;
       within += Math.abs(detail(u + 0.1 * footprint, v, footprint, 0.001) - here) / 500;
     }
-    assert(neighbours > 0.15, `contrast ${neighbours} at ${footprint} m`);
-    assert(within < 0.25 * neighbours, `aliasing ${within} at ${footprint} m`);
+    assert(neighbors > 0.15, `contrast ${neighbors} at ${footprint} m`);
+    assert(within < 0.25 * neighbors, `aliasing ${within} at ${footprint} m`);
   }
 });
 

@@ -22,7 +22,7 @@ function drawn(mesh: Mesh, step: 1 | 3 = 1): DepthBuffer {
   return buffer;
 }
 
-Deno.test("a slanted wall has exactly the depth of its plane at every pixel's centre", () => {
+Deno.test("a slanted wall has exactly the depth of its plane at every pixel's center", () => {
   const mesh = new Mesh();
   // The plane y = 8 + 0.5 x, far beyond the picture on all sides.
   mesh.face({ ...paint, twoSided: true }, [-12, 2, -30, 60, 38, -30, 60, 38, 30, -12, 2, 30]);
@@ -38,7 +38,7 @@ Deno.test("a slanted wall has exactly the depth of its plane at every pixel's ce
   }
 });
 
-Deno.test("a square covers the pixels whose centres it covers, and faces seen from behind are not drawn", () => {
+Deno.test("a square covers the pixels whose centers it covers, and faces seen from behind are not drawn", () => {
   const mesh = new Mesh();
   mesh.face(paint, [-1, 10, -1, 1, 10, -1, 1, 10, 1, -1, 10, 1]);
   mesh.face(paint, [1, 9, -1, -1, 9, -1, -1, 9, 1, 1, 9, 1]);

@@ -12,7 +12,7 @@ const DARK = paint("plain", [0.05, 0.055, 0.055]);
 /** Masonry of walls, high and low. */
 export const STONES: readonly Rgb[] = [[0.3, 0.15, 0.1], [0.4, 0.38, 0.34], [0.5, 0.48, 0.44]];
 
-/** A lamp post whose arm reaches towards -x (the road lies there when placed with y along the road). */
+/** A lamp post whose arm reaches toward -x (the road lies there when placed with y along the road). */
 export function addLamp(mesh: Mesh, random: Random): void {
   const h = random.uniform(5, 8.5), reach = random.uniform(0.6, 1.8);
   const post = random.chance(0.6) ? STEEL : paint("plain", [0.06, 0.1, 0.08]);
@@ -190,7 +190,7 @@ const SHIRTS: readonly Rgb[] = [
 const TROUSERS: readonly Rgb[] = [[0.05, 0.07, 0.15], [0.03, 0.03, 0.03], [0.25, 0.2, 0.13], [0.2, 0.2, 0.2]];
 const HAIR: readonly Rgb[] = [[0.03, 0.02, 0.015], [0.12, 0.07, 0.03], [0.3, 0.2, 0.08], [0.3, 0.3, 0.3]];
 
-/** Somebody. */
+/** A pedestrian in random clothes. */
 export function randomPerson(random: Random): Person {
   return {
     shirt: tinted(random.pick(SHIRTS), random, 0.3),

@@ -78,7 +78,7 @@ function addCrown(
   }
 }
 
-/** Tiers of needle-covered faces that narrow upwards. */
+/** Tiers of needle-covered faces that narrow upward. */
 function addCone(mesh: Mesh, h: number, r: number, leaf: Rgb, tiers: number, random: Random): void {
   const foliage = foliageOf(mesh, MASK.needles, [0, 0, h * 0.3], 0.6, 0.4), n = 6;
   for (let k = 0; k < tiers; k++) {

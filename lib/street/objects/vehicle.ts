@@ -1,5 +1,5 @@
 /**
- * Cars, vans, trucks and buses, built around a local origin on the ground in their middle, front towards +y.
+ * Cars, vans, trucks and buses, built around a local origin on the ground in their middle, front toward +y.
  *
  * @module
  */
