@@ -46,7 +46,7 @@ const COLUMNS = 80, INDENT = 26;
 const NBSP = "\u00a0";
 
 /** Breaks text between words. */
-function wrap(text: string, columns: number): string[] {
+export function wrap(text: string, columns: number): string[] {
   const lines = [""];
   for (const word of text.split(" ")) {
     const line = lines.at(-1)!;

@@ -1,17 +1,19 @@
 /**
- * `deno task doctor`: what is there, what is missing, how to mend it.
+ * `deno task doctor`: what works here, what is missing, how to fix it.
  *
  * @module
  */
-import { examine, type Finding } from "./setup/doctor.ts";
 import { backendOptions } from "../lib/backend/options.ts";
 import { flag } from "../lib/base/options.ts";
-import { styled } from "../lib/base/terminal.ts";
-import { runTask } from "./_task.ts";
+import { styled, terminalColumns } from "../lib/base/terminal.ts";
+import { examine } from "./setup/doctor.ts";
+import { runTask, wrap } from "./_task.ts";
+
+const COLORS = { ok: "green", note: "yellow", problem: "red" } as const;
 
 await runTask({
   name: "doctor",
-  summary: "Looks over this machine. Status 1 when no network can be trained here.",
+  summary: "Checks this machine. Status 1 when no network can be trained here.",
   options: { ...backendOptions, json: flag({ help: "Print JSON." }) },
 }, async ({ backend, threads, json }) => {
   const { findings, canTrain } = await examine({ backend, threads });
@@ -19,18 +21,14 @@ await runTask({
     console.log(JSON.stringify({ canTrain, findings }, null, 2));
     return canTrain ? 0 : 1;
   }
-  const width = Math.max(...findings.map(({ what }) => what.length));
-  for (const { what, found, state, mend } of findings) {
-    console.log(`${styled("bold", what.padEnd(width))}  ${sign(state)}  ${found}`);
-    if (mend) console.log(`${" ".repeat(width + 11)}→ ${mend}`);
+  const home = Deno.env.get("HOME");
+  for (const { what, found, state, fix } of findings) {
+    const text = home ? found.replaceAll(`${home}/`, "~/") : found;
+    const columns = terminalColumns() - 26;
+    const [first, ...rest] = [...wrap(text, columns), ...fix ? wrap(`→ ${fix}`, columns) : []];
+    console.log(`${styled("bold", what.padEnd(15))}  ${styled(COLORS[state], state.padEnd(7))}  ${first}`);
+    for (const line of rest) console.log(" ".repeat(26) + line);
   }
-  console.log(
-    `\n${canTrain ? "This machine can train." : "This machine cannot train yet: see the problems above."}`,
-  );
+  console.log(`\nThis machine can${canTrain ? " train" : "not train yet: see the problems above"}.`);
   return canTrain ? 0 : 1;
 });
-
-function sign(state: Finding["state"]): string {
-  const color = { good: "green", note: "yellow", problem: "red" } as const;
-  return styled(color[state], (state === "good" ? "ok" : state).padEnd(7));
-}

@@ -47,7 +47,7 @@ export async function selectBackend(
   const wanted = options.backend ?? backendFromEnvironment();
   if (!selected) {
     selected = start(wanted, options).then((info) => {
-      if (info.name !== "tensorflow") warn(`Computing with ${info.name}: ${info.reason}`);
+      if (info.name !== "tensorflow") warn(`Computing with ${info.name} on ${info.devices}: ${info.reason}`);
       return info;
     });
     selected.catch(() => selected = undefined);
@@ -131,9 +131,7 @@ async function startWebGpu(reason: string): Promise<BackendInfo> {
   patchTfjs("webgpu");
   const device = adapter.info?.description || "webgpu adapter";
   const software = /llvmpipe|swiftshader|software/i.test(`${device} ${adapter.info?.architecture}`);
-  const slow = software
-    ? `on ${device}, a GPU emulated on the CPU: about 25 times slower than tensorflow; `
-    : "";
+  const slow = software ? "a GPU emulated on the CPU, about 25 times slower than tensorflow; " : "";
   return { name: "webgpu", version: tf.version.tfjs, devices: [device], gpu: true, reason: slow + reason };
 }
 

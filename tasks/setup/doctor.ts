@@ -1,30 +1,30 @@
 /**
- * Looking over the machine: what is there, what is missing, and how to mend it.
+ * Checks the machine: what works, what is missing, and how to fix it.
  *
  * @module
  */
 import { dirname } from "@std/path";
-import { messageOf } from "../../lib/base/errors.ts";
-import { formatBytes } from "../../lib/base/terminal.ts";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
 import { cacheFolder, deepLibraryFault, findLibrary, freeBytes } from "../../lib/backend/install.ts";
 import type { BackendOptions } from "../../lib/backend/options.ts";
 import { type BackendInfo, selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor4D, tf } from "../../lib/backend/tf.ts";
+import { messageOf } from "../../lib/base/errors.ts";
+import { formatBytes } from "../../lib/base/terminal.ts";
 
-/** One line of the examination. */
+/** One line of the diagnosis. */
 export interface Finding {
-  /** What was looked at, e.g. "Python". */
+  /** What was checked, e.g. "Python". */
   readonly what: string;
   /** What was found, e.g. "3.11.7". */
   readonly found: string;
-  /** `problem`: something does not work or will not; `note`: it works, though not as well as it could. */
-  readonly state: "good" | "note" | "problem";
-  /** What to do about it. */
-  readonly mend?: string;
+  /** `problem`: something does not work; `note`: it works, though not as well as it could. */
+  readonly state: "ok" | "note" | "problem";
+  /** What to do about it; for a note or a problem. */
+  readonly fix?: string;
 }
 
-/** The examination's result. */
+/** The result of {@linkcode examine}. */
 export interface Diagnosis {
   /** In the order in which they are shown. */
   readonly findings: readonly Finding[];
@@ -32,48 +32,48 @@ export interface Diagnosis {
   readonly canTrain: boolean;
 }
 
-/** Free memory and disk below which the quickstart may fail, in bytes. */
-const WANTED_MEMORY = 4e9;
-const WANTED_DISK = 2e9;
+/** Free memory and disk below which the quickstart may fail, bytes. */
+const NEEDED_MEMORY = 4e9, NEEDED_DISK = 2e9;
 
-/**
- * Looks over the machine. Starts the backend that tasks would use; fetches nothing and changes nothing.
- *
- * @param options Which backend the examination is about.
- */
+/** Checks the machine. Starts the backend that tasks would use; fetches nothing and changes nothing. */
 export async function examine(options: BackendOptions = {}): Promise<Diagnosis> {
-  const backend = await tryBackend(options);
+  const { info, finding } = await checkBackend(options);
+  const computation = info && await checkComputation(info);
   const findings = [
-    denoFinding(),
-    await nodeFinding(),
-    ...await pythonFindings(),
-    cpuFinding(),
-    await libraryFinding(),
-    await webgpuFinding(),
-    backend.finding,
-    ...(backend.info ? [await computationFinding(backend.info)] : []),
-    await sharpFinding(),
-    memoryFinding(),
-    ...await diskFindings(),
+    checkDeno(),
+    {
+      what: "Node",
+      found: await firstLine("node", "--version") ?? "none (not needed)",
+      state: "ok",
+    } as const,
+    ...await checkPython(),
+    checkProcessor(),
+    await checkLibrary(),
+    await checkWebGpu(),
+    finding,
+    ...(computation ? [computation] : []),
+    await checkSharp(),
+    checkMemory(),
+    await checkDisk("Disk, here", () => "."),
+    await checkDisk("Disk, cache", cacheFolder),
   ];
-  const computes = findings.every(({ what, state }) => what !== "Computation" || state !== "problem");
-  return { findings, canTrain: computes && backend.info !== undefined && backend.info.name !== "cpu" };
+  const canTrain = computation?.state === "ok" && info?.name !== "cpu";
+  return { findings, canTrain };
 }
 
-const good = (what: string, found: string): Finding => ({ what, found, state: "good" });
-
-function denoFinding(): Finding {
-  const [major, minor] = Deno.version.deno.split(".").map(Number);
-  if (major > 2 || (major === 2 && minor >= 9)) return good("Deno", Deno.version.deno);
+function checkDeno(): Finding {
+  const what = "Deno", found = Deno.version.deno;
+  const [major, minor] = found.split(".").map(Number);
+  if (major > 2 || major === 2 && minor >= 9) return { what, found, state: "ok" };
   return {
-    what: "Deno",
-    found: Deno.version.deno,
+    what,
+    found,
     state: "problem",
-    mend: "Deno 2.9 or newer is needed: deno upgrade, or npx -y deno@2.9.6 task …",
+    fix: "install Deno 2.9 or newer: deno upgrade, or npx -y deno@2.9.6 task …",
   };
 }
 
-/** Runs a program and gives the first line it prints, or `undefined` when it cannot be run. */
+/** Runs a program. @returns The first line it prints, or `undefined` when it fails. */
 async function firstLine(program: string, ...args: string[]): Promise<string | undefined> {
   try {
     const output = await new Deno.Command(program, { args, stdin: "null", stderr: "null" }).output();
@@ -83,91 +83,79 @@ async function firstLine(program: string, ...args: string[]): Promise<string | u
   }
 }
 
-async function nodeFinding(): Promise<Finding> {
-  return good("Node", await firstLine("node", "--version") ?? "none (not needed)");
-}
-
-async function pythonFindings(): Promise<Finding[]> {
+async function checkPython(): Promise<Finding[]> {
   const python = await firstLine("python3", "--version");
-  // Python and pip only fetch libtensorflow; once it is there, they are not missed.
-  const state = findLibraryQuietly() ? "note" : "problem";
-  const mend = "install Python 3.9 or newer with pip (Debian: apt-get install python3-pip)";
-  if (python === undefined) return [{ what: "Python", found: "none", state, mend }];
-  const pip = await firstLine("python3", "-m", "pip", "--version");
-  return [
-    good("Python", python.replace(/^Python /, "")),
-    pip === undefined
-      ? { what: "pip", found: "none", state, mend }
-      : good("pip", pip.replace(/^pip (\S+).*$/, "$1")),
-  ];
+  const pip = python && await firstLine("python3", "-m", "pip", "--version");
+  let installed = false;
+  try {
+    installed = findLibrary() !== undefined;
+  } catch { /* Reported by the library's check. */ }
+  const missing = {
+    found: "none",
+    state: installed ? "note" : "problem", // they only fetch libtensorflow
+    fix: "install Python 3.9 or newer with pip (Debian: apt-get install python3-pip)",
+  } as const;
+  const finding = (what: string, version?: string): Finding =>
+    version ? { what, found: version.split(" ")[1], state: "ok" } : { what, ...missing };
+  return python ? [finding("Python", python), finding("pip", pip)] : [finding("Python")];
 }
 
-function cpuFinding(): Finding {
+function checkProcessor(): Finding {
   const { known, model, cores, avx2, avx512, bf16, amx } = cpuFeatures();
-  if (!known) return good("Processor", `${cores} cores, features unknown`);
+  const what = "Processor";
+  if (!known) return { what, found: `${cores} cores, features unknown`, state: "ok" };
   const features = [avx2 && "AVX2", avx512 && "AVX-512", bf16 && "bfloat16", amx && "AMX"].filter(Boolean);
   const found = `${model}, ${cores} cores, ${features.join(", ") || "no AVX2"}`;
-  if (bf16) return good("Processor", found);
-  const mend = "no bfloat16 arithmetic: keep to float32, which is the default";
-  return { what: "Processor", found, state: "note", mend };
+  if (bf16) return { what, found, state: "ok" };
+  return { what, found, state: "note", fix: "no bfloat16 arithmetic: keep float32, the default" };
 }
 
-function findLibraryQuietly(): ReturnType<typeof findLibrary> {
-  try {
-    return findLibrary();
-  } catch {
-    return undefined;
-  }
-}
-
-async function libraryFinding(): Promise<Finding> {
+async function checkLibrary(): Promise<Finding> {
   const what = "libtensorflow";
   try {
     const library = findLibrary();
-    if (!library) return { what, found: "not installed", state: "problem", mend: "deno task setup" };
+    if (!library) return { what, found: "not installed", state: "problem", fix: "deno task setup" };
     const fault = await deepLibraryFault(library);
-    if (!fault) return good(what, `${library.path} (${library.source})`);
-    return { what, found: `${library.path}: ${fault}`, state: "problem", mend: "deno task setup" };
+    const { path, source, variant } = library;
+    const found = variant ? dirname(dirname(path)) : `${path}, from ${source}`;
+    if (!fault) return { what, found, state: "ok" };
+    const fix = variant ? "deno task setup" : "unset CYCLOPS_LIBTENSORFLOW, or correct it";
+    return { what, found: `${found}: ${fault}`, state: "problem", fix };
   } catch (error) {
-    return {
-      what,
-      found: messageOf(error),
-      state: "problem",
-      mend: "unset CYCLOPS_LIBTENSORFLOW, or set it right",
-    };
+    const fix = "unset CYCLOPS_LIBTENSORFLOW, or correct it";
+    return { what, found: messageOf(error), state: "problem", fix };
   }
 }
 
-async function webgpuFinding(): Promise<Finding> {
+async function checkWebGpu(): Promise<Finding> {
+  const what = "WebGPU";
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  if (adapter) return good("WebGPU", adapter.info.description || adapter.info.vendor || "an adapter");
-  const mend =
-    "only needed where there is no libtensorflow; Debian: apt-get install mesa-vulkan-drivers libvulkan1";
-  return { what: "WebGPU", found: "no adapter", state: "note", mend };
+  if (adapter) {
+    return { what, found: adapter.info.description || adapter.info.vendor || "an adapter", state: "ok" };
+  }
+  const fix = "only needed without libtensorflow; Debian: apt-get install mesa-vulkan-drivers libvulkan1";
+  return { what, found: "no adapter", state: "note", fix };
 }
 
-async function tryBackend(
+async function checkBackend(
   options: BackendOptions,
 ): Promise<{ readonly info?: BackendInfo; readonly finding: Finding }> {
-  const what = "Backend";
+  const what = "Backend", fix = "deno task setup";
   try {
     const info = await selectBackend({ ...options, fetch: false }, () => {});
-    const threads = info.name === "tensorflow"
-      ? `, ${info.threads ?? navigator.hardwareConcurrency} threads`
-      : "";
-    const found = `${info.name} ${info.version} on ${info.devices.join(", ")}${threads}: ${info.reason}`;
-    if (info.name === "tensorflow") return { info, finding: good(what, found) };
-    const state = info.name === "cpu" ? "problem" : "note";
-    return { info, finding: { what, found, state, mend: "deno task setup brings the tensorflow backend" } };
+    const { name, version, devices, threads = navigator.hardwareConcurrency, reason } = info;
+    const where = `${devices.join(", ")}${name === "tensorflow" ? `, ${threads} threads` : ""}`;
+    const found = `${name} ${version} on ${where}: ${reason}`;
+    if (name === "tensorflow") return { info, finding: { what, found, state: "ok" } };
+    return { info, finding: { what, found, state: name === "cpu" ? "problem" : "note", fix } };
   } catch (error) {
-    const finding: Finding = { what, found: messageOf(error), state: "problem", mend: "deno task setup" };
-    return { finding };
+    return { finding: { what, found: messageOf(error), state: "problem", fix } };
   }
 }
 
-/** A convolution's gradient, computed and compared with its exact value. */
-async function computationFinding(info: BackendInfo): Promise<Finding> {
-  const what = "Computation";
+/** Computes a convolution's gradient and compares it with its exact value. */
+async function checkComputation(info: BackendInfo): Promise<Finding> {
+  const what = "Computation", fix = "use another --backend";
   try {
     const slope = tf.tidy(() => {
       const image = tf.ones([1, 4, 6, 1]) as Tensor4D;
@@ -177,69 +165,48 @@ async function computationFinding(info: BackendInfo): Promise<Finding> {
     });
     const values = [...await slope.data()];
     slope.dispose();
-    const wanted = [15, 18, 15, 20, 24, 20, 15, 18, 15];
-    if (values.every((value, i) => Math.abs(value - wanted[i]) < 1e-3)) {
-      const device = info.gpu ? "on the GPU" : `by ${info.name}`;
-      return good(what, `a convolution's gradient is right, ${device}`);
+    const expected = [15, 18, 15, 20, 24, 20, 15, 18, 15];
+    if (values.every((value, i) => Math.abs(value - expected[i]) < 1e-3)) {
+      const found = `the gradient of a convolution is right, ${info.gpu ? "on the GPU" : `by ${info.name}`}`;
+      return { what, found, state: "ok" };
     }
-    return {
-      what,
-      found: `a convolution's gradient is ${values}`,
-      state: "problem",
-      mend: "use another --backend",
-    };
+    const found = `the gradient of a convolution is ${values}, expected ${expected}`;
+    return { what, found, state: "problem", fix };
   } catch (error) {
-    return { what, found: messageOf(error), state: "problem", mend: "use another --backend" };
+    return { what, found: messageOf(error), state: "problem", fix };
   }
 }
 
-async function sharpFinding(): Promise<Finding> {
+async function checkSharp(): Promise<Finding> {
   const what = "sharp (images)";
   try {
     const { default: sharp } = await import("sharp");
     await sharp({ create: { width: 2, height: 2, channels: 3, background: "red" } }).png().toBuffer();
-    return good(what, sharp.versions.sharp ?? "works");
+    return { what, found: sharp.versions.sharp ?? "works", state: "ok" };
   } catch (error) {
-    return {
-      what,
-      found: messageOf(error).split("\n")[0],
-      state: "problem",
-      mend: "deno install, with the network up",
-    };
+    const found = messageOf(error).split("\n")[0];
+    return { what, found, state: "problem", fix: "deno install, with a network connection" };
   }
 }
 
-function memoryFinding(): Finding {
+function checkMemory(): Finding {
   const { available } = Deno.systemMemoryInfo();
-  const found = `${formatBytes(available)} free`;
-  if (available >= WANTED_MEMORY) return good("Memory", found);
-  const mend = `the quickstart may need ${
-    formatBytes(WANTED_MEMORY)
+  const what = "Memory", found = `${formatBytes(available)} free`;
+  if (available >= NEEDED_MEMORY) return { what, found, state: "ok" };
+  const fix = `the quickstart may need ${
+    formatBytes(NEEDED_MEMORY)
   }: close something, or use a smaller --batch`;
-  return { what: "Memory", found, state: "note", mend };
+  return { what, found, state: "note", fix };
 }
 
-async function diskFindings(): Promise<Finding[]> {
-  const places = [["Disk, here", "."]];
+async function checkDisk(what: string, folder: () => string): Promise<Finding> {
   try {
-    places.push(["Disk, cache", await nearestFolder(cacheFolder())]);
-  } catch {
-    // Said by the library's finding.
-  }
-  return await Promise.all(places.map(async ([what, folder]): Promise<Finding> => {
-    try {
-      const free = await freeBytes(folder);
-      const found = `${formatBytes(free)} free`;
-      if (free >= WANTED_DISK) return good(what, found);
-      return { what, found, state: "note", mend: `${formatBytes(WANTED_DISK)} are wanted: free some` };
-    } catch (error) {
-      return { what, found: messageOf(error), state: "note", mend: "check the folder's owner" };
-    }
-  }));
-}
-
-async function nearestFolder(folder: string): Promise<string> {
-  for (let at = folder;; at = dirname(at)) {
-    if (at === dirname(at) || await Deno.stat(at).then(() => true, () => false)) return at;
+    let at = folder();
+    while (at !== dirname(at) && !await Deno.stat(at).then(() => true, () => false)) at = dirname(at);
+    const free = await freeBytes(at), found = `${formatBytes(free)} free`;
+    if (free >= NEEDED_DISK) return { what, found, state: "ok" };
+    return { what, found, state: "note", fix: `${formatBytes(NEEDED_DISK)} are needed: free some` };
+  } catch (error) {
+    return { what, found: messageOf(error), state: "note", fix: "check the folder's owner" };
   }
 }

@@ -26,7 +26,7 @@ Deno.test("a process keeps its backend: asking for another is refused, auto take
   await assertRejects(() => selectBackend({ backend: "webgpu" }), UsageError, "cpu is already in use");
   assertEquals((await selectBackend({ backend: "auto" })).name, "cpu");
   await selectBackend({}, warn);
-  assertEquals(warnings, [`Computing with cpu: ${info.reason}`]);
+  assertEquals(warnings, [`Computing with cpu on JavaScript: ${info.reason}`]);
 });
 
 /** Chooses a backend in a process of its own, on a machine without the library. */

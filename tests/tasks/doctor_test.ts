@@ -6,14 +6,14 @@ import { type Diagnosis, examine } from "../../tasks/setup/doctor.ts";
 Deno.test("a machine with the library is found fit, and every finding says what was found", async () => {
   const { findings, canTrain } = await examine({ backend: "tensorflow" });
   assert(canTrain);
-  for (const { what, found, state, mend } of findings) {
+  for (const { what, found, state, fix } of findings) {
     assert(found.length > 0, what);
-    assert(state === "good" || mend, `${what} has no mend`);
+    assert(state === "ok" || fix, `${what} has no fix`);
   }
   const of = (what: string) => findings.find((finding) => finding.what === what)!;
   assertEquals(of("Deno").found, Deno.version.deno);
-  assertEquals(of("Computation").state, "good");
-  assertEquals(of("sharp (images)").state, "good");
+  assertEquals(of("Computation").state, "ok");
+  assertEquals(of("sharp (images)").state, "ok");
   assert(of("Backend").found.startsWith("tensorflow 2."));
 });
 
@@ -42,7 +42,7 @@ Deno.test("without the library doctor ends with 1 and says how to get it", async
   assertEquals(code, 1);
   assertEquals(diagnosis.canTrain, false);
   const library = diagnosis.findings.find(({ what }) => what === "libtensorflow")!;
-  assertEquals([library.found, library.state, library.mend], ["not installed", "problem", "deno task setup"]);
+  assertEquals([library.found, library.state, library.fix], ["not installed", "problem", "deno task setup"]);
 });
 
 Deno.test("a wrong CYCLOPS_LIBTENSORFLOW is named", async () => {
