@@ -2,18 +2,14 @@ import { assert, assertAlmostEquals, assertEquals } from "../_assert.ts";
 import { Random, selectBackend, tf } from "../../lib/mod.ts";
 import {
   absRel,
-  compare,
-  figure,
   type Frame,
   imageTensor,
-  meanByTenth,
-  offBy,
   ownSize,
-  published,
   rankCorrelation,
   search,
   toImage,
 } from "../../notebooks/_helpers.ts";
+import { compare, figure, offBy, published } from "../../notebooks/_pictures.ts";
 
 await selectBackend();
 
@@ -49,11 +45,6 @@ Deno.test("rank correlation depends on the order only", () => {
   assertAlmostEquals(rankCorrelation([1, 2, 3, 4], [4, 3, 2, 1]), -1);
   // By hand, from ranks 0, 1.5, 1.5, 3 and 0, 2, 1, 3.
   assertAlmostEquals(rankCorrelation([1, 2, 2, 5], [0, 7, 6, 8]), 4.5 / Math.sqrt(4.5 * 5));
-});
-
-Deno.test("means by tenth follow the sorted values", () => {
-  const x = Array.from({ length: 20 }, (_, i) => 20 - i), y = x.map((value) => 10 * value);
-  assertEquals(meanByTenth(x, y).slice(0, 2), [[5, 15], [15, 35]]);
 });
 
 Deno.test("abs rel counts known depths below 80 m only", () => {
