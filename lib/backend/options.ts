@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { choice, integer } from "../base/options.ts";
+import { choice, type ChoiceSpec, integer, type NumberSpec } from "../base/options.ts";
 
 /** The backends a user can ask for. */
 export const BACKENDS = ["auto", "tensorflow", "webgpu", "cpu"] as const;
@@ -12,7 +12,10 @@ export const BACKENDS = ["auto", "tensorflow", "webgpu", "cpu"] as const;
 export type BackendName = typeof BACKENDS[number];
 
 /** The options by which tasks let a user choose; spread them into a task's own. */
-export const backendOptions = {
+export const backendOptions: {
+  readonly backend: ChoiceSpec<BackendName, undefined>;
+  readonly threads: NumberSpec<undefined>;
+} = {
   backend: choice(BACKENDS, {
     help: "What computes; default CYCLOPS_BACKEND, else auto: the fastest found.",
   }),
@@ -21,7 +24,7 @@ export const backendOptions = {
     max: 1024,
     help: "Threads within one operation, tensorflow only; default one per core.",
   }),
-} as const;
+};
 
 /** Which backend to use and how. */
 export interface BackendOptions {

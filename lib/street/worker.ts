@@ -3,7 +3,6 @@
  *
  * @module
  */
-/// <reference lib="deno.worker" />
 import { messageOf } from "../base/errors.ts";
 import { type DriveJob, renderDrive } from "./drive.ts";
 
@@ -15,10 +14,15 @@ export type WorkerReply =
   | { readonly kind: "done" }
   | { readonly kind: "error"; readonly message: string };
 
-const reply = (message: WorkerReply) => self.postMessage(message);
+/** This thread, which the type checker takes for a window (JSR allows no reference to `deno.worker`). */
+const thread = self as unknown as {
+  postMessage(message: WorkerReply): void;
+  onmessage: (event: MessageEvent<WorkerRequest>) => void;
+};
+const reply = (message: WorkerReply) => thread.postMessage(message);
 const stop = new AbortController();
 
-self.onmessage = async ({ data }: MessageEvent<WorkerRequest>) => {
+thread.onmessage = async ({ data }) => {
   if (data.kind === "stop") {
     stop.abort();
     return;
