@@ -1,5 +1,5 @@
 /**
- * The two disparities of a pair describe one world.
+ * Left-right consistency: the two disparities of a pair describe one scene.
  *
  * @module
  */

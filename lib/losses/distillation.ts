@@ -1,6 +1,6 @@
 /**
- * What the student learns from the teacher. The teacher's side is data here: compute it outside the differentiated
- * function, or no gradient would be kept out of the teacher.
+ * Distillation: the student learns from the teacher's output, a constant. Compute that outside the differentiated
+ * function, so that no gradient reaches the teacher.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
  *
  * @param student Fraction of width, [B,H,W,C].
  * @param teacher Fraction of width, [B,H,W,C], a constant.
- * @param mask 1 where the teacher is to be followed, 0 elsewhere, [B,H,W,C], a constant.
+ * @param mask 1 where the student follows the teacher, 0 elsewhere, [B,H,W,C], a constant.
  * @returns Scalar ≥ 0, fraction of width.
  */
 export function disparityDistillation(student: Tensor4D, teacher: Tensor4D, mask?: Tensor4D): Scalar {

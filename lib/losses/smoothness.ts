@@ -1,5 +1,5 @@
 /**
- * Disparity should change where the image does.
+ * Edge-aware smoothness: disparity changes where the image does.
  *
  * @module
  */
@@ -15,7 +15,7 @@ function difference(x: Tensor4D, axis: 1 | 2): Tensor4D {
   return tf.sub(tf.slice4d(x, from, size), tf.slice4d(x, [0, 0, 0, 0], size));
 }
 
-/** Weights exp(−|∇I|), averaged over colour, along x and y; they depend on the image alone. */
+/** Weights exp(−|∇I|), averaged over color, along x and y; they depend on the image alone. */
 export interface EdgeWeights {
   /** [B,H,W−1,1], in (0,1]. */
   readonly x: Tensor4D;
@@ -34,7 +34,7 @@ export function edgeWeights(image: Tensor4D): EdgeWeights {
  * Edge-aware smoothness (Godard et al. 2017): mean |∂d|·exp(−|∂I|), x plus y.
  *
  * @param disparity Fraction of width, [B,H,W,1].
- * @param weights Of the image that the disparity is aligned with; constants.
+ * @param weights {@linkcode edgeWeights} of the image that the disparity is aligned with; constants.
  * @returns Scalar ≥ 0, fraction of width per px.
  */
 export function smoothnessLoss(disparity: Tensor4D, weights: EdgeWeights): Scalar {

@@ -9,14 +9,20 @@ import {
 } from "../_assert.ts";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { nativeTensorCount } from "../../lib/backend/native.ts";
-import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
+import { cpuFeatures, selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
 import { CLOSED_GATES, imagePyramid, type Networks, runChain, synthesize } from "../../lib/models/chain.ts";
 import { mirror, opposite, type View } from "../../lib/geometry/warp.ts";
 import { lossTerms, TERM_NAMES, type TermName, totalLoss, viewPyramids } from "../../lib/losses/objective.ts";
-import { resolveTraining } from "../../lib/training/options.ts";
+import { resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
 import { lossWeights, STAGE_NAMES, STAGES } from "../../lib/training/stages.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
-import { collectWeights, restoreWeights } from "../../lib/training/weights.ts";
+import {
+  collectMoments,
+  collectWeights,
+  restoreMoments,
+  restoreWeights,
+} from "../../lib/training/weights.ts";
+import type { StereoBatch } from "../../lib/data/loader.ts";
 import { uniform } from "../_tensors.ts";
 import { noiseBatch, snapshot } from "./_runs.ts";
 
@@ -115,6 +121,70 @@ Deno.test("the loss is the weighted sum of its terms", async () => {
   const sum = Object.entries(terms).reduce((n, [name, value]) => n + weights[name as TermName] * value, 0);
   assertAlmostEquals(loss, sum, 1e-4);
   trainer.dispose();
+});
+
+/** Options of updates that reach every branch: each stage, both settings of the compared views, frozen networks, gates. */
+const VARIANTS: readonly TrainingInput[] = [
+  { stage: "half-cycle", photometricViews: "both" },
+  { stage: "half-cycle", photometricViews: "target", border: "zero", view: "right" },
+  { stage: "half-cycle", accumulate: 2 },
+  { stage: "cycle", cycleGradient: 0.5, gradientRamp: 2 },
+  { stage: "cycle", freeze: "student" },
+  { stage: "teacher", freeze: "", refineGradient: 1, refineHeadScale: 1 },
+  { stage: "teacher", privilegedTeacher: true },
+  { stage: "distill", distill: "both" },
+  ...(cpuFeatures().bf16 ? [{ precision: "bf16" } as const] : []),
+];
+
+/** Images without sharp edges: in noise, rounding moves samples across pixels, where gradients jump. */
+async function smoothBatch(seed: number): Promise<StereoBatch> {
+  const smooth = async (seed: number) => {
+    const image = tf.tidy(() => tf.image.resizeBilinear(uniform([2, 4, 8, 3], seed), [32, 64]));
+    const values = (await image.data()).slice() as Float32Array<ArrayBuffer>;
+    image.dispose();
+    return values;
+  };
+  return { ...await noiseBatch(seed), left: await smooth(seed), right: await smooth(seed + 1) };
+}
+
+for (const variant of VARIANTS) {
+  Deno.test(`compiled and eager updates agree: ${Object.entries(variant).join("; ")}`, async () => {
+    const run = async (eager: boolean) => {
+      const trainer = new Trainer(resolveTraining({ ...SMALL, ...variant, eager }), 10);
+      const first = await trainer.update(await smoothBatch(1));
+      // Adam's first moment after one update is (1 - beta1) times the gradient.
+      const { moments } = await trainer.optimizer.getState();
+      const gradients = [...moments.values()].map(({ first }) => first);
+      trainer.dispose();
+      return { ...first, gradients };
+    };
+    const [compiled, eager] = [await run(false), await run(true)];
+    const bf16 = variant.precision === "bf16";
+    assertAlmostEquals(compiled.loss, eager.loss, (bf16 ? 1e-3 : 1e-6) * eager.loss);
+    assertEquals(Object.keys(compiled.terms), Object.keys(eager.terms));
+    assertAlmostEquals(compiled.disparityMean, eager.disparityMean, bf16 ? 1e-4 : 1e-7);
+    const length = (vectors: readonly Float32Array[]) =>
+      Math.sqrt(vectors.reduce((sum, v) => v.reduce((s, x) => s + x * x, sum), 0));
+    const apart = compiled.gradients.map((own, i) => own.map((g, k) => g - eager.gradients[i][k]));
+    assertLess(length(apart) / length(eager.gradients), bf16 ? 5e-2 : 1e-5);
+  });
+}
+
+Deno.test("compiled updates continue bit for bit from saved weights and moments", async () => {
+  const options = resolveTraining({ ...SMALL, stage: "cycle", cycleGradient: 1, gradientRamp: 5 });
+  const batches = await Promise.all([1, 3, 5, 7].map((seed) => noiseBatch(seed)));
+  const whole = new Trainer(options, 10), part = new Trainer(options, 10), rest = new Trainer(options, 10);
+  for (const batch of batches) await whole.update(batch);
+  for (const batch of batches.slice(0, 2)) await part.update(batch);
+  const networks = (trainer: Trainer) => [...trainer.networks.values()];
+  const weights = await collectWeights(networks(part));
+  const moments = await collectMoments(part.optimizer, networks(part));
+  for (const network of networks(rest)) restoreWeights(network, weights, "the first part");
+  restoreMoments(rest.optimizer, networks(rest), moments, part.step);
+  rest.step = part.step;
+  for (const batch of batches.slice(2)) await rest.update(batch);
+  assertEquals(snapshot(rest), snapshot(whole));
+  for (const trainer of [whole, part, rest]) trainer.dispose();
 });
 
 Deno.test("a batch in parts gives the same update as the whole", async () => {
