@@ -81,7 +81,9 @@ export function helpText<S extends OptionSpecs>(task: TaskDescription<S>): strin
   if (task.examples?.length) {
     lines.push("", styled("bold", "Examples"));
     for (const example of task.examples) {
-      lines.push(`  ${styled("dim", wrap(example, COLUMNS - 4).join(" \\\n      "))}`);
+      // An option stays with its value.
+      const parts = wrap(example.replace(/(--\S+) (?!--)/g, `$1${NBSP}`), COLUMNS - 4);
+      lines.push(`  ${styled("dim", parts.join(" \\\n      "))}`);
     }
   }
   return lines.join("\n");

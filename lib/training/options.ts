@@ -237,6 +237,13 @@ export function presetOptions(preset: PresetName): typeof trainingOptions {
   return withDefaults(trainingOptions, PRESETS[preset]);
 }
 
+/** Options without those that only older versions had: their `options.json` and checkpoints still load. */
+function withoutRetired(
+  { replicas: _, ...options }: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  return options;
+}
+
 /**
  * Fills in a run's options from its preset and checks that they fit together.
  *
@@ -244,9 +251,10 @@ export function presetOptions(preset: PresetName): typeof trainingOptions {
  * @throws {UsageError} Naming the option, its value and what is allowed.
  */
 export function resolveTraining(
-  { replicas: _, ...overrides }: Readonly<Record<string, unknown>> = {}, // runs before compiled updates had replicas
+  overrides: Readonly<Record<string, unknown>> = {},
   source?: string,
 ): TrainingOptions {
+  overrides = withoutRetired(overrides);
   const what = source === undefined ? "training" : `training with the options in ${source}`;
   const refuse = (why: string) => new UsageError(`Cannot configure ${what}: ${why}`);
   const { preset } = resolveOptions(what, { preset: trainingOptions.preset }, { preset: overrides.preset });
@@ -371,7 +379,7 @@ async function readConfig(path: string): Promise<Record<string, unknown>> {
   }
   const repeated = repeatedKey(await readText(path));
   if (repeated !== undefined) throw refuse(`"${repeated}" is there twice, expected once`);
-  const { $schema, ...values } = parsed as Record<string, unknown>;
+  const { $schema, ...values } = withoutRetired(parsed as Record<string, unknown>);
   if ($schema !== undefined && typeof $schema !== "string") {
     throw refuse(`$schema is ${JSON.stringify($schema)}, expected a string`);
   }

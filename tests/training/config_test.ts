@@ -89,7 +89,8 @@ Deno.test("a run's options.json is a config file that gives the same run again",
       const given of [{}, { preset: "paper" }, { stage: "teacher", steps: 7, freeze: "", augment: false }]
     ) {
       const options = resolveTraining(given);
-      for (const form of [storedOptions(options), options]) {
+      // Version 0.1 had replicas.
+      for (const form of [storedOptions(options), options, { ...storedOptions(options), replicas: 2 }]) {
         await Deno.writeTextFile(path, JSON.stringify(form));
         assertEquals(resolveTraining(await readTraining(path, {})), options);
       }
