@@ -69,11 +69,6 @@ export interface Binding {
   deleteTensor(id: number): void;
   /** Copies a tensor's values out. */
   tensorDataSync(id: number): NativeValues;
-  /**
-   * Looks at a float32 tensor's values where they are, if that is the CPU's memory; copies them otherwise. The view
-   * must neither be written to nor used after the tensor is gone.
-   */
-  tensorView(id: number): Float32Array;
   /** Runs one operation and waits for it. */
   executeOp(
     name: string,
@@ -492,22 +487,6 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     }
   }
 
-  function tensorView(id: number): Float32Array {
-    const handle = handleOf(id);
-    if (c.TFE_TensorHandleDataType(handle) !== DTYPE.float32) {
-      throw new CyclopsError(`TensorFlow cannot show ${describe(id)} as float32`);
-    }
-    if (gpu !== undefined) return tensorDataSync(id) as Float32Array;
-    const tensor = resolve(id);
-    // The handle keeps the memory; `tensor` is but a second reference to it.
-    const data = c.TF_TensorData(tensor);
-    const bytes = Number(c.TF_TensorByteSize(tensor));
-    c.TF_DeleteTensor(tensor);
-    return bytes === 0
-      ? new Float32Array()
-      : new Float32Array(Deno.UnsafePointerView.getArrayBuffer(data as Pointer, bytes));
-  }
-
   const addon: Binding & Record<string, unknown> = {
     recorder: undefined,
     runtime: { c, context, status, cName, check, int64s, newTensor, resolve, setGraphAttribute },
@@ -539,7 +518,6 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     },
     resourceShapes: new Map(),
     tensorDataSync: (id) => addon.recorder?.read() ?? tensorDataSync(id),
-    tensorView: (id) => addon.recorder?.read() ?? tensorView(id),
     executeOp: (name, attributes, inputs, outputs) =>
       (addon.recorder?.executeOp ?? executeOp)(name, attributes, inputs, outputs),
     getNumOfTensors: () => handles.size,

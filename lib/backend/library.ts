@@ -119,8 +119,6 @@ const ENVIRONMENT = {
    * update takes 290 instead of 120 ms of processor time (AVX-512, two cores).
    */
   TF_ENABLE_ONEDNN_OPTS: "1",
-  /** Gives each thread that computes (see `lib/training/replicas.ts`) a pool of its own instead of one for all. */
-  TF_OVERRIDE_GLOBAL_THREADPOOL: "1",
 } as const;
 
 /**

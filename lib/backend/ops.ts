@@ -111,17 +111,6 @@ export class NativeTensor {
     throw new CyclopsError(`Cannot use a native tensor [${this.shape}]: it was disposed`);
   }
 
-  /** Hands the tensor over to tfjs. */
-  toTensor(): Tensor {
-    const tensor = nodeBackend().createOutputTensor({
-      id: this.id,
-      shape: [...this.shape],
-      dtype: this.dtype,
-    });
-    this.#id = undefined;
-    return tensor;
-  }
-
   /** Releases the native memory. */
   dispose(): void {
     if (this.#id !== undefined) binding().deleteTensor(this.#id);
@@ -188,12 +177,6 @@ export function execute(
 /** Number of native tensors alive. */
 export function nativeTensorCount(): number {
   return currentBinding()?.getNumOfTensors() ?? 0;
-}
-
-/** Values of a float32 tensor without a copy, where they lie in the CPU's memory; must not be written to. */
-export function viewValues(tensor: Tensor): Float32Array {
-  if (!isNative() || tensor.dtype !== "float32") return tensor.dataSync() as Float32Array;
-  return binding().tensorView(nodeBackend().getInputTensorIds([tensor])[0]);
 }
 
 // ---- Variables in TensorFlow's memory

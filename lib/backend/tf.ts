@@ -18,16 +18,10 @@ export type Scalar = Tf.Scalar;
 export type Tensor1D = Tf.Tensor1D;
 /** A tensor of two dimensions. */
 export type Tensor2D = Tf.Tensor2D;
-/** A tensor of three dimensions. */
-export type Tensor3D = Tf.Tensor3D;
 /** A tensor of four dimensions: mostly [batch, height, width, channels] here. */
 export type Tensor4D = Tf.Tensor4D;
-/** A tensor of five dimensions. */
-export type Tensor5D = Tf.Tensor5D;
 /** What kernels see of a tensor: where its data are, its shape and type. */
 export type TensorInfo = Tf.TensorInfo;
-/** What tfjs turns into a tensor by itself: numbers, nested arrays, typed arrays. */
-export type TensorLike = Tf.TensorLike;
 /** Tensors by name, as `tf.variableGrads` gives them. */
 export type NamedTensorMap = Tf.NamedTensorMap;
 /** A tensor that can be assigned to: a weight. */

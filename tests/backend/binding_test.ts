@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStrictEquals, assertThrows } from "../_asse
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { ATTRIBUTE, createBinding, currentBinding, DTYPE, encodeConfig } from "../../lib/backend/binding.ts";
 import { openLibrary } from "../../lib/backend/library.ts";
-import { attr, execute, executeNative, nativeTensorCount, viewValues } from "../../lib/backend/ops.ts";
+import { attr, execute, executeNative, nativeTensorCount } from "../../lib/backend/ops.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor2D, type Tensor4D, tf } from "../../lib/backend/tf.ts";
 
@@ -106,19 +106,6 @@ Deno.test("a view into a larger array, and one on shared memory, are read at the
   const other = binding.createTensor([2], DTYPE.float32, shared);
   assertEquals([...binding.tensorDataSync(other) as Float32Array], [7, 8]);
   binding.deleteTensor(other);
-});
-
-Deno.test("values can be looked at in place", () => {
-  tf.tidy(() => {
-    const x = tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3]);
-    assertEquals([...viewValues(x)], [1, 2, 3, 4, 5, 6]);
-    const y = tf.mul(x, 2);
-    const view = viewValues(y);
-    for (let i = 0; i < 100; i++) tf.mul(x, i).dispose();
-    assertEquals([...view], [2, 4, 6, 8, 10, 12]);
-    assertEquals(viewValues(tf.tensor([], [0, 2])).length, 0);
-    assertEquals([...viewValues(tf.tensor([1, 2], [2], "int32"))], [1, 2]);
-  });
 });
 
 Deno.test("lists of attributes reach TensorFlow", () => {

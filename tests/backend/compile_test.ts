@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertLess, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { compile, updateInPlace } from "../../lib/backend/compile.ts";
-import { convolution2d } from "../../lib/backend/ops.ts";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
-import { noGradient } from "../../lib/backend/ops.ts";
 import {
   attr,
   bindVariable,
+  convolution2d,
   executeNative,
   nativeTensorCount,
+  noGradient,
   ResourceVariable,
 } from "../../lib/backend/ops.ts";
 import { currentBinding } from "../../lib/backend/binding.ts";

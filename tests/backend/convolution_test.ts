@@ -1,7 +1,12 @@
 import { assertEquals, assertGreater, assertLess, assertStringIncludes } from "../_assert.ts";
-import { checkPrecision, convolution2d, type Precision } from "../../lib/backend/ops.ts";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
-import { isNative, nativeTensorCount } from "../../lib/backend/ops.ts";
+import {
+  checkPrecision,
+  convolution2d,
+  isNative,
+  nativeTensorCount,
+  type Precision,
+} from "../../lib/backend/ops.ts";
 import { selectBackend, type Tensor1D, type Tensor4D, tf } from "../../lib/backend/mod.ts";
 import { checkGradients } from "../_finite_differences.ts";
 import { distance, uniform } from "../_tensors.ts";

@@ -1,6 +1,6 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { nativeTensorCount } from "../../lib/backend/native.ts";
+import { nativeTensorCount } from "../../lib/backend/ops.ts";
 import { selectBackend, tf, type Variable } from "../../lib/backend/mod.ts";
 import { Adam } from "../../lib/training/adam.ts";
 

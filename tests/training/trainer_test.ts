@@ -8,7 +8,7 @@ import {
   assertThrows,
 } from "../_assert.ts";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
-import { nativeTensorCount } from "../../lib/backend/native.ts";
+import { nativeTensorCount } from "../../lib/backend/ops.ts";
 import { cpuFeatures, selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
 import { CLOSED_GATES, imagePyramid, type Networks, runChain, synthesize } from "../../lib/models/chain.ts";
 import { mirror, opposite, type View } from "../../lib/geometry/warp.ts";
