@@ -34,7 +34,7 @@ Deno.test("a command line becomes options and words", () => {
   assertEquals([...given].sort(), ["flip", "headBias", "resume", "seed"]);
 });
 
-Deno.test("a wrong command line is refused, naming the option and what is wanted", () => {
+Deno.test("a wrong command line is refused, naming the option and what is expected", () => {
   const wrong: readonly (readonly [string, string])[] = [
     ["--sead 2", "unknown option --sead (did you mean --seed?)"],
     ["--toString", "unknown option --toString"],
@@ -54,7 +54,7 @@ Deno.test("a wrong command line is refused, naming the option and what is wanted
   }
 });
 
-Deno.test("a relative path is meant from where it was typed, and spelt short within the project", () => {
+Deno.test("a relative path is resolved against the user's directory, and stays short within the project", () => {
   const here = Deno.cwd();
   assertEquals(userPath("runs/a", here), "runs/a");
   assertEquals(userPath("a.png", join(here, "photos")), "photos/a.png");

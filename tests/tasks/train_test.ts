@@ -57,7 +57,7 @@ class Training implements Disposable {
   }
 }
 
-Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last checkpoint whole; --resume goes on", () =>
+Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last checkpoint whole; --resume continues", () =>
   withFolder(async (folder) => {
     const data = join(folder, "data"), out = join(folder, "run");
     await writePairs(data, 4, { width: 64, height: 32 });

@@ -54,7 +54,7 @@ Deno.test("the state of a run is read from its records: curves, rate, warnings, 
   assertEquals([runState([]).step, runState([]).rate, runState([]).stage], [0, undefined, undefined]);
 });
 
-Deno.test("a run goes on while it is locked, has ended when it says so, was killed when neither", () =>
+Deno.test("a run is in progress while it is locked, has ended when it says so, was killed otherwise", () =>
   withFolder(async (base) => {
     const folder = join(base, "runs", "first");
     {
@@ -131,7 +131,7 @@ Deno.test("a run on the terminal: progress, time left, curves, best validation, 
 const options = (given: Record<string, unknown> = {}) =>
   resolveOptions("watch", watchOptions, { every: 0.1, ...given });
 
-Deno.test("watching draws over what was drawn, follows a run to its end, and leaves the page and the drawing", () =>
+Deno.test("watching redraws in place, follows a run to its end, and writes the page and the image", () =>
   withFolder(async (base) => {
     const folder = join(base, "run"), html = join(base, "curves.html"), svg = join(base, "curves.svg");
     using run = await openRun(folder, { options: {} });
@@ -160,7 +160,7 @@ Deno.test("watching draws over what was drawn, follows a run to its end, and lea
     assertStringIncludes(await Deno.readTextFile(svg), "<svg");
   }));
 
-Deno.test("in a log a run is a line now and then, and whole at the end; once looks once", () =>
+Deno.test("in a log a run is a line every now and then, and complete at the end; --once shows it once", () =>
   withFolder(async (folder) => {
     using run = await openRun(folder, { options: {} });
     for (const record of RECORDS) run.metrics.write(record);
@@ -180,7 +180,7 @@ Deno.test("in a log a run is a line now and then, and whole at the end; once loo
     assertEquals(stripVTControlCharacters(written[1]), written[1]);
   }));
 
-Deno.test("deno task watch needs no more than its permissions, draws a picture, and fails for a run that failed", () =>
+Deno.test("deno task watch gets by with its permissions, writes an image, and fails for a run that failed", () =>
   withFolder(async (base) => {
     const folder = join(base, "run"), png = join(base, "curves.png");
     {

@@ -122,7 +122,7 @@ export function testAdam(backend: string): void {
     problem.dispose();
   });
 
-  Deno.test(`${backend}: a restored optimiser goes on exactly as one that never stopped`, async () => {
+  Deno.test(`${backend}: a restored optimizer continues exactly like one that never stopped`, async () => {
     const [whole, part] = ["whole", "part"].map(makeProblem);
     const first = new Adam({ variables: whole.variables, learningRate: 0.02 });
     let second = new Adam({ variables: part.variables, learningRate: 0.02 });

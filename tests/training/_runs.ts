@@ -59,7 +59,7 @@ export async function testFolder(): Promise<string> {
   return folder;
 }
 
-/** Trains, and takes down everything that is told; `stopAt` asks for an end after that step. */
+/** Trains, and collects every record; `stopAt` stops it after that step. */
 export async function records(
   given: Readonly<Record<string, unknown>>,
   input: Partial<TrainInput> & { readonly stopAt?: number } = {},

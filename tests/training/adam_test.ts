@@ -72,7 +72,7 @@ Deno.test("the trajectory is the paper's", async () => {
   x.dispose();
 });
 
-Deno.test("state saved and restored goes on as if nothing had happened", async () => {
+Deno.test("state saved and restored continues as if nothing had happened", async () => {
   const [x, y] = [make("adam-b"), make("adam-b2")];
   const adam = new Adam({ variables: [x], learningRate: 0.05 });
   descend(adam, x, 10, CURVATURE);

@@ -104,7 +104,7 @@ Deno.test("pruning keeps the last ones and the best one", () =>
     assertEquals(await pruneCheckpoints(folder), []);
   }));
 
-Deno.test("what a killed process left is passed over, and cleaned", () =>
+Deno.test("what a killed process left is skipped, and cleaned up", () =>
   withFolder(async (folder) => {
     await saveCheckpoint(folder, content(1));
     const aside = join(folder, ".step-000002.99.0.part");
@@ -115,7 +115,7 @@ Deno.test("what a killed process left is passed over, and cleaned", () =>
     assertEquals(await list(folder), ["step-000001"]);
   }));
 
-Deno.test("a damaged checkpoint is passed over for the one before, and refused by itself", () =>
+Deno.test("a damaged checkpoint is skipped for the one before, and refused by itself", () =>
   withFolder(async (folder) => {
     for (const step of [1, 2, 3, 4]) await saveCheckpoint(folder, content(step));
     const at = (step: number, name: string) => join(folder, `step-00000${step}`, name);
@@ -170,7 +170,7 @@ Deno.test("a checkpoint.json of another format or without its facts is refused",
     await refused([], "is not a JSON object");
   }));
 
-Deno.test("a folder without checkpoints says what was wanted", () =>
+Deno.test("a folder without checkpoints says what was expected", () =>
   withFolder(async (folder) => {
     await assertRejects(() => findCheckpoint(folder), CyclopsError, "there is none, expected a run's folder");
     await assertRejects(() => findCheckpoint(join(folder, "no")), CyclopsError, "no such folder");
@@ -234,9 +234,9 @@ Deno.test("kill -9 while saving leaves whole checkpoints, the last one at most o
     }
   }));
 
-Deno.test("tensors that fit come back as numbers by name, in the wanted order", () => {
-  const wanted = new Map([["student/conv/bias", [3]], ["student/conv/kernel", [2, 3]]]);
-  const values = matchTensors(tensors(7), wanted, "x");
+Deno.test("tensors that fit come back as numbers by name, in the expected order", () => {
+  const expected = new Map([["student/conv/bias", [3]], ["student/conv/kernel", [2, 3]]]);
+  const values = matchTensors(tensors(7), expected, "x");
   assertEquals([...values.keys()], ["student/conv/bias", "student/conv/kernel"]);
   assertEquals(values.get("student/conv/bias"), Float32Array.of(7, 7, 7));
   const student = new Map([["student/conv/bias", [3]]]);
@@ -244,12 +244,12 @@ Deno.test("tensors that fit come back as numbers by name, in the wanted order", 
 });
 
 Deno.test("weights of another architecture are refused with counts, names and a hint", () => {
-  const wanted = new Map<string, readonly number[]>([
+  const expected = new Map<string, readonly number[]>([
     ["student/conv/kernel", [3, 2]],
     ...Array.from({ length: 6 }, (_, i) => [`student/deep${i}`, [1]] as const),
   ]);
   const error = assertThrows(
-    () => matchTensors(tensors(1), wanted, "runs/a"),
+    () => matchTensors(tensors(1), expected, "runs/a"),
     CyclopsError,
   );
   assertEquals(

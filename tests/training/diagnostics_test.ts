@@ -12,29 +12,29 @@ function result(change: Partial<StepResult> = {}): StepResult {
 }
 
 /** All that is said of so many updates. */
-function said(alarms: Diagnostics, updates: number, each: (update: number) => StepResult): string[] {
-  return Array.from({ length: updates }, (_, i) => alarms.check(each(i + 1))).flat();
+function said(diagnostics: Diagnostics, updates: number, each: (update: number) => StepResult): string[] {
+  return Array.from({ length: updates }, (_, i) => diagnostics.check(each(i + 1))).flat();
 }
 
-Deno.test("a run that goes well raises no alarm", () => {
+Deno.test("a healthy run gives no warning", () => {
   assertEquals(
     said(new Diagnostics(weights), 500, (i) => result({ loss: 0.3 / i, terms: { refined: 0.3 / i } })),
     [],
   );
 });
 
-Deno.test("a collapsed disparity is told once, and not before networks had time to leave their start", () => {
+Deno.test("a collapsed disparity is reported once, and not before networks had time to leave their initial state", () => {
   const flat = () => result({ disparityDeviation: 1e-6 });
-  const alarms = new Diagnostics(weights);
-  assertEquals(said(alarms, 100, flat), []);
-  const [message, ...more] = said(alarms, 100, flat);
+  const diagnostics = new Diagnostics(weights);
+  assertEquals(said(diagnostics, 100, flat), []);
+  const [message, ...more] = said(diagnostics, 100, flat);
   assertStringIncludes(message, "the disparity has collapsed to 0.0300 everywhere: lower the learning rate");
   assertEquals(more, []);
 });
 
-Deno.test("a dead refine network is told once; a network that has no residual is not dead", () => {
-  const alarms = new Diagnostics(weights);
-  const [message, ...more] = said(alarms, 300, () => result({ residual: 1e-5 }));
+Deno.test("a dead refine network is reported once; a network without a residual is not dead", () => {
+  const diagnostics = new Diagnostics(weights);
+  const [message, ...more] = said(diagnostics, 300, () => result({ residual: 1e-5 }));
   assertStringIncludes(
     message,
     "the refine network is dead (mean |residual| 1.0e-5): raise --refine-head-scale",
@@ -44,13 +44,13 @@ Deno.test("a dead refine network is told once; a network that has no residual is
   assertEquals(said(new Diagnostics(weights), 300, () => result({ residual: 0.1 })), []);
 });
 
-Deno.test("each term that diverges is told once, by name, with its level then and now", () => {
-  const alarms = new Diagnostics(weights);
+Deno.test("each diverging term is reported once, by name, with its level before and now", () => {
+  const diagnostics = new Diagnostics(weights);
   const up = (i: number) => {
     const refined = i < 200 ? 0.3 : 0.9;
     return result({ loss: refined, terms: { refined, refinedConsistency: 0.001 } });
   };
-  const [message, ...more] = said(alarms, 600, up);
+  const [message, ...more] = said(diagnostics, 600, up);
   assertEquals([message, more], ["the term refined diverges: 0.607, it was 0.300", []]);
 });
 
@@ -59,13 +59,13 @@ Deno.test("a term near 0 may double without harm to the loss", () => {
   assertEquals(said(new Diagnostics(weights), 600, grow), []);
 });
 
-Deno.test("a resumed run neither repeats an alarm nor waits for it again; its state survives JSON", () => {
+Deno.test("a resumed run neither repeats a warning nor waits for it again; its state survives JSON", () => {
   const flat = () => result({ disparityDeviation: 1e-6 });
   const early = new Diagnostics(weights), late = new Diagnostics(weights);
   said(early, 90, flat);
   said(late, 150, flat);
-  const reload = (alarms: Diagnostics) =>
-    new Diagnostics(weights, JSON.parse(JSON.stringify(alarms.state)) as DiagnosticsState);
+  const reload = (diagnostics: Diagnostics) =>
+    new Diagnostics(weights, JSON.parse(JSON.stringify(diagnostics.state)) as DiagnosticsState);
   assertEquals(said(reload(early), 11, flat).length, 1);
   assertEquals(said(reload(late), 200, flat), []);
 });

@@ -190,7 +190,7 @@ Deno.test("a best validation is saved though no checkpoint is due; without truth
     );
   }));
 
-Deno.test("a loss that is no number ends the run, names term and batch, and is written down", () =>
+Deno.test("a loss that is not a number ends the run, names term and batch, and is recorded", () =>
   withFolder(async (folder) => {
     const given = { ...GIVEN, learningRate: 1e20, warmup: 0, steps: 5 };
     const error = await assertRejects(() => recordsIn(folder, given), CyclopsError);
@@ -200,7 +200,7 @@ Deno.test("a loss that is no number ends the run, names term and batch, and is w
     assertEquals([end.step, end.end, end.error], [1, "failed", error.message]);
   }));
 
-Deno.test("an alarm reaches whoever follows the run and its records, once, and a resumed run knows how long it waited", () =>
+Deno.test("a warning is yielded and recorded once, and a resumed run knows how long it waited", () =>
   withFolder(async (folder) => {
     // With a head of zeros and no learning the refine network corrects nothing.
     const given = { ...GIVEN, stage: "teacher", steps: 4, refineHeadScale: 0, learningRate: 0 };
@@ -220,7 +220,7 @@ Deno.test("an alarm reaches whoever follows the run and its records, once, and a
     assertEquals(written, [{ step: 2, warning: warning.message }]);
   }));
 
-Deno.test("weights that are no numbers are not saved", () =>
+Deno.test("weights that are not finite are not saved", () =>
   withFolder(async (folder) => {
     const given = { ...GIVEN, learningRate: 1e39, warmup: 0, steps: 5, checkpointEvery: 1 };
     const error = await assertRejects(() => recordsIn(folder, given), CyclopsError);
@@ -300,11 +300,11 @@ Deno.test("training continues in memory while it cannot be saved, says so, and s
     const given = { ...GIVEN, steps: 5, checkpointEvery: 1 };
     const expected = losses(await records(given));
     await withRun(folder, given, async (run) => {
-      const mend = obstruct(folder);
+      const clear = obstruct(folder);
       const all: TrainRecord[] = [];
       for await (const record of train({ options: resolveTraining(given), run })) {
         all.push(record);
-        if (record.kind === "step" && record.step === 3) mend();
+        if (record.kind === "step" && record.step === 3) clear();
       }
       losses(all).forEach(([, loss], i) => assertAlmostEquals(loss, expected[i][1], 1e-6));
       const warnings = ofKind(all, "warning");
@@ -376,7 +376,7 @@ Deno.test({
   },
 });
 
-Deno.test("breaking off early frees all memory and says in the file that the run was stopped", () =>
+Deno.test("breaking out early frees all memory and says in the file that the run was stopped", () =>
   withFolder(async (folder) => {
     const [tensors, handles] = [tf.memory().numTensors, nativeTensorCount()];
     await withRun(folder, GIVEN, async (run) => {

@@ -45,11 +45,11 @@ for (const [former, stage] of [["half-cycle", "cycle"], ["cycle", "teacher"], ["
 }
 const startOf = (given: Given) => starts.get(resolveTraining(given).stage)!;
 
-/** The losses of updates: weights, images, terms and the way of the optimiser all show in them. */
+/** The losses of updates: they depend on weights, images, terms and optimizer. */
 const losses: Look = async (given) =>
   ofKind(await records(given, { from: startOf(given) }), "step").map(({ loss }) => loss);
 /** The same with new weights of the refine network: those it starts from have none. */
-const anew: Look = async (given) =>
+const fresh: Look = async (given) =>
   ofKind(await records(given, { from: starts.get("cycle") }), "step").map(({ loss }) => loss);
 const terms: Look = async (given) =>
   ofKind(await records({ ...given, steps: 1 }, { from: startOf(given) }), "step").map((step) =>
@@ -196,11 +196,11 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   cycleGradient: { with: { ...CYCLE, photometricViews: "both" }, values: [0, 1] },
   refineGradient: { with: { ...TEACHER, freeze: "" }, values: [0, 1] },
   gradientRamp: { with: { ...CYCLE, cycleGradient: 1 }, values: [0, 10] },
-  teacherInputs: { with: TEACHER, values: ["inconsistency", "inconsistency,disparity"], look: anew },
+  teacherInputs: { with: TEACHER, values: ["inconsistency", "inconsistency,disparity"], look: fresh },
   blindTeacher: { with: TEACHER, values: [false, true] },
   privilegedTeacher: { with: TEACHER, values: [false, true] },
-  refineHead: { with: TEACHER, values: ["residual", "scratch"], look: anew },
-  refineHeadScale: { with: { stage: "teacher" }, values: [0.1, 1], look: anew },
+  refineHead: { with: TEACHER, values: ["residual", "scratch"], look: fresh },
+  refineHeadScale: { with: { stage: "teacher" }, values: [0.1, 1], look: fresh },
   distill: { with: DISTILL, values: ["disp", "feat"] },
   distillMask: { with: DISTILL, values: [false, true] },
   distillFrom: { with: DISTILL, values: ["student", "scratch"] },

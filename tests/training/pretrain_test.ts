@@ -8,7 +8,7 @@ import { checkpointDistance, ofKind, recordsIn, testFolder, TINY, tinyStreet } f
 
 await selectBackend();
 
-Deno.test("a run pretrained on Cityscapes' layout is tuned on KITTI's, with an optimiser that starts anew", async () => {
+Deno.test("a run pretrained on Cityscapes' layout is fine-tuned on KITTI's, with a new optimizer", async () => {
   const base = await testFolder();
   const street = join(base, "street"), city = join(base, "city");
   await tinyStreet(street);

@@ -65,7 +65,7 @@ Deno.test("every term has a short name of its own, and all of them fit beside ea
   assertEquals(words.join(" ").length < 200, true);
 });
 
-Deno.test("whoever wants the records gets them, and they draw as curves as they are", async () => {
+Deno.test("onRecord gets every record, and charts draw them as they are", async () => {
   const seen: TrainRecord[] = [];
   setProgressSink(() => ({ line() {}, log() {} }));
   await trainWithProgress(records(), "student", (record) => void seen.push(record));

@@ -14,7 +14,7 @@ const street = join(await testFolder(), "street");
 await tinyStreet(street);
 const GIVEN = { ...TINY, data: street, tensorboard: true };
 
-Deno.test("TensorBoard gets every logged line and validation, and pictures of the same pairs each time", () =>
+Deno.test("TensorBoard gets every logged line and validation, and images of the same pairs each time", () =>
   withFolder(async (folder) => {
     const given = { ...GIVEN, steps: 12, validateEvery: 5 };
     await recordsIn(folder, given);
@@ -71,7 +71,7 @@ Deno.test("a longer chain shows more: the re-synthesis, the inconsistency, the r
     assertEquals(counts, [4, 6, 7, 7]);
   }));
 
-Deno.test("a resumed run's curves have one value a step", () =>
+Deno.test("a resumed run's curves have one value per step", () =>
   withFolder(async (folder) => {
     const given = { ...GIVEN, steps: 30, validateEvery: 10, checkpointEvery: 10 };
     await recordsIn(folder, given, { stopAt: 20 });
@@ -89,7 +89,7 @@ Deno.test("--no-tensorboard writes no event file", () =>
     assert(!await exists(join(folder, "tensorboard")));
   }));
 
-Deno.test("a warning, and validation on the training pairs themselves, are written down", () =>
+Deno.test("a warning of validation on the training pairs themselves is recorded", () =>
   withFolder(async (folder) => {
     const data = join(folder, "data"), out = join(folder, "run");
     await writePairs(data, 2, { width: 64, height: 32 });

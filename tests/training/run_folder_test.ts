@@ -41,7 +41,7 @@ Deno.test("an existing run is refused without --resume or --overwrite, and nothi
     );
   }));
 
-Deno.test("a resumed run goes on from its last checkpoint with its own options", () =>
+Deno.test("a run resumes from its last checkpoint with its own options", () =>
   withFolder(async (folder) => {
     await makeRun(folder, 2, 3);
     {
@@ -62,7 +62,7 @@ Deno.test("a run killed before its first checkpoint starts again from nothing", 
     assertEquals(await readMetrics(run.metrics.path), []);
   }));
 
-Deno.test("resuming cleans up, passes over a damaged checkpoint and says so", () =>
+Deno.test("resuming cleans up, skips a damaged checkpoint and says so", () =>
   withFolder(async (folder) => {
     await makeRun(folder, 1, 4);
     await Deno.truncate(join(folder, "checkpoints", "step-000004", "model.safetensors"), 10);
@@ -144,7 +144,7 @@ Deno.test({
     }),
 });
 
-Deno.test("records survive a line that was cut, and go on after it", () =>
+Deno.test("records survive a line that was cut, and continue after it", () =>
   withFolder(async (folder) => {
     const path = join(folder, "metrics.jsonl");
     await Deno.writeTextFile(path, '{"step":1}\nnot json\n{"step":2}\n{"step":3,"lo');

@@ -28,7 +28,7 @@ const data = join(base, "noise");
 await writePairs(data, 3, { width: 64, height: 32 });
 const given = { ...TINY, data, steps: 2 };
 
-/** Trains quietly, and takes down everything that is told. */
+/** Trains quietly, and collects every record. */
 async function told(
   run: (options: StageRunOptions) => Promise<unknown>,
   options: StageRunOptions,
@@ -69,16 +69,16 @@ Deno.test("all stages in a row: each starts from the former's weights", async ()
     const now = name.replace(/^student\//, "teacherStudent/");
     assertEquals(distill.get(now)!.data, data, now);
   }
-  // What it moves starts there, too: the first loss of a stage that starts anew is another one.
+  // What it trains starts there, too: a stage with new weights has another first loss.
   const former = join(row, "half-cycle");
   const alone = async (from: string[], out: string) =>
     losses(await told(runStage, { out: join(base, out), overrides: { ...given, stage: "cycle" }, from }));
-  const [continued, anew] = [await alone([former], "continued"), await alone([], "anew")];
+  const [continued, fresh] = [await alone([former], "continued"), await alone([], "fresh")];
   assertAlmostEquals(continued[0], rowLosses[2], 1e-6);
-  assert(Math.abs(anew[0] - rowLosses[2]) > 1e-4, `${anew[0]} against ${rowLosses[2]}`);
+  assert(Math.abs(fresh[0] - rowLosses[2]) > 1e-4, `${fresh[0]} against ${rowLosses[2]}`);
 });
 
-Deno.test("a row stopped in the middle goes on there, with the options it was started with", () =>
+Deno.test("a row that was stopped continues there, with its own options", () =>
   withFolder(async (folder) => {
     const out = join(folder, "row");
     let updates = 0;
@@ -127,7 +127,7 @@ Deno.test("a row is refused before anything is trained: existing folders, bad op
     assert(!await exists(join(out, "half-cycle")));
   }));
 
-Deno.test("overwriting a row loses all of it at once, so that no old stage passes for a new one", () =>
+Deno.test("overwriting a row deletes all of it at once, so that no old stage passes for a new one", () =>
   withFolder(async (folder) => {
     const out = join(folder, "row");
     for (const stage of ["half-cycle", "teacher"]) {
@@ -163,7 +163,7 @@ Deno.test("a run killed before its first checkpoint starts again from where it f
     again.forEach((loss, i) => assertAlmostEquals(loss, rowLosses[2 + i], 1e-6));
   }));
 
-Deno.test("a resumed run takes options that change how it runs, and refuses those that change what comes out", () =>
+Deno.test("a resumed run accepts options that change how it runs, and refuses those that change its result", () =>
   withFolder(async (out) => {
     await told(runStage, { out, overrides: { ...given, steps: 3 } }, ({ kind }) => kind === "step");
     const more = { stage: "half-cycle", steps: 3, workers: 1, keep: 5, learningRate: undefined };

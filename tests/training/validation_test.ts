@@ -62,7 +62,7 @@ Deno.test("pairs are spread over the whole data set, none twice", () => {
   assertEquals(some(99).length, 10);
 });
 
-Deno.test("a validation that is broken off gives no result", async () => {
+Deno.test("a validation that is aborted has no result", async () => {
   const options = resolveTraining(TINY);
   const trainer = new Trainer(options, 1);
   const result = await validation.validate(
