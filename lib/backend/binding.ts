@@ -127,20 +127,6 @@ export type NativeValues =
 
 type Pointer = Deno.PointerObject;
 
-interface AttributeFunctions extends
-  Record<
-    "typeList" | "boolList" | "intList" | "floatList",
-    (op: Pointer, name: Pointer, values: BufferSource, count: number) => void
-  > {
-  type(op: Pointer, name: Pointer, value: number): void;
-  bool(op: Pointer, name: Pointer, value: number): void;
-  int(op: Pointer, name: Pointer, value: bigint): void;
-  float(op: Pointer, name: Pointer, value: number): void;
-  string(op: Pointer, name: Pointer, value: BufferSource, length: bigint): void;
-  stringList(op: Pointer, name: Pointer, values: BufferSource, lengths: BufferSource, count: number): void;
-  shape(op: Pointer, name: Pointer, values: BufferSource, rank: number): void;
-}
-
 const DTYPE_NAME = new Map<number, string>(Object.entries(DTYPE).map(([name, number]) => [number, name]));
 
 /** The type's name, for messages. */
@@ -285,79 +271,42 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
   const outputHandles = new BigUint64Array(256);
   const outputCount = new Int32Array(1);
 
-  const setAttribute = attributeSetter({
-    type: c.TFE_OpSetAttrType,
-    typeList: c.TFE_OpSetAttrTypeList,
-    bool: c.TFE_OpSetAttrBool,
-    boolList: c.TFE_OpSetAttrBoolList,
-    int: c.TFE_OpSetAttrInt,
-    intList: c.TFE_OpSetAttrIntList,
-    float: c.TFE_OpSetAttrFloat,
-    floatList: c.TFE_OpSetAttrFloatList,
-    string: c.TFE_OpSetAttrString,
-    stringList: c.TFE_OpSetAttrStringList,
-    shape: (op, name, shape, rank) => c.TFE_OpSetAttrShape(op, name, shape, rank, status),
-  });
-  const setGraphAttribute = attributeSetter({
-    type: c.TF_SetAttrType,
-    typeList: c.TF_SetAttrTypeList,
-    bool: c.TF_SetAttrBool,
-    boolList: c.TF_SetAttrBoolList,
-    int: c.TF_SetAttrInt,
-    intList: c.TF_SetAttrIntList,
-    float: c.TF_SetAttrFloat,
-    floatList: c.TF_SetAttrFloatList,
-    string: c.TF_SetAttrString,
-    stringList: c.TF_SetAttrStringList,
-    shape: c.TF_SetAttrShape,
-  });
-
-  /** Operations to be run and nodes of a graph take the same attributes, by functions of two families. */
-  function attributeSetter(set: AttributeFunctions): (op: Pointer, attribute: Attribute) => void {
-    return (op, { name, type, value }) => {
-      const n = cName(name);
+  /** Operations to be run and nodes of a graph take the same attributes by two families of functions. */
+  function attributeSetter(family: "TFE_OpSetAttr" | "TF_SetAttr") {
+    const functions = c as unknown as Record<string, (...args: unknown[]) => void>;
+    return (op: Pointer, { name, type, value }: Attribute): void => {
+      const set = (kind: string, ...values: unknown[]) =>
+        functions[family + kind](op, cName(name), ...values);
+      const list = Array.isArray(value) ? value : undefined;
       switch (type) {
         case ATTRIBUTE.type:
-          if (Array.isArray(value)) set.typeList(op, n, Int32Array.from(value), value.length);
-          else set.type(op, n, value as number);
-          break;
+          return list ? set("TypeList", Int32Array.from(list), list.length) : set("Type", value);
         case ATTRIBUTE.bool:
-          if (Array.isArray(value)) {
-            set.boolList(op, n, Uint8Array.from(value, (v) => v ? 1 : 0), value.length);
-          } else set.bool(op, n, value ? 1 : 0);
-          break;
+          return list
+            ? set("BoolList", Uint8Array.from(list, Number), list.length)
+            : set("Bool", value ? 1 : 0);
         case ATTRIBUTE.int:
-          if (Array.isArray(value)) set.intList(op, n, int64s(value), value.length);
-          else set.int(op, n, BigInt(value as number));
-          break;
+          return list ? set("IntList", int64s(list), list.length) : set("Int", BigInt(value as number));
         case ATTRIBUTE.float:
-          if (Array.isArray(value)) set.floatList(op, n, Float32Array.from(value), value.length);
-          else set.float(op, n, value as number);
-          break;
-        case ATTRIBUTE.string:
-          if (Array.isArray(value)) {
-            const texts = value.map((v) => encoder.encode(v as string));
-            const pointers = BigUint64Array.from(
-              texts,
-              (t) => Deno.UnsafePointer.value(Deno.UnsafePointer.of(t)),
-            );
-            const lengths = BigUint64Array.from(texts, (t) => BigInt(t.length));
-            set.stringList(op, n, pointers, lengths, value.length);
-          } else {
-            const text = encoder.encode(value as string);
-            set.string(op, n, text, BigInt(text.length));
-          }
-          break;
+          return list ? set("FloatList", Float32Array.from(list), list.length) : set("Float", value);
         case ATTRIBUTE.shape: {
           const shape = value as number[];
-          set.shape(op, n, int64s(shape), shape.length);
-          break;
+          return set("Shape", int64s(shape), shape.length, ...(family === "TF_SetAttr" ? [] : [status]));
+        }
+        case ATTRIBUTE.string: {
+          const texts = (list ?? [value]).map((text) => encoder.encode(text));
+          const lengths = texts.map((text) => BigInt(text.length));
+          if (!list) return set("String", texts[0], lengths[0]);
+          const pointers = texts.map((text) => Deno.UnsafePointer.value(Deno.UnsafePointer.of(text)));
+          return set("StringList", BigUint64Array.from(pointers), BigUint64Array.from(lengths), list.length);
         }
         default:
           throw new CyclopsError(`TensorFlow cannot set attribute ${name}: unknown kind ${type}`);
       }
     };
   }
+  const setAttribute = attributeSetter("TFE_OpSetAttr");
+  const setGraphAttribute = attributeSetter("TF_SetAttr");
 
   function executeOp(
     name: string,
