@@ -15,6 +15,7 @@ import {
   integer,
   list,
   number,
+  type NumberSpec,
   type OptionsOf,
   resolveOptions,
   size,
@@ -32,7 +33,8 @@ export const PRESET_NAMES = ["quick", "vgg", "resnet50", "paper"] as const;
 /** A preset's name. */
 export type PresetName = (typeof PRESET_NAMES)[number];
 
-const lossWeight = (term: string) => number({ min: 0, help: `Weight of ${term} (default: the stage's).` });
+const lossWeight = (term: string): NumberSpec<undefined> =>
+  number({ min: 0, help: `Weight of ${term} (default: the stage's).` });
 
 /** The options of a training run, with the defaults that presets share; {@linkcode PRESETS} has each preset's. */
 export const trainingOptions = {
