@@ -200,8 +200,8 @@ export async function deepLibraryFault(library: FoundLibrary): Promise<string | 
 }
 
 /**
- * An intact libtensorflow, fetched first if it is absent or damaged. Ctrl-C during the download removes
- * what was fetched and ends the process with status 130.
+ * An intact libtensorflow, fetched first if it is absent or damaged. Ctrl-C during the download removes what was fetched
+ * and ends the process with status 130.
  *
  * @param variant Fetch and use this variant. @default the library that {@linkcode findLibrary} finds
  * @param fetch Whether to fetch it; a process that may not run `python3` never does. @default true

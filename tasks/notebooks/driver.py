@@ -1,4 +1,4 @@
-"""Executes one notebook on the Deno kernel and tells what happened, one JSON object a line, on standard output.
+"""Executes one notebook on the Deno kernel and reports what happens on standard output, one JSON object per line.
 
 Called by run.ts with a job on standard input:
   {"notebook": {...}, "cwd": folder of the kernel, "timeout": seconds for all cells}
@@ -99,7 +99,7 @@ def tell(event, **content):
 
 
 async def execute_unseen(client, code):
-    """Runs code that is no part of the notebook. Returns its value's text and the ids of requests whose output came now."""
+    """Runs code that is not in the notebook. Returns its value's text and the ids of requests whose output came now."""
     request = client.execute(code, store_history=False)
     text, late = "", []
     while True:

@@ -25,7 +25,7 @@ export interface LabOptions {
   readonly requirements?: string;
   /** Folder of all environments. @default `$XDG_CACHE_HOME/cyclops` */
   readonly root?: string;
-  /** Stops the work; a half-made environment is made anew next time. */
+  /** Stops the work; a half-made environment is remade next time. */
   readonly signal?: AbortSignal;
   /** Receives progress for a person to read. @default standard error */
   readonly write?: (text: string) => void;
@@ -43,7 +43,7 @@ export interface Lab {
 
 /**
  * Makes the environment unless it exists, and puts a kernel into it that runs this very deno. One process works while
- * others wait; a half-made environment is made anew.
+ * others wait; a half-made environment is remade.
  *
  * @throws {CyclopsError} Without Python 3.9, pip or network, with how to fix it.
  */

@@ -1,5 +1,5 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
-import { join } from "@std/path";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "../_assert.ts";
+import { fromFileUrl, join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import {
   cudaRequirements,
@@ -263,7 +263,7 @@ Deno.test("the CUDA build brings NVIDIA's libraries to where TensorFlow looks fo
       "nvidia-cublas-cu12==12.2.5.6": [
         { name: "nvidia/__init__.py", content: "" },
         { name: "nvidia/cublas/lib/libcublas.so.12", content: "cublas" },
-        { name: "nvidia/cublas/include/cublas.h", content: "no header is wanted" },
+        { name: "nvidia/cublas/include/cublas.h", content: "headers are left out" },
         { name: "nvidia/cublas/lib/../../../../escape", content: "out of the folder" },
       ],
       "nvidia-cuda-nvcc-cu12==12.2.140": [
@@ -334,6 +334,36 @@ Deno.test("no Python, no pip, no such version: each is named", () =>
     await attempt(pipDownloader([], crashing), `${crashing} exited with status 3 and printed nothing`);
     await Deno.writeTextFile(crashing, "#!/bin/sh\nkill -SEGV $$\n", { mode: 0o755 });
     await attempt(pipDownloader([], crashing), `${crashing} was ended by SIGSEGV`);
+  }));
+
+Deno.test("Ctrl-C during the download ends setup with 130, and pip with it; nothing is left", () =>
+  withFolder(async (folder) => {
+    const python = join(folder, "python3"), pidFile = join(folder, "pid"), cache = join(folder, "cache");
+    await Deno.writeTextFile(
+      python,
+      `#!/bin/sh\necho $$ > "${pidFile}.part"\nmv "${pidFile}.part" "${pidFile}"\nexec sleep 60\n`,
+      {
+        mode: 0o755,
+      },
+    );
+    const { HOME, PATH, XDG_CACHE_HOME, DENO_DIR = `${XDG_CACHE_HOME ?? `${HOME}/.cache`}/deno` } = Deno.env
+      .toObject();
+    const setup = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", fromFileUrl(new URL("../../tasks/setup.ts", import.meta.url))],
+      env: { DENO_DIR, PATH: `${folder}:${PATH}`, XDG_CACHE_HOME: cache, CYCLOPS_LIBTENSORFLOW: "" },
+      stderr: "piped",
+    }).spawn();
+    const errors = new Response(setup.stderr).text();
+    let pid = "";
+    while (!pid) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      pid = await Deno.readTextFile(pidFile).catch(() => "");
+    }
+    setup.kill("SIGINT");
+    assertEquals((await setup.status).code, 130);
+    assertStringIncludes(await errors, "interrupted; nothing is left behind");
+    assertThrows(() => Deno.kill(Number(pid), "SIGCONT"), Deno.errors.NotFound);
+    assertEquals(await filesIn(cache), [`cyclops/libtensorflow/${VARIANT}.lock`]);
   }));
 
 const hasPip = await new Deno.Command("python3", { args: ["-m", "pip", "--version"] }).output()

@@ -3,7 +3,7 @@ import { fromFileUrl } from "@std/path";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
 import { type Diagnosis, examine } from "../../tasks/setup/doctor.ts";
 
-Deno.test("a machine with the library is found fit, and every finding says what was found", async () => {
+Deno.test("a machine with the library can train, and every finding has a text", async () => {
   const { findings, canTrain } = await examine({ backend: "tensorflow" });
   assert(canTrain);
   for (const { what, found, state, fix } of findings) {

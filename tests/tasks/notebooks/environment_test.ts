@@ -67,7 +67,7 @@ Deno.test("an environment is made once, with a kernel that runs this deno, and f
   });
 });
 
-Deno.test("a half-made environment is made anew; other packages lie elsewhere", async () => {
+Deno.test("a half-made environment is remade; other packages lie elsewhere", async () => {
   await withPython({}, async (options, log) => {
     const { folder } = await ensureLab(options);
     await Deno.remove(join(folder, "complete.json"));
@@ -80,7 +80,7 @@ Deno.test("a half-made environment is made anew; other packages lie elsewhere", 
   });
 });
 
-Deno.test("what is missing is named with its mend", async (t) => {
+Deno.test("what is missing is named with its fix", async (t) => {
   const cases: [string, FakePython, string][] = [
     ["an old Python", { version: "3 8 /usr" }, "is Python 3.8, expected 3.9 or newer"],
     [

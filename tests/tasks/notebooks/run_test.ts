@@ -58,7 +58,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a notebook whose outputs are of other kinds than committed is reported; writing mends it",
+  name: "a notebook whose outputs are of other kinds than committed is reported; --write fixes it",
   ignore: lab === undefined,
   fn: async () => {
     const { cells, ...rest } = cleanNotebook(notebookOf("console.log(1);", "console.error(2);", "3;"));
