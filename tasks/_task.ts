@@ -17,7 +17,7 @@ import {
   resolveOptions,
   toKebabCase,
 } from "../lib/base/options.ts";
-import { styled } from "../lib/base/terminal.ts";
+import { styled, wrap } from "../lib/base/terminal.ts";
 
 /** A task's name, options and usage. */
 export interface TaskDescription<S extends OptionSpecs> {
@@ -44,17 +44,6 @@ const COLUMNS = 80, INDENT = 26;
 
 /** Stands for a space at which {@linkcode wrap} does not break. */
 const NBSP = "\u00a0";
-
-/** Breaks text between words. */
-export function wrap(text: string, columns: number): string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const line = lines.at(-1)!;
-    if (line && line.length + 1 + word.length > columns) lines.push(word);
-    else lines[lines.length - 1] = line ? `${line} ${word}` : word;
-  }
-  return lines.map((line) => line.replaceAll(NBSP, " "));
-}
 
 /** The help text of a task. */
 export function helpText<S extends OptionSpecs>(task: TaskDescription<S>): string {

@@ -5,9 +5,9 @@
  */
 import { backendOptions } from "../lib/backend/options.ts";
 import { flag } from "../lib/base/options.ts";
-import { styled, terminalColumns } from "../lib/base/terminal.ts";
+import { styled, terminalColumns, wrap } from "../lib/base/terminal.ts";
 import { examine } from "./setup/doctor.ts";
-import { runTask, wrap } from "./_task.ts";
+import { runTask } from "./_task.ts";
 
 const COLORS = { ok: "green", note: "yellow", problem: "red" } as const;
 

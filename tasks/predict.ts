@@ -42,7 +42,7 @@ await runTask({
   for (const [i, image] of images.entries()) {
     const { disparity } = await predictPhotograph(model, userPath(image), { network, flip });
     const colored = join(out, `${names[i]}_disparity.png`), raw = join(out, `${names[i]}_disparity16.png`);
-    await disparityPicture(disparity, { title: basename(image) }).writePng(colored);
+    await disparityPicture(disparity, basename(image)).writePng(colored);
     await writeDisparityPng(raw, disparity);
     console.log(`${colored}\n${raw}`);
   }

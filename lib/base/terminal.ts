@@ -22,6 +22,17 @@ export function terminalColumns(): number {
   }
 }
 
+/** Breaks text at spaces into lines of at most `columns` characters, longer words excepted; "\u00a0" becomes a space. */
+export function wrap(text: string, columns: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line && line.length + 1 + word.length > columns) lines.push(word);
+    else lines[lines.length - 1] = line ? `${line} ${word}` : word;
+  }
+  return lines.map((line) => line.replaceAll("\u00a0", " "));
+}
+
 /** "1.5 kB", "2.93 KiB": three significant digits, in powers of 1000, or of 1024 when `binary`. */
 export function formatBytes(bytes: number, { binary = false }: { readonly binary?: boolean } = {}): string {
   const units = binary ? ["B", "KiB", "MiB", "GiB", "TiB"] : ["B", "kB", "MB", "GB", "TB"];

@@ -7,30 +7,10 @@ import { writeAtomic } from "../base/files.ts";
 import { hash32 } from "../base/random.ts";
 import type { FloatMap, RgbImage } from "../data/image.ts";
 import { resizeMap, resizeRgb } from "../data/resize.ts";
-import type { StereoCamera } from "../geometry/camera.ts";
-import type { Color } from "./colormap.ts";
-import { metersTimesDisparity } from "./depth.ts";
+import { depthFromDisparity, type ImageSize, type StereoCamera } from "../geometry/camera.ts";
 import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { Picture, pngDataUri } from "./picture.ts";
 import { escapeHtml, svgText } from "./svg.ts";
-
-/** Where a cloud is seen from. */
-export interface Viewpoint {
-  /** Rotation about the vertical axis, degrees; positive moves the eye to the right. @default 12 */
-  readonly yaw?: number;
-  /** Elevation of the eye above the horizontal plane, degrees. @default 14 */
-  readonly pitch?: number;
-}
-
-/** Options of {@linkcode pointCloud}. */
-export interface PointCloudOptions {
-  /** What the cloud shows. @default "Point cloud" */
-  readonly title?: string;
-  /** Farther points are left out, m. @default 60 */
-  readonly maxDepth?: number;
-  /** About how many points at most; the map is thinned out evenly. @default 16,000 */
-  readonly points?: number;
-}
 
 /** Colored points in the camera's axes. */
 export class PointCloud implements Displayable {
@@ -69,52 +49,29 @@ export class PointCloud implements Displayable {
   /**
    * The cloud as a picture on a dark background.
    *
-   * @param size px. @default 880 × 420
+   * @param view Where the eye is, degrees: `yaw` to the right, `pitch` above the horizontal plane.
+   * @param size px.
    */
-  picture(view: Viewpoint = {}, size: { readonly width?: number; readonly height?: number } = {}): Picture {
-    const { width = 880, height = 420 } = size;
-    const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => GROUND[i % 3]);
-    const yaw = (view.yaw ?? 12) * Math.PI / 180, pitch = (view.pitch ?? 14) * Math.PI / 180;
-    const [cy, sy, cp, sp] = [Math.cos(yaw), Math.sin(yaw), Math.cos(pitch), Math.sin(pitch)];
-    // First about the vertical axis, then about the eye's horizontal one.
-    const rotation = [cy, 0, sy, sp * sy, cp, -sp * cy, -cp * sy, sp, cp * cy];
-    const center = this.#center();
-    const distance = Math.max(1, center[2]) * DISTANCE, focal = width * 0.8;
-    const depths = new Float32Array(width * height).fill(Infinity);
-    const p = this.positions;
-    for (let i = 0; i < p.length; i += 3) {
-      const x = p[i] - center[0], y = p[i + 1] - center[1], z = p[i + 2] - center[2];
-      const ex = rotation[0] * x + rotation[1] * y + rotation[2] * z;
-      const ey = rotation[3] * x + rotation[4] * y + rotation[5] * z;
-      const ez = rotation[6] * x + rotation[7] * y + rotation[8] * z + distance;
-      if (ez < 0.2) continue;
-      const u = width / 2 + focal * ex / ez, v = height / 2 + focal * ey / ez;
-      // As large as its gap to the next point, so that surfaces close.
-      const reach = Math.min(MOST_REACH, Math.max(1, 1.5 * this.spacing * p[i + 2] * focal / ez));
-      const u0 = Math.round(u - reach / 2), v0 = Math.round(v - reach / 2), side = Math.round(reach);
-      for (let b = Math.max(0, v0); b < Math.min(height, v0 + side); b++) {
-        for (let a = Math.max(0, u0); a < Math.min(width, u0 + side); a++) {
-          const at = b * width + a;
-          if (ez >= depths[at]) continue;
-          depths[at] = ez;
-          for (let c = 0; c < 3; c++) data[at * 3 + c] = this.colors[i + c];
-        }
-      }
-    }
-    const count = `${this.count.toLocaleString("en-US")} points`;
+  picture(view: { readonly yaw: number; readonly pitch: number } = VIEW, size: ImageSize = SIZE): Picture {
+    const image = { ...size, data: new Uint8Array(size.width * size.height * 3) };
+    paint(this.#centered(), image, view.yaw, view.pitch, 1);
     const drawing = svgText(this.title, 14, 26, { size: 14, bold: true, color: "#eceef2" }) +
-      svgText(count, width - 14, 26, { size: 12, color: "#a0a6b2", anchor: "end" });
-    return new Picture({ width, height, data }, this.title, drawing);
+      svgText(`${this.count.toLocaleString("en-US")} points`, size.width - 14, 26, {
+        size: 12,
+        color: "#a0a6b2",
+        anchor: "end",
+      });
+    return new Picture(image, this.title, drawing);
   }
 
-  /** The point that views rotate about: the median of each axis. */
-  #center(): readonly [number, number, number] {
-    const median = (axis: number) => {
-      const values = new Float32Array(this.count);
-      for (let i = 0; i < values.length; i++) values[i] = this.positions[i * 3 + axis];
-      return values.sort()[values.length >> 1] ?? 0;
-    };
-    return [median(0), median(1), median(2)];
+  /** The points about their center, which views rotate about: the median of each axis. */
+  #centered(): Parameters<typeof paint>[0] {
+    const center = [0, 1, 2].map((axis) => {
+      const values = this.positions.filter((_, i) => i % 3 === axis).sort();
+      return values[values.length >> 1] ?? 0;
+    });
+    const positions = this.positions.map((value, i) => value - center[i % 3]);
+    return { positions, colors: this.colors, depth: center[2], spacing: this.spacing };
   }
 
   /** The cloud in the binary PLY format, as MeshLab, Blender and CloudCompare read it; y up, z toward the viewer. */
@@ -144,36 +101,28 @@ export class PointCloud implements Displayable {
 
   /** A view to rotate with the pointer: HTML with its data and script inside; loads nothing. */
   async html(): Promise<string> {
-    const still = this.picture({}, STILL);
-    const [width, height] = [880, 420];
-    const center = this.#center();
+    const { positions, ...points } = this.#centered();
     // Centimeters fit 16 bits up to 327 m.
     const coordinates = Int16Array.from(
-      this.positions,
-      (value, i) => Math.min(32767, Math.max(-32768, Math.round((value - center[i % 3]) * 100))),
+      positions,
+      (value) => Math.min(32767, Math.max(-32768, Math.round(value * 100))),
     );
     const data = {
+      ...points,
+      ...VIEW,
       positions: new Uint8Array(coordinates.buffer).toBase64(),
       colors: this.colors.toBase64(),
-      distance: Math.max(1, center[2]) * DISTANCE,
-      yaw: 12,
-      pitch: 14,
-      depth: center[2],
-      size: 1.5 * this.spacing,
-      largest: MOST_REACH,
-      ground: GROUND,
     };
-    const id = `cloud-${hash32(data.positions).toString(16)}`;
-    const picture = pngDataUri(await still.png({ palette: true }));
-    return `<div id="${id}" style="max-width:${width}px;font:13px/1.5 system-ui,-apple-system,Segoe UI,Roboto,Arial,sans-serif">
-<div style="font-weight:600;font-size:14px;margin:0 0 .4em">${escapeHtml(this.title)}</div>
-<div class="view" style="position:relative;line-height:0;touch-action:none;cursor:grab"><img src="${picture}" alt="${
-      escapeHtml(this.title)
-    }" style="width:100%;height:auto;border-radius:4px"><canvas role="img" aria-label="${
-      escapeHtml(this.title)
-    }" width="${width}" height="${height}" style="display:none;width:100%;border-radius:4px"></canvas></div>
+    const id = `cloud-${hash32(data.positions).toString(16)}`, title = escapeHtml(this.title);
+    const still = pngDataUri(await this.picture(VIEW, STILL).png({ palette: true }));
+    return `<div id="${id}" style="max-width:${SIZE.width}px;font:13px/1.5 system-ui,sans-serif">
+<div style="font-weight:600;font-size:14px;margin:0 0 .4em">${title}</div>
+<div class="view" style="position:relative;line-height:0;touch-action:none;cursor:grab">
+<img src="${still}" alt="${title}" style="width:100%;height:auto;border-radius:4px">
+<canvas role="img" aria-label="${title}" width="${SIZE.width}" height="${SIZE.height}" style="display:none;width:100%;border-radius:4px"></canvas>
+</div>
 <div style="opacity:.7">drag to rotate · scroll to zoom · double-click to reset</div>
-<script>(${SCRIPT})(${JSON.stringify(id)},${JSON.stringify(data)})</script>
+<script>(${SCRIPT})(${JSON.stringify(id)},${JSON.stringify(data)},${paint})</script>
 </div>`;
   }
 
@@ -181,7 +130,7 @@ export class PointCloud implements Displayable {
   async [JUPYTER_DISPLAY](): Promise<MimeBundle> {
     return {
       "text/html": await this.html(),
-      "image/png": (await this.picture({}, STILL).png({ palette: true })).toBase64(),
+      "image/png": (await this.picture(VIEW, STILL).png({ palette: true })).toBase64(),
       "text/plain": `${this.title} (${this.count} points)`,
     };
   }
@@ -189,13 +138,59 @@ export class PointCloud implements Displayable {
 
 /** Size of the still picture in a notebook, px: small, because it stands there twice. */
 const STILL = { width: 660, height: 315 } as const;
-/** Distance of the eye from the cloud's center, as a multiple of the center's depth. */
-const DISTANCE = 1.15;
+const SIZE = { width: 880, height: 420 } as const, VIEW = { yaw: 12, pitch: 14 } as const;
 /** Points whose disparity differs from a neighbor's by more than this fraction lie between objects and are left out. */
 const EDGE = 0.12;
-/** Side of the largest point, px. */
-const MOST_REACH = 9;
-const GROUND: Color = [19, 21, 27];
+
+/**
+ * Draws points, near ones over far ones. A browser runs its source text: it uses nothing but its arguments.
+ *
+ * @param points Positions about the cloud's center, m; `depth` of that center from the camera; `spacing` of the points.
+ * @param image Three channels, or a canvas's four; its data are written.
+ * @param yaw Degrees.
+ * @param pitch Degrees.
+ * @param zoom Distance of the eye; 1 shows all.
+ */
+function paint(
+  points: {
+    readonly positions: Float32Array;
+    readonly colors: Uint8Array;
+    readonly depth: number;
+    readonly spacing: number;
+  },
+  image: { readonly width: number; readonly height: number; readonly data: Uint8Array | Uint8ClampedArray },
+  yaw: number,
+  pitch: number,
+  zoom: number,
+): void {
+  const { positions, colors, depth, spacing } = points, { width, height, data } = image;
+  const distance = Math.max(1, depth) * 1.15 * zoom, focal = width * 0.8, largest = 9;
+  const depths = new Float32Array(width * height).fill(Infinity), channels = data.length / depths.length;
+  const ground = [19, 21, 27, 255];
+  for (let i = 0; i < data.length; i++) data[i] = ground[i % channels];
+  const a = yaw * Math.PI / 180, b = pitch * Math.PI / 180;
+  const cy = Math.cos(a), sy = Math.sin(a), cp = Math.cos(b), sp = Math.sin(b);
+  for (let i = 0; i < positions.length; i += 3) {
+    const x = positions[i], y = positions[i + 1], z = positions[i + 2];
+    // First about the vertical axis, then about the eye's horizontal one.
+    const ex = cy * x + sy * z, ahead = cy * z - sy * x;
+    const ey = cp * y - sp * ahead, ez = sp * y + cp * ahead + distance;
+    if (ez < 0.2) continue;
+    // As large as its gap to the next point, so that surfaces close.
+    const reach = Math.min(largest, Math.max(1, 1.5 * spacing * (z + depth) * focal / ez));
+    const side = Math.round(reach);
+    const u0 = Math.round(width / 2 + focal * ex / ez - reach / 2);
+    const v0 = Math.round(height / 2 + focal * ey / ez - reach / 2);
+    for (let v = Math.max(0, v0); v < Math.min(height, v0 + side); v++) {
+      for (let u = Math.max(0, u0); u < Math.min(width, u0 + side); u++) {
+        const at = v * width + u;
+        if (ez >= depths[at]) continue;
+        depths[at] = ez;
+        for (let c = 0; c < 3; c++) data[at * channels + c] = colors[i + c];
+      }
+    }
+  }
+}
 
 /**
  * Puts every pixel of a photograph at the depth of its disparity.
@@ -203,6 +198,9 @@ const GROUND: Color = [19, 21, 27];
  * @param image Of any size.
  * @param disparity Fraction of the width, ≥ 0, aligned with the image, of any size.
  * @param camera The camera that took the image, in px of any size of it.
+ * @param options.title What the cloud shows. @default "Point cloud"
+ * @param options.maxDepth Farther points are left out, m. @default 60
+ * @param options.points About how many points at most; the map is thinned out evenly. @default 16,000
  *
  * @example
  * ```ts ignore
@@ -214,7 +212,7 @@ export function pointCloud(
   image: RgbImage,
   disparity: FloatMap,
   camera: StereoCamera,
-  options: PointCloudOptions = {},
+  options: { readonly title?: string; readonly maxDepth?: number; readonly points?: number } = {},
 ): PointCloud {
   const { title, maxDepth = 60, points = 16_000 } = options;
   const thin = Math.min(1, Math.sqrt(points / (image.width * image.height)));
@@ -224,14 +222,13 @@ export function pointCloud(
   };
   const colors = resizeRgb(image, size.width, size.height).data;
   const map = resizeMap(disparity, size).data;
-  const k = metersTimesDisparity(camera);
   const sx = camera.imageSize.width / size.width, sy = camera.imageSize.height / size.height;
   const positions: number[] = [], kept: number[] = [];
   for (let v = 0; v < size.height; v++) {
     for (let u = 0; u < size.width; u++) {
       const i = v * size.width + u;
       const d = map[i];
-      const depth = k / d;
+      const depth = depthFromDisparity(d, camera);
       if (!(depth > 0 && depth <= maxDepth)) continue;
       const right = u + 1 < size.width ? map[i + 1] : d,
         below = v + 1 < size.height ? map[i + size.width] : d;
@@ -247,54 +244,47 @@ export function pointCloud(
 }
 
 /** Runs in the browser. */
-const SCRIPT = `function (id, data) {
-  function bytes(text) { return Uint8Array.from(atob(text), function (c) { return c.charCodeAt(0); }); }
-  var positions = new Int16Array(bytes(data.positions).buffer), colors = bytes(data.colors);
-  document.querySelectorAll("#" + id + ":not([data-live])").forEach(function (root) {
+const SCRIPT = `function (id, data, paint) {
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  data.positions = Float32Array.from(new Int16Array(bytes(data.positions).buffer), (value) => value / 100);
+  data.colors = bytes(data.colors);
+  for (const root of document.querySelectorAll("#" + id + ":not([data-live])")) {
     root.setAttribute("data-live", "");
-    var view = root.querySelector(".view"), canvas = view.querySelector("canvas"), context = canvas.getContext("2d");
-    var width = canvas.width, height = canvas.height, image = context.createImageData(width, height);
-    var depths = new Float32Array(width * height), focal = width * 0.8, asked = false, yaw, pitch, zoom;
-    function reset() { yaw = data.yaw; pitch = data.pitch; zoom = 1; draw(); }
-    function draw() { if (!asked) { asked = true; requestAnimationFrame(paint); } }
-    function paint() {
-      asked = false;
-      var a = yaw * Math.PI / 180, b = pitch * Math.PI / 180;
-      var cy = Math.cos(a), sy = Math.sin(a), cp = Math.cos(b), sp = Math.sin(b), distance = data.distance * zoom;
-      var out = image.data;
-      depths.fill(Infinity);
-      for (var k = 0; k < out.length; k += 4) { out[k] = data.ground[0]; out[k + 1] = data.ground[1]; out[k + 2] = data.ground[2]; out[k + 3] = 255; }
-      for (var i = 0; i < positions.length; i += 3) {
-        var x = positions[i] / 100, y = positions[i + 1] / 100, z = positions[i + 2] / 100;
-        var ex = cy * x + sy * z, ey = sp * sy * x + cp * y - sp * cy * z, ez = -cp * sy * x + sp * y + cp * cy * z + distance;
-        if (ez < 0.2) continue;
-        var reach = Math.min(data.largest, Math.max(1, data.size * (z + data.depth) * focal / ez)), side = Math.round(reach);
-        var u0 = Math.round(width / 2 + focal * ex / ez - reach / 2), v0 = Math.round(height / 2 + focal * ey / ez - reach / 2);
-        for (var v = Math.max(0, v0); v < Math.min(height, v0 + side); v++) {
-          for (var u = Math.max(0, u0); u < Math.min(width, u0 + side); u++) {
-            var at = v * width + u;
-            if (ez >= depths[at]) continue;
-            depths[at] = ez;
-            out[at * 4] = colors[i]; out[at * 4 + 1] = colors[i + 1]; out[at * 4 + 2] = colors[i + 2];
-          }
-        }
-      }
-      context.putImageData(image, 0, 0);
-    }
+    const view = root.querySelector(".view"), canvas = view.querySelector("canvas"), context = canvas.getContext("2d");
+    const image = context.createImageData(canvas.width, canvas.height);
+    let asked = false, from = null, yaw, pitch, zoom;
+    const draw = () => {
+      if (asked) return;
+      asked = true;
+      requestAnimationFrame(() => {
+        asked = false;
+        paint(data, image, yaw, pitch, zoom);
+        context.putImageData(image, 0, 0);
+      });
+    };
+    const reset = () => { yaw = data.yaw; pitch = data.pitch; zoom = 1; draw(); };
+    const release = () => { from = null; view.style.cursor = "grab"; };
     view.querySelector("img").style.display = "none";
     canvas.style.display = "block";
-    var from = null;
-    canvas.addEventListener("pointerdown", function (e) { from = [e.clientX, e.clientY]; canvas.setPointerCapture(e.pointerId); view.style.cursor = "grabbing"; });
-    canvas.addEventListener("pointermove", function (e) {
+    canvas.onpointerdown = (e) => {
+      from = [e.clientX, e.clientY];
+      canvas.setPointerCapture(e.pointerId);
+      view.style.cursor = "grabbing";
+    };
+    canvas.onpointermove = (e) => {
       if (!from) return;
       yaw -= (e.clientX - from[0]) * 0.3;
       pitch = Math.min(89, Math.max(-30, pitch + (e.clientY - from[1]) * 0.3));
       from = [e.clientX, e.clientY];
       draw();
-    });
-    ["pointerup", "pointercancel"].forEach(function (name) { canvas.addEventListener(name, function () { from = null; view.style.cursor = "grab"; }); });
-    canvas.addEventListener("wheel", function (e) { e.preventDefault(); zoom = Math.min(4, Math.max(0.15, zoom * Math.exp(e.deltaY * 0.001))); draw(); }, { passive: false });
-    canvas.addEventListener("dblclick", reset);
+    };
+    canvas.onpointerup = canvas.onpointercancel = release;
+    canvas.ondblclick = reset;
+    canvas.addEventListener("wheel", (e) => {
+      e.preventDefault();
+      zoom = Math.min(4, Math.max(0.15, zoom * Math.exp(e.deltaY * 0.001)));
+      draw();
+    }, { passive: false });
     reset();
-  });
+  }
 }`;

@@ -3,13 +3,7 @@
  *
  * @module
  */
-import {
-  interpolateInferno,
-  interpolateMagma,
-  interpolateRdYlBu,
-  interpolateTurbo,
-  interpolateViridis,
-} from "d3-scale-chromatic";
+import { interpolateMagma, interpolateRdYlBu, interpolateViridis } from "d3-scale-chromatic";
 import type { FloatMap, RgbImage } from "../data/image.ts";
 import { checkMap } from "../data/resize.ts";
 
@@ -17,13 +11,11 @@ import { checkMap } from "../data/resize.ts";
 export type Color = readonly [red: number, green: number, blue: number];
 
 /** A color map's name. */
-export type ColormapName = "magma" | "inferno" | "viridis" | "turbo" | "error" | "grey";
+export type ColormapName = "magma" | "viridis" | "error" | "grey";
 
 const INTERPOLATORS: Readonly<Record<ColormapName, (t: number) => string>> = {
   magma: interpolateMagma,
-  inferno: interpolateInferno,
   viridis: interpolateViridis,
-  turbo: interpolateTurbo,
   // ColorBrewer's RdYlBu, from blue (small) over pale yellow to red (large).
   error: (t: number) => interpolateRdYlBu(1 - t),
   grey: (t: number) => `rgb(${Array(3).fill(Math.round(255 * t)).join()})`,
@@ -101,21 +93,6 @@ export function mapToRgb(map: FloatMap, scale: ColorScale): RgbImage {
     }
   }
   return { width: map.width, height: map.height, data };
-}
-
-/**
- * Colors a disparity map, near bright.
- *
- * @param disparity Fraction of the width, ≥ 0; NaN where unknown.
- * @param scale @default 0 to the map's 98th percentile, in magma
- */
-export function disparityToRgb(disparity: FloatMap, scale: Partial<ColorScale> = {}): RgbImage {
-  return mapToRgb(disparity, { ...disparityScale(scale.max ?? percentile([disparity], 0.98)), ...scale });
-}
-
-/** Colors relative errors, |prediction − truth| / truth, NaN where there is no truth; see {@linkcode ERROR_SCALE}. */
-export function errorToRgb(error: FloatMap, scale: Partial<ColorScale> = {}): RgbImage {
-  return mapToRgb(error, { ...ERROR_SCALE, ...scale });
 }
 
 /** The value below which the fraction p of all finite values of the maps lies; 1 where there are none. */

@@ -3,39 +3,27 @@
  *
  * @module
  */
-import type { FloatMap, RgbImage } from "../data/image.ts";
+import type { FloatMap } from "../data/image.ts";
 import { checkMap, resizeMap } from "../data/resize.ts";
-import type { DepthMetrics } from "../evaluation/metrics.ts";
-import type { CropBox } from "../evaluation/protocol.ts";
-import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
+import type { FramePrediction } from "../evaluation/predict.ts";
 import {
-  type ColormapName,
-  type ColorScale,
-  disparityScale,
-  ERROR_SCALE,
-  mapToRgb,
-  percentile,
-} from "./colormap.ts";
+  depthFromDisparity,
+  disparityFromDepth,
+  type ImageSize,
+  type StereoCamera,
+} from "../geometry/camera.ts";
+import { type ColorScale, disparityScale, ERROR_SCALE, mapToRgb, percentile } from "./colormap.ts";
 import { type ColorBar, grid, type GridRow, type Picture } from "./picture.ts";
-import { metricsCaption } from "./table.ts";
-
-/** What turns a disparity (fraction of the width) into meters. */
-export type DepthCamera = Pick<StereoCamera, "focalPx" | "baselineM" | "imageSize">;
-
-/** Focal length · baseline / width: depth is this divided by the disparity, m. */
-export function metersTimesDisparity({ focalPx, baselineM, imageSize }: DepthCamera): number {
-  return focalPx * baselineM / imageSize.width;
-}
 
 /** Depths that make good ticks, m. */
 const DEPTH_TICKS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 80];
 
 /** The color bar of a disparity scale: px of an image `widthPx` wide below, meters above where there is a camera. */
-export function disparityBar(scale: ColorScale, widthPx: number, camera?: DepthCamera): ColorBar {
+export function disparityBar(scale: ColorScale, widthPx: number, camera?: StereoCamera): ColorBar {
   const ticks = niceTicks(scale.min * widthPx, scale.max * widthPx)
     .map((px) => ({ value: px / widthPx, label: `${px} px` }));
   const upperTicks = camera &&
-    DEPTH_TICKS.map((depth) => ({ value: metersTimesDisparity(camera) / depth, label: `${depth} m` }));
+    DEPTH_TICKS.map((depth) => ({ value: disparityFromDepth(depth, camera), label: `${depth} m` }));
   const label = `disparity, px of ${widthPx}${camera ? ", and depth, m" : ""}`;
   return { scale, label, ticks, upperTicks };
 }
@@ -55,100 +43,71 @@ export function niceTicks(min: number, max: number, count = 6): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(10)));
 }
 
-/** Options of {@linkcode disparityPicture}. */
-export interface DisparityPictureOptions {
-  /** Above the picture. */
-  readonly title?: string;
-  /** Adds meters to the color bar. */
-  readonly camera?: DepthCamera;
-  /** Disparity of the brightest color, fraction of the width. @default the map's 98th percentile */
-  readonly max?: number;
-  /** Colors. @default "magma" */
-  readonly map?: ColormapName;
-  /** Width of the picture, px. @default the map's, at most 960 */
-  readonly width?: number;
-}
-
 /**
- * A disparity map in colors, with a color bar in px and meters.
+ * A disparity map in colors, near bright up to its 98th percentile, with a color bar in px.
  *
  * @param disparity Fraction of the width, ≥ 0; NaN where unknown.
  */
-export function disparityPicture(disparity: FloatMap, options: DisparityPictureOptions = {}): Picture {
-  const { title, camera, map = "magma", width, max = percentile([disparity], 0.98) } = options;
-  const scale: ColorScale = { ...disparityScale(max), map };
-  const bars = [disparityBar(scale, camera?.imageSize.width ?? disparity.width, camera)];
-  const alt = `Predicted disparity${title ? `: ${title}` : ""}, near is bright`;
-  return grid([{ cells: [{ image: mapToRgb(disparity, scale) }] }], { title, alt, bars, width });
+export function disparityPicture(disparity: FloatMap, title: string): Picture {
+  const scale = disparityScale(percentile([disparity], 0.98));
+  const bars = [disparityBar(scale, disparity.width)];
+  const alt = `Predicted disparity: ${title}, near is bright`;
+  return grid([{ cells: [{ image: mapToRgb(disparity, scale) }] }], { title, alt, bars });
 }
 
-/** One frame of a {@linkcode panel}. */
-export interface PanelSample {
-  /** The frame's name; bold under its row. */
-  readonly name?: string;
-  /** The photograph that the network saw. */
-  readonly input: RgbImage;
-  /** Prediction: fraction of the width, ≥ 0, of any size. */
-  readonly disparity: FloatMap;
-  /** True depth, m, 0 or NaN where there is none; of any size, sparse or dense. */
-  readonly truth?: FloatMap;
-  /** Turns disparity into meters; required where there is truth. */
-  readonly camera?: DepthCamera;
-  /** Under the row on the right, as "abs rel 0.147 · RMSE 5.83 m · …". */
-  readonly metrics?: DepthMetrics;
-  /** Pixels of the truth that count; the error is shown only there. */
-  readonly crop?: CropBox;
-}
+/** One frame of a {@linkcode panel}; where it has a truth, it needs its camera. The truth may be sparse, and of any size. */
+export type PanelSample = Pick<FramePrediction, "input" | "disparity"> & Partial<FramePrediction>;
 
-/** Options of {@linkcode panel}. */
-export interface PanelOptions {
-  /** Above the panel. */
-  readonly title?: string;
-  /** A paragraph below it. */
-  readonly footnote?: string;
-  /** Width of the picture, px. @default 960 */
-  readonly width?: number;
-  /** Disparity of the brightest color, fraction of the width. @default 98th percentile of predictions and truths */
-  readonly max?: number;
-  /** Depths are clamped to this before the error is taken, as the protocol does, m. @default 80 */
-  readonly cap?: number;
-}
+/** Width of a panel, px. */
+const WIDTH = 960;
+/** Depths are clamped to this before the error is taken, as the protocol does, m. */
+const CAP = 80;
 
 /**
  * A row of input, prediction, truth and error per frame, all disparities on one color scale.
  *
  * @throws {RangeError} When no sample is given, or a sample has truth but no camera.
  */
-export function panel(samples: readonly PanelSample[], options: PanelOptions = {}): Picture {
-  const { title, footnote, cap = 80, width = 960 } = options;
+export function panel(
+  samples: readonly PanelSample[],
+  options: { readonly title?: string; readonly footnote?: string } = {},
+): Picture {
+  const { title } = options;
   const truths = samples.map(({ truth, camera, name = "a sample" }) => {
     if (truth && !camera) {
       throw new RangeError(`Cannot draw the panel of ${name}: it has truth but no camera`);
     }
     return truth && truthDisparity(truth, camera!);
   });
-  const predictions = samples.map(({ disparity }) => disparity);
-  const max = options.max ??
-    percentile([...predictions, ...truths.filter((truth) => truth !== undefined)], 0.98);
-  const scale = disparityScale(max);
+  const shown = [
+    ...samples.map(({ disparity }) => disparity),
+    ...truths.filter((truth) => truth !== undefined),
+  ];
+  const scale = disparityScale(percentile(shown, 0.98));
   const withTruth = truths.some((truth) => truth !== undefined);
   const headings = ["input", "prediction", "truth", "error"].slice(0, withTruth ? 4 : 2);
   const rows = samples.map(({ input, disparity, truth, camera, name, metrics, crop }, i): GridRow => {
     const cells = [{ image: input }, { image: mapToRgb(disparity, scale) }];
     if (truth) {
-      const shown = Math.min(input.width, Math.floor(width / headings.length));
-      const size = { width: shown, height: Math.max(1, Math.round(shown * input.height / input.width)) };
-      const error = depthError(resizeMap(disparity, truth), truth, camera!, cap, crop);
+      const width = Math.min(input.width, Math.floor(WIDTH / headings.length));
+      const size = { width, height: Math.max(1, Math.round(width * input.height / input.width)) };
+      const error = depthError(resizeMap(disparity, truth), truth, camera!, crop);
       cells.push(
         { image: mapToRgb(fillSparse(truths[i]!, size), scale) },
         { image: mapToRgb(fillSparse(error, size), ERROR_SCALE) },
       );
     }
-    return { cells, name, note: metrics && metricsCaption({ ...metrics }) };
+    // NaN where no pixel of the frame counts.
+    const measured = metrics && Number.isFinite(metrics.absRel) ? metrics : undefined;
+    const note = measured &&
+      `abs rel ${measured.absRel.toFixed(4)} · RMSE ${measured.rmse.toFixed(3)} m · δ<1.25 ${
+        measured.a1.toFixed(3)
+      }`;
+    return { cells, name, note };
   });
   // Meters stand on the bar only where all frames share them.
-  const cameras = samples.flatMap(({ camera }) => camera ? [camera] : []);
-  const factors = cameras.map(metersTimesDisparity);
+  const cameras = samples.flatMap(({ camera }) => camera ?? []);
+  const factors = cameras.map((camera) => depthFromDisparity(1, camera));
   const same = cameras.length === samples.length && Math.max(...factors) <= 1.03 * Math.min(...factors);
   const camera = same ? cameras[0] : undefined;
   const bar = disparityBar(scale, camera?.imageSize.width ?? samples[0]?.input.width ?? 1, camera);
@@ -157,31 +116,31 @@ export function panel(samples: readonly PanelSample[], options: PanelOptions = {
     ...(withTruth ? [{ ...ERROR_BAR, column: 3 }] : []),
   ];
   const alt = `${title ? `${title}: ` : ""}${headings.join(", ")} of ${samples.length} frames`;
-  return grid(rows, { title, alt, headings, bars, footnote, width });
+  return grid(rows, { ...options, alt, headings, bars, width: WIDTH });
 }
 
 /** |predicted − true depth| / true depth, both clamped to the cap; NaN outside the crop and where there is no truth. */
 function depthError(
   disparity: FloatMap,
   truth: FloatMap,
-  camera: DepthCamera,
-  cap: number,
-  crop?: CropBox,
+  camera: StereoCamera,
+  crop: PanelSample["crop"],
 ): FloatMap {
-  const { width, height } = truth, factor = metersTimesDisparity(camera);
+  const { width, height } = truth;
   const data = truth.data.map((depth, i) => {
     const x = i % width, y = Math.floor(i / width);
     const counts = !crop || x >= crop.left && x < crop.right && y >= crop.top && y < crop.bottom;
     if (!(counts && depth > 0 && Number.isFinite(depth))) return NaN;
-    return Math.abs(Math.min(cap, Math.max(1e-3, factor / disparity.data[i])) - depth) / depth;
+    const predicted = depthFromDisparity(disparity.data[i], camera);
+    return Math.abs(Math.min(CAP, Math.max(1e-3, predicted)) - depth) / depth;
   });
   return { width, height, data };
 }
 
 /** Depth in m (0 or NaN: none) as a disparity map, fraction of the width, with NaN where there is none. */
-export function truthDisparity(depth: FloatMap, camera: DepthCamera): FloatMap {
-  const factor = metersTimesDisparity(camera);
-  return { ...depth, data: depth.data.map((d) => d > 0 && Number.isFinite(d) ? factor / d : NaN) };
+export function truthDisparity(depth: FloatMap, camera: StereoCamera): FloatMap {
+  const disparity = (d: number) => d > 0 && Number.isFinite(d) ? disparityFromDepth(d, camera) : NaN;
+  return { ...depth, data: depth.data.map(disparity) };
 }
 
 /**

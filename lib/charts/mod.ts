@@ -7,30 +7,9 @@
 export * from "./ablation.ts";
 export * from "./chart.ts";
 export * from "./cloud.ts";
-export {
-  type Color,
-  colorAt,
-  type ColormapName,
-  type ColorScale,
-  disparityScale,
-  disparityToRgb,
-  ERROR_SCALE,
-  errorToRgb,
-  mapToRgb,
-  percentile,
-} from "./colormap.ts";
+export { colorAt, type ColorScale, disparityScale, ERROR_SCALE, mapToRgb, percentile } from "./colormap.ts";
 export * from "./curves.ts";
-export {
-  type DepthCamera,
-  disparityPicture,
-  type DisparityPictureOptions,
-  fillSparse,
-  niceTicks,
-  panel,
-  type PanelOptions,
-  type PanelSample,
-  truthDisparity,
-} from "./depth.ts";
+export { disparityPicture, niceTicks, panel, type PanelSample } from "./depth.ts";
 export * from "./display.ts";
 export * from "./picture.ts";
 export * from "./probe.ts";

@@ -4,17 +4,11 @@
  * @module
  */
 import { writeAtomic } from "../base/files.ts";
-import { encodeRgbJpeg, encodeRgbPng, type RgbImage } from "../data/image.ts";
+import { encodeRgbJpeg, encodeRgbPng, type PngOptions, type RgbImage } from "../data/image.ts";
 import { resizeRgb } from "../data/resize.ts";
 import { type ColorScale, mapToRgb, positionOn } from "./colormap.ts";
 import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { drawOver, escapeHtml, SOFT_INK, svgText, type TextStyle, textWidth, wrapText } from "./svg.ts";
-
-/** How a picture is encoded. */
-export interface PictureEncoding {
-  /** 256 dithered colors: a third of the bytes. @default false */
-  readonly palette?: boolean;
-}
 
 /** Bytes of a PNG beyond which a notebook gets a JPEG. */
 const LARGE = 50_000;
@@ -53,21 +47,19 @@ export class Picture implements Displayable {
     return this.drawing ? await drawOver(this.image, this.drawing) : this.image;
   }
 
-  /** The bytes of a PNG file. */
-  async png(encoding: PictureEncoding = {}): Promise<Uint8Array> {
+  /** The bytes of a PNG file. @param encoding `palette`: 256 dithered colors, a third of the bytes. */
+  async png(encoding: PngOptions = {}): Promise<Uint8Array> {
     return await encodeRgbPng(await this.render(), { compressionLevel: 9, ...encoding });
   }
 
   /** Writes a PNG file. @throws {CyclopsError} When it cannot be written. */
-  async writePng(path: string, encoding: PictureEncoding = {}): Promise<void> {
-    await writeAtomic(path, await this.png(encoding));
+  async writePng(path: string): Promise<void> {
+    await writeAtomic(path, await this.png());
   }
 
   /** An `<img>` element that contains the picture and shrinks with the page. */
-  async html(encoding: PictureEncoding = {}): Promise<string> {
-    return `<img src="${
-      pngDataUri(await this.png(encoding))
-    }" width="${this.width}" height="${this.height}" ` +
+  async html(): Promise<string> {
+    return `<img src="${pngDataUri(await this.png())}" width="${this.width}" height="${this.height}" ` +
       `alt="${escapeHtml(this.title)}" style="max-width:100%;height:auto">`;
   }
 
@@ -89,9 +81,8 @@ export function pngDataUri(png: Uint8Array): string {
   return `data:image/png;base64,${png.toBase64()}`;
 }
 
-/** An image of a grid. */
+/** An image of a grid, resized to its column's width. */
 export interface GridCell {
-  /** Resized to its column's width. */
   readonly image: RgbImage;
   /** Below the image. */
   readonly caption?: string;
@@ -99,24 +90,18 @@ export interface GridCell {
   readonly drawing?: string;
 }
 
-/** A tick of a color bar: a value in the scale's unit and its label. */
-export interface BarTick {
-  /** In the scale's unit. */
-  readonly value: number;
-  /** With its unit. */
-  readonly label: string;
-}
+/** Ticks of a color bar: values in the scale's unit, labels with their own. */
+type Ticks = readonly { readonly value: number; readonly label: string }[];
 
 /** A color bar under one or more columns of a grid. */
 export interface ColorBar {
-  /** Colors and what they stand for. */
   readonly scale: ColorScale;
   /** What the colors mean, above the bar. */
   readonly label: string;
   /** Ticks below the bar. */
-  readonly ticks: readonly BarTick[];
+  readonly ticks: Ticks;
   /** Ticks above the bar, in another unit. */
-  readonly upperTicks?: readonly BarTick[];
+  readonly upperTicks?: Ticks;
   /** First column that it stands under. @default 0 */
   readonly column?: number;
   /** How many columns it spans. @default all to the right */
@@ -256,7 +241,7 @@ function drawBar(
     return log ? min * (max / min) ** t : min + (max - min) * t;
   });
   placed.push({ image: mapToRgb({ width, height: BAR, data: values }, bar.scale), x, y: top });
-  const addTicks = (ticks: readonly BarTick[] = [], tickY: number, labelY: number) => {
+  const addTicks = (ticks: Ticks = [], tickY: number, labelY: number) => {
     let end = -Infinity;
     for (const { value, label } of ticks.toSorted((a, b) => a.value - b.value)) {
       const t = positionOn(bar.scale, value);
@@ -271,9 +256,4 @@ function drawBar(
   };
   addTicks(bar.upperTicks, top - 4, top - 7);
   addTicks(bar.ticks, top + BAR, top + BAR + 15);
-}
-
-/** Pictures side by side, each with a caption. */
-export function strip(images: readonly GridCell[], options: Omit<GridOptions, "headings"> = {}): Picture {
-  return grid([{ cells: images }], options);
 }

@@ -6,8 +6,9 @@
 import { hash32 } from "../base/random.ts";
 import { encodeRgbJpeg, type FloatMap, type RgbImage } from "../data/image.ts";
 import { resizeMap, resizeRgb } from "../data/resize.ts";
+import { depthFromDisparity, type StereoCamera } from "../geometry/camera.ts";
 import { disparityScale, mapToRgb, percentile } from "./colormap.ts";
-import { type DepthCamera, disparityBar, metersTimesDisparity } from "./depth.ts";
+import { disparityBar } from "./depth.ts";
 import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { grid, Picture, pngDataUri } from "./picture.ts";
 import { escapeHtml, svgText, textWidth } from "./svg.ts";
@@ -19,7 +20,7 @@ export interface DepthProbeInput {
   /** Fraction of the width, ≥ 0, of any size. */
   readonly disparity: FloatMap;
   /** Turns disparity into meters. */
-  readonly camera: DepthCamera;
+  readonly camera: StereoCamera;
   /** Above the images. @default "Depth under the pointer" */
   readonly title?: string;
   /** Width of each of the two images, px. @default 440 */
@@ -54,7 +55,7 @@ export class DepthProbe implements Displayable {
   /** Depth of a pixel of the shown image, m. @param x px. @param y px. */
   depthAt(x: number, y: number): number {
     const { disparity, camera } = this.#input;
-    return metersTimesDisparity(camera) / disparity.data[Math.floor(y) * disparity.width + Math.floor(x)];
+    return depthFromDisparity(disparity.data[Math.floor(y) * disparity.width + Math.floor(x)], camera);
   }
 
   /** The still form: both images with a few points marked, and a color bar. */
@@ -101,7 +102,7 @@ export class DepthProbe implements Displayable {
     const data = {
       values: pngDataUri(codes),
       top: top / (LEVELS - 1),
-      meters: metersTimesDisparity(camera),
+      meters: depthFromDisparity(1, camera),
       px: camera.imageSize.width,
       width,
       height,

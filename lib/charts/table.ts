@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { styled } from "../base/terminal.ts";
+import { styled, wrap } from "../base/terminal.ts";
 import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { escapeHtml } from "./svg.ts";
 
 /** Where a number comes from: a run of this program, or a publication. */
-export type Standing = "measured" | "published";
+type Standing = "measured" | "published";
 
 /** A cell with more than its value. */
 export interface TableCell {
@@ -22,8 +22,7 @@ export interface TableCell {
   readonly standing?: Standing;
 }
 
-/** What a table can hold: a number, a string, nothing, or a {@linkcode TableCell}. */
-export type CellValue = number | string | null | undefined | TableCell;
+type CellValue = number | string | null | undefined | TableCell;
 
 /** A column of numbers or strings. */
 export interface TableColumn {
@@ -47,8 +46,6 @@ export interface TableRow {
   readonly standing?: Standing;
   /** Rows of one group stand together under its name and are compared only with each other. @default none */
   readonly group?: string;
-  /** Never the best, e.g. a teacher that does not run at test time. @default false */
-  readonly unranked?: boolean;
 }
 
 /** What a {@linkcode Table} shows. */
@@ -84,19 +81,6 @@ export function formatNumber(value: number | null | undefined, digits?: number):
   if (value === null || value === undefined || !Number.isFinite(value)) return UNKNOWN;
   if (digits !== undefined) return value.toFixed(digits);
   return Number.isInteger(value) ? value.toLocaleString("en-US") : String(Number(value.toPrecision(4)));
-}
-
-/** Metrics as one line for a caption: "abs rel 0.1467 · RMSE 5.830 m · δ<1.25 0.812"; absent ones are left out. */
-export function metricsCaption(
-  metrics: Readonly<Record<string, unknown>>,
-  keys: readonly string[] = ["absRel", "rmse", "a1"],
-): string {
-  return METRIC_COLUMNS.filter(({ key }) => keys.includes(key)).flatMap(({ key, label, digits }) => {
-    const value = metrics[key];
-    if (typeof value !== "number" || !Number.isFinite(value)) return [];
-    const [name, unit] = label.endsWith(" m") ? [label.slice(0, -2), " m"] : [label, ""];
-    return [`${name} ${formatNumber(value, digits)}${unit}`];
-  }).join(" · ");
 }
 
 /** A cell as it is printed. */
@@ -213,48 +197,44 @@ export class Table implements Displayable {
     const { title, corner = "", columns, rows } = this.content;
     const line = "border-bottom:1px solid rgba(128,128,128,.25)";
     const heavy = "border-bottom:2px solid rgba(128,128,128,.5)";
-    const soft = (published: boolean) => published ? ";opacity:.72" : "";
-    const align = (c: number) => `text-align:${this.#numeric[c] ? "right" : "left"};padding:.3em .7em`;
-    const cell = ({ text, published, best }: Shown, c: number) => {
-      const plain = escapeHtml(text);
-      const inner = published ? `<em>${plain}</em><sup>†</sup>` : best ? `<strong>${plain}</strong>` : plain;
-      const style = `${align(c)};white-space:nowrap;${line}${
-        text === UNKNOWN ? ";opacity:.5" : soft(published)
-      }`;
-      return `<td style="${style}">${inner}</td>`;
-    };
-    const heads = columns.map((column, c) =>
-      `<th scope="col" style="${align(c)};${heavy}">${escapeHtml(headingOf(column))}</th>`
+    const align = (c: number) => `text-align:${c >= 0 && this.#numeric[c] ? "right" : "left"}`;
+    const faded = (text: string, published: boolean) =>
+      text === UNKNOWN ? ";opacity:.5" : published ? ";opacity:.72" : "";
+    const element = (tag: string, content: string, style: string) =>
+      `<${tag} style="padding:.3em .7em;${style}">${content}</${tag.split(" ")[0]}>`;
+    const heads = [corner, ...columns.map(headingOf)].map((text, i) =>
+      element('th scope="col"', escapeHtml(text), `${align(i - 1)};${heavy}`)
     );
-    const body = this.#groups().flatMap((group) => {
-      const style = `text-align:left;padding:.8em .7em .3em;${line}`;
-      const head = group.name === undefined ? [] : [
-        `<tr><th scope="rowgroup" colspan="${columns.length + 1}" style="${style}">${
-          escapeHtml(group.name)
-        }</th></tr>`,
-      ];
-      return [
-        ...head,
-        ...group.rows.map((r) => {
-          const published = rows[r].standing === "published", name = escapeHtml(rows[r].name);
-          const style = `text-align:left;font-weight:normal;white-space:nowrap;padding:.3em .7em;${line}${
-            soft(published)
-          }`;
-          return `<tr class="${rows[r].standing ?? "measured"}"><th scope="row" style="${style}">` +
-            `${published ? `<em>${name}</em>` : name}</th>${this.#shown[r].map(cell).join("")}</tr>`;
-        }),
-      ];
-    });
+    const row = (r: number) => {
+      const { name, standing = "measured" } = rows[r], published = standing === "published";
+      const label = published ? `<em>${escapeHtml(name)}</em>` : escapeHtml(name);
+      const style = `${align(-1)};font-weight:normal;white-space:nowrap;${line}${faded("", published)}`;
+      const cells = this.#shown[r].map(({ text, published, best }, c) => {
+        const plain = escapeHtml(text);
+        const content = published
+          ? `<em>${plain}</em><sup>†</sup>`
+          : best
+          ? `<strong>${plain}</strong>`
+          : plain;
+        return element("td", content, `${align(c)};white-space:nowrap;${line}${faded(text, published)}`);
+      });
+      return `<tr class="${standing}">${element('th scope="row"', label, style)}${cells.join("")}</tr>`;
+    };
+    const groupHead = (name: string) => {
+      const tag = `th scope="rowgroup" colspan="${columns.length + 1}"`;
+      return `<tr>${element(tag, escapeHtml(name), `${align(-1)};padding-top:.8em;${line}`)}</tr>`;
+    };
+    const body = this.#groups().flatMap(({ name, rows }) => [
+      ...(name === undefined ? [] : [groupHead(name)]),
+      ...rows.map(row),
+    ]);
     const caption = title &&
       `<caption style="text-align:left;font-weight:600;padding:.3em 0">${escapeHtml(title)}</caption>`;
     const notes = this.#notes().map((note) => `<div>${escapeHtml(note)}</div>`).join("");
     return [
       '<figure class="table" style="margin:1em 0;overflow-x:auto">',
       `<table style="border-collapse:collapse;font-variant-numeric:tabular-nums">${caption ?? ""}`,
-      `<thead><tr><th scope="col" style="text-align:left;padding:.3em .7em;${heavy}">${
-        escapeHtml(corner)
-      }</th>` +
-      `${heads.join("")}</tr></thead>`,
+      `<thead><tr>${heads.join("")}</tr></thead>`,
       `<tbody>\n${body.join("\n")}\n</tbody></table>`,
       ...(notes
         ? [`<figcaption style="font-size:.85em;opacity:.75;padding-top:.4em">${notes}</figcaption>`]
@@ -322,17 +302,6 @@ export class Table implements Displayable {
   }
 }
 
-/** Breaks a line at spaces. */
-function wrap(text: string, width: number): string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1)!;
-    if (last && last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = last ? `${last} ${word}` : word;
-  }
-  return lines;
-}
-
 /** A heading with an arrow towards the better values, where there are such. */
 function headingOf({ label, better }: TableColumn): string {
   return better ? `${label} ${better === "lower" ? "↓" : "↑"}` : label;
@@ -355,8 +324,7 @@ function bestOf({ key, better, digits = 6 }: TableColumn, rows: readonly TableRo
     const entries = group.flatMap((r) => {
       const { value, standing = rows[r].standing } = cellOf(rows[r].cells[key]);
       // Compared as they are printed: values that look equal share the place.
-      const ranked = standing !== "published" && !rows[r].unranked;
-      const known = ranked && typeof value === "number" && Number.isFinite(value);
+      const known = standing !== "published" && typeof value === "number" && Number.isFinite(value);
       return known ? [{ r, value: Number(value.toFixed(digits)) }] : [];
     });
     if (entries.length < 2) continue;

@@ -1,9 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import {
   colorAt,
-  disparityToRgb,
+  disparityScale,
   ERROR_SCALE,
-  errorToRgb,
   mapToRgb,
   NO_VALUE,
   percentile,
@@ -19,8 +18,7 @@ Deno.test("the color scales run between their known ends", () => {
   assertEquals(colorAt("magma", 0), [0x00, 0x00, 0x04]);
   assertEquals(colorAt("magma", 1), [0xfc, 0xfd, 0xbf]);
   assertEquals(colorAt("viridis", 0.5), [0x21, 0x91, 0x8c]);
-  assertEquals(colorAt("turbo", 0.5), [0x95, 0xfb, 0x50]);
-  for (const name of ["magma", "inferno", "viridis", "turbo", "error", "grey"] as const) {
+  for (const name of ["magma", "viridis", "error", "grey"] as const) {
     assertEquals(colorAt(name, -3), colorAt(name, 0));
     assertEquals(colorAt(name, 9), colorAt(name, 1));
   }
@@ -39,15 +37,13 @@ Deno.test("magma and viridis grow brighter all the way", () => {
 });
 
 Deno.test("disparities become colors at known places, gaps become grey", () => {
-  const { data, width, height } = disparityToRgb(map([0, 0.05, 0.1, 0.2, NaN], 5), { max: 0.1 });
+  const { data, width, height } = mapToRgb(map([0, 0.05, 0.1, 0.2, NaN], 5), disparityScale(0.1));
   assertEquals([width, height], [5, 1]);
   assertEquals([...data.subarray(0, 3)], [0, 0, 4]);
   assertEquals([...data.subarray(3, 6)], [...colorAt("magma", 0.5)]);
   assertEquals([...data.subarray(6, 9)], [0xfc, 0xfd, 0xbf]);
   assertEquals([...data.subarray(9, 12)], [0xfc, 0xfd, 0xbf]);
   assertEquals([...data.subarray(12)], [...NO_VALUE]);
-  const turbo = disparityToRgb(map([0.1]), { max: 0.1, map: "turbo" });
-  assertEquals([...turbo.data], [...colorAt("turbo", 1)]);
 });
 
 Deno.test("the error scale is logarithmic from 1 % to 100 %", () => {
@@ -56,7 +52,7 @@ Deno.test("the error scale is logarithmic from 1 % to 100 %", () => {
   assertAlmostEquals(positionOn(ERROR_SCALE, 1), 1, 1e-12);
   assert(positionOn(ERROR_SCALE, 0) < 0);
   assert(Number.isNaN(positionOn(ERROR_SCALE, NaN)));
-  const { data } = errorToRgb(map([0, 1, NaN]));
+  const { data } = mapToRgb(map([0, 1, NaN]), ERROR_SCALE);
   assertEquals([...data], [0x31, 0x36, 0x95, 0xa5, 0x00, 0x26, ...ERROR_SCALE.none!]);
 });
 

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { JUPYTER_DISPLAY } from "../../lib/charts/display.ts";
-import { grid, Picture, strip } from "../../lib/charts/picture.ts";
+import { grid, Picture } from "../../lib/charts/picture.ts";
 import { rasterizeSvg, svgText, textWidth, wrapText } from "../../lib/charts/svg.ts";
 import { decodeRgb, type RgbImage } from "../../lib/data/image.ts";
 import { withFolder } from "../_folder.ts";
@@ -69,11 +69,9 @@ function bounds(image: RgbImage, value: number): number[] {
   return [left, right, top, bottom];
 }
 
-Deno.test("a strip sets its images side by side, equally wide and in proportion", () => {
-  const picture = strip([{ image: flat(400, 100, 10), caption: "a" }, {
-    image: flat(400, 100, 20),
-    caption: "b",
-  }]);
+Deno.test("a row sets its images side by side, equally wide and in proportion", () => {
+  const cells = [{ image: flat(400, 100, 10), caption: "a" }, { image: flat(400, 100, 20), caption: "b" }];
+  const picture = grid([{ cells }]);
   const [l1, r1, t1, b1] = bounds(picture.image, 10);
   const [l2, r2, t2, b2] = bounds(picture.image, 20);
   assertEquals([r1 - l1, b1 - t1], [r2 - l2, b2 - t2]);
@@ -85,9 +83,10 @@ Deno.test("a strip sets its images side by side, equally wide and in proportion"
 });
 
 Deno.test("small images are not blown up beyond what their labels need, large ones stay at the given width", () => {
-  assertEquals(strip([{ image: flat(416, 128, 0) }]).width, 440);
-  assertEquals(strip([{ image: flat(1242, 375, 0) }, { image: flat(1242, 375, 0) }]).width, 960);
-  assertEquals(strip([{ image: flat(1242, 375, 0) }], { width: 1600 }).width, 1600);
+  const large = { image: flat(1242, 375, 0) };
+  assertEquals(grid([{ cells: [{ image: flat(416, 128, 0) }] }]).width, 440);
+  assertEquals(grid([{ cells: [large, large] }]).width, 960);
+  assertEquals(grid([{ cells: [large] }], { width: 1600 }).width, 1600);
 });
 
 Deno.test("long titles, captions and notes make a picture higher, not wider", () => {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertNotMatch, assertStringIncludes } from "../_assert.ts";
 import { stripVTControlCharacters } from "node:util";
 import { JUPYTER_DISPLAY } from "../../lib/charts/display.ts";
-import { formatNumber, METRIC_COLUMNS, metricsCaption, Table } from "../../lib/charts/table.ts";
+import { formatNumber, METRIC_COLUMNS, Table } from "../../lib/charts/table.ts";
 
 const table = new Table({
   title: "Results",
@@ -21,11 +21,6 @@ Deno.test("numbers have fixed digits, what was not measured is a dash", () => {
   for (const nothing of [null, undefined, NaN, Infinity]) assertEquals(formatNumber(nothing, 3), "—");
 });
 
-Deno.test("a caption names the metrics that are there", () => {
-  assertEquals(metricsCaption({ absRel: 0.14672, rmse: 5.83, a1: NaN }), "abs rel 0.1467 · RMSE 5.830 m");
-  assertEquals(metricsCaption({ a2: 0.9 }, ["a2"]), "δ<1.25² 0.900");
-});
-
 Deno.test("Markdown: the best measured value bold, published ones italic with a mark, texts escaped", () => {
   assertEquals(
     table.markdown(),
@@ -42,20 +37,10 @@ Deno.test("Markdown: the best measured value bold, published ones italic with a 
   );
 });
 
-Deno.test("a published number never wins, however good, nor does an unranked row", () => {
+Deno.test("a published number never wins, however good", () => {
   const html = table.html();
   assertStringIncludes(html, "<em>0.1000</em>");
   assertNotMatch(html, /<strong>(<em>)?0\.1000/);
-  const ranked = new Table({
-    columns: [METRIC_COLUMNS[0]],
-    rows: [
-      { name: "a", cells: { absRel: 0.2 } },
-      { name: "b", cells: { absRel: 0.3 } },
-      { name: "teacher", unranked: true, cells: { absRel: 0.1 } },
-    ],
-  });
-  assertStringIncludes(ranked.markdown(), "**0.2000**");
-  assertNotMatch(ranked.markdown(), /\*\*0\.1000/);
 });
 
 Deno.test("each group has a best of its own, equal values share it, a lone value is no winner", () => {
