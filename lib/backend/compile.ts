@@ -18,6 +18,7 @@ export interface Compiled<A extends unknown[], R> {
   readonly traces: readonly TraceInfo[];
   /** Frees all traces. A further call traces anew. */
   dispose(): void;
+  [Symbol.dispose](): void;
 }
 
 /** A description of one trace. */
@@ -138,6 +139,7 @@ export function updateInPlace(variables: readonly Variable[], run: () => void): 
  *   return { loss: value };
  * });
  * const { loss } = step(tf.ones([4]), tf.scalar(0.1));
+ * step.dispose(); // or: using step = compile(…)
  * ```
  */
 export function compile<A extends unknown[], R>(
@@ -172,10 +174,12 @@ export function compile<A extends unknown[], R>(
     if (traces.size > maxTraces) free(...traces.entries().next().value!);
     return run(binding, trace, tensors) as R;
   };
+  const dispose = () => traces.forEach((trace, key) => free(key, trace));
   return Object.defineProperties(call, {
     name: { value: name },
     traces: { get: () => [...traces.values()].map(({ name, operations }) => ({ name, operations })) },
-    dispose: { value: () => [...traces].forEach(([key, trace]) => free(key, trace)) },
+    dispose: { value: dispose },
+    [Symbol.dispose]: { value: dispose },
   }) as unknown as Compiled<A, R>;
 }
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertLess, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { compile, updateInPlace } from "../../lib/backend/compile.ts";
+import { compile, type Compiled, updateInPlace } from "../../lib/backend/compile.ts";
 import { cpuFeatures } from "../../lib/backend/cpu.ts";
 import {
   attr,
@@ -347,6 +347,17 @@ test("lists of inputs and several outputs", () => {
   const x = tf.reshape(uniform([6, 2, 1, 1], 3), [6, 2]);
   f(x).forEach((t, i) => assertLess(distance(t.dataSync(), direct(x)[i].dataSync()), 1e-6));
   f.dispose();
+});
+
+test("it is disposed at the end of a block by `using`", () => {
+  let f: Compiled<[Tensor], Tensor>;
+  {
+    using doubled = compile((x: Tensor) => tf.mul(x, 2));
+    f = doubled;
+    assertEquals(values(doubled(tf.ones([2]))), [2, 2]);
+    assertEquals(doubled.traces.length, 1);
+  }
+  assertEquals(f.traces.length, 0);
 });
 
 test("disabled, it is the function itself", () => {
