@@ -6,7 +6,7 @@
  */
 import type { Precision } from "../lib/backend/ops.ts";
 import { cpuFeatures } from "../lib/backend/cpu.ts";
-import { selectBackend } from "../lib/backend/mod.ts";
+import { compile, type Compiled, selectBackend } from "../lib/backend/mod.ts";
 import { type Tensor4D, tf } from "../lib/backend/tf.ts";
 import { CyclopsError, messageOf } from "../lib/base/errors.ts";
 import { choice, flag, formatSize, integer, type OptionsOf, type Size, text } from "../lib/base/options.ts";
@@ -288,6 +288,7 @@ class OwnRunner {
   readonly options: TrainingOptions;
   /** Absent for predictions. */
   readonly trainer: Trainer | undefined;
+  readonly #forward: Compiled<[Tensor4D], Tensor4D>;
   readonly #batch: StereoBatch;
 
   constructor(
@@ -323,6 +324,10 @@ class OwnRunner {
         precision,
       });
     }
+    this.#forward = compile(
+      (image: Tensor4D) => tf.tidy(() => runNetwork(this.network, image).disparities[0]),
+      { enabled: !this.options.eager },
+    );
   }
 
   async run(): Promise<{ milliseconds: number; value: number }> {
@@ -335,15 +340,15 @@ class OwnRunner {
 
   async #predict(): Promise<Float32Array> {
     const { left, batch, height, width } = this.#batch;
-    const finest = tf.tidy(() =>
-      runNetwork(this.network, tf.tensor4d(left, [batch, height, width, 3]) as Tensor4D).disparities[0]
-    );
+    const image = tf.tensor4d(left, [batch, height, width, 3]);
+    const finest = this.#forward(image);
     const values = await finest.data() as Float32Array;
-    finest.dispose();
+    tf.dispose([image, finest]);
     return values;
   }
 
   dispose(): void {
+    this.#forward.dispose();
     if (this.trainer) this.trainer.dispose();
     else disposeNetwork(this.network);
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { compile } from "../backend/compile.ts";
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { UsageError } from "../base/errors.ts";
 import { median } from "../base/random.ts";
@@ -112,11 +113,15 @@ export async function predictDataset(
   const count = dataset.pairs.length;
   const maps = () => ({ count, height, width, data: new Float32Array(count * height * width) });
   const plain = maps(), flipped = flip ? maps() : undefined;
+  // Compiling takes as long as predicting some batches.
+  using predict = compile((x: Tensor4D) => predictDisparity(networks, x, options), {
+    enabled: count > 8 * batch,
+  });
   let done = 0;
   for await (const images of sequentialBatches(dataset, { size, batch, side: view })) {
     const input = tf.tensor4d(images[view], [images.batch, height, width, 3]);
     const run = async (into: Disparities, x: Tensor4D) => {
-      const map = predictDisparity(networks, x, options);
+      const map = predict(x);
       into.data.set(await map.data(), done * height * width);
       map.dispose();
     };
@@ -363,11 +368,12 @@ export async function timePrediction(
   repeats = 10,
 ): Promise<number> {
   const { height, width } = options.size;
+  using predict = compile((x: Tensor4D) => predictDisparity(networks, x, options));
   const image = tf.fill([1, height, width, 3], 0.5) as Tensor4D;
   const times: number[] = [];
   for (let i = 0; i < repeats + 2; i++) {
     const started = performance.now();
-    const map = predictDisparity(networks, image, options);
+    const map = predict(image);
     await map.data();
     map.dispose();
     if (i >= 2) times.push(performance.now() - started);

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type Tensor4D, tf } from "../backend/tf.ts";
+import { compile, type Compiled } from "../backend/compile.ts";
+import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { messageOf } from "../base/errors.ts";
 import type { StereoDataset } from "../data/dataset.ts";
 import { openPairCache, readStereo, sequentialBatches, type StereoBatch } from "../data/loader.ts";
@@ -14,7 +15,7 @@ import type { ImageSize } from "../geometry/camera.ts";
 import { opposite, warp } from "../geometry/warp.ts";
 import { photometricLoss } from "../losses/photometric.ts";
 import { CLOSED_GATES, imagePyramid, type Networks, runChain, splitAligned } from "../models/chain.ts";
-import { runNetwork } from "../models/network.ts";
+import { type Network, runNetwork } from "../models/network.ts";
 import { openPart, refineOptions, type TrainingOptions } from "./options.ts";
 
 /** The result of a validation; lower is better. */
@@ -100,20 +101,30 @@ export async function prepareValidation(
     withoutTruth = messageOf(error).split("\n")[0];
   }
   const truthOf = truthReader(root, "lidar", { keep: true });
+  // Validations repeat: the compiled function is kept for as long as the networks stay the same.
+  let compiled: [student: Network, measure: Compiled<[Tensor4D, Tensor4D], [Scalar, Tensor4D]>] | undefined;
+  const measureOf = (networks: Networks, training: TrainingOptions) => {
+    if (compiled?.[0] === networks.student) return compiled[1];
+    compiled?.[1].dispose();
+    const measure = compile((source: Tensor4D, target: Tensor4D): [Scalar, Tensor4D] => {
+      const { synthesized, disparity } = predictView(networks, source, target, training);
+      return [photometricLoss(synthesized, target), disparity];
+    }, { name: "validate", enabled: !training.eager });
+    compiled = [networks.student, measure];
+    return measure;
+  };
   const validate: Validate = async (networks, training, signal) => {
     const { view } = training;
     const { height, width } = size;
+    const measure = measureOf(networks, training);
     let photometric = 0, done = 0;
     const frames: DepthMetrics[] = [];
     for await (const images of sequentialBatches(dataset, { size, batch, cache })) {
       if (signal?.aborted) return undefined;
       const shape: [number, number, number, number] = [images.batch, height, width, 3];
-      const [loss, map] = tf.tidy(() => {
-        const source = tf.tensor4d(images[view], shape);
-        const target = tf.tensor4d(images[opposite(view)], shape);
-        const { synthesized, disparity } = predictView(networks, source, target, training);
-        return [photometricLoss(synthesized, target), disparity];
-      });
+      const [loss, map] = tf.tidy(() =>
+        measure(tf.tensor4d(images[view], shape), tf.tensor4d(images[opposite(view)], shape))
+      );
       const [[value], values] = await Promise.all([loss.data(), map.data() as Promise<Float32Array>]);
       photometric += value * images.batch / pairs.length;
       tf.dispose([loss, map]);
