@@ -398,6 +398,8 @@ export interface ConvolutionAttributes {
   readonly stride: 1 | 2;
   /** Apply ELU to the result. */
   readonly elu: boolean;
+  /** Upsample the input to twice its size first, by nearest neighbor; for 3×3 kernels and stride 1. @default false */
+  readonly upsample?: boolean;
   /** Number format of the multiplications; inputs, results and weights stay float32. @default "fp32" */
   readonly precision?: Precision;
 }
@@ -469,13 +471,50 @@ const convolution = defineOp<ConvolutionAttributes>({
   },
 });
 
+/** As {@linkcode convolution}, transposed: the 4×4 kernel, [4,4,outputs,inputs], doubles height and width. */
+const upConvolution = defineOp<ConvolutionAttributes>({
+  name: "CyclopsUpConvolution",
+  inputs: ["x", "kernel", "bias"],
+  forward: ([x, kernel, bias], { elu, precision = "fp32" }) => {
+    const [batch, height, width] = x.shape;
+    const size = tf.tensor1d([batch, 2 * height, 2 * width!, kernel.shape[2]!], "int32");
+    const z = convolve("Conv2DBackpropInput", 2, precision, [size, kernel, x]);
+    const [biased] = execute("BiasAdd", [FLOAT, NHWC], [z, bias]);
+    return elu ? execute("Elu", [FLOAT], [biased]) : [biased];
+  },
+  gradients: (dy, [x, kernel], [y], { elu, precision = "fp32" }) => {
+    const dz = elu ? execute("EluGrad", [FLOAT], [dy, y])[0] : dy;
+    return [
+      () => convolve("Conv2D", 2, precision, [dz, kernel]),
+      () => convolve("Conv2DBackpropFilter", 2, precision, [dz, tf.tensor1d(kernel.shape, "int32"), x]),
+      () => execute("BiasAddGrad", [FLOAT, NHWC], [dz])[0],
+    ];
+  },
+});
+
+/**
+ * The kernel of a transposed convolution that does what nearest-neighbor upsampling and a 3×3 convolution do, with 16
+ * multiplications per input pixel instead of 36: of the three taps (a, b, c) along an axis, two always fall on the same
+ * pixel, which leaves (c, b + c, a + b, a). [3,3,inputs,outputs] → [4,4,outputs,inputs].
+ */
+function upKernel(kernel: Tensor4D): Tensor4D {
+  const [, , inputs, outputs] = kernel.shape;
+  const taps = tf.tensor2d([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]]);
+  const expand = (x: Tensor) => tf.matMul(taps, tf.reshape(x, [3, -1]));
+  const alongX = tf.reshape(expand(tf.transpose(kernel, [1, 0, 3, 2])), [4, 3, outputs, inputs]);
+  return tf.reshape(expand(tf.transpose(alongX, [1, 0, 2, 3])), [4, 4, outputs, inputs]);
+}
+
+/** Input pixels from which on {@linkcode upKernel} pays: below, the kernel is what takes the time. */
+const UP_KERNEL_PIXELS = 256;
+
 /**
  * Convolution with "same" padding and bias, followed by ELU if requested.
  *
  * @param x [B,H,W,inputs].
  * @param kernel [k,k,inputs,outputs].
  * @param bias [outputs].
- * @returns [B,⌈H/stride⌉,⌈W/stride⌉,outputs].
+ * @returns [B,⌈H/stride⌉,⌈W/stride⌉,outputs], or [B,2H,2W,outputs] with `upsample`.
  */
 export function convolution2d(
   x: Tensor4D,
@@ -483,7 +522,13 @@ export function convolution2d(
   bias: Tensor1D,
   attributes: ConvolutionAttributes,
 ): Tensor4D {
-  if (isNative()) return convolution([x, kernel, bias], attributes)[0] as Tensor4D;
-  const y = tf.add(tf.conv2d(x, kernel, attributes.stride, "same"), bias) as Tensor4D;
-  return attributes.elu ? tf.elu(y) : y;
+  const { stride, elu, upsample = false } = attributes;
+  const [batch, height, width] = x.shape;
+  if (upsample && isNative() && batch * height * width >= UP_KERNEL_PIXELS) {
+    return upConvolution([x, upKernel(kernel), bias], attributes)[0] as Tensor4D;
+  }
+  const seen = upsample ? tf.image.resizeNearestNeighbor(x, [2 * height, 2 * width]) : x;
+  if (isNative()) return convolution([seen, kernel, bias], attributes)[0] as Tensor4D;
+  const y = tf.add(tf.conv2d(seen, kernel, stride, "same"), bias) as Tensor4D;
+  return elu ? tf.elu(y) : y;
 }

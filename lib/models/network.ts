@@ -120,7 +120,7 @@ export function copyWeights(from: Network, to: Network): void {
 }
 
 /** Nearest-neighbor upsampling: [B,H,W,C] → [B,2H,2W,C]. */
-function upsample(x: Tensor4D): Tensor4D {
+function upsampled(x: Tensor4D): Tensor4D {
   return tf.image.resizeNearestNeighbor(x, [x.shape[1] * 2, x.shape[2] * 2]);
 }
 
@@ -133,12 +133,16 @@ function upsample(x: Tensor4D): Tensor4D {
  */
 export function runNetwork(network: Network, input: Tensor4D, baseLogits?: readonly Tensor4D[]): Prediction {
   const { scope, variables, precision, plan: { architecture: { encoder, decoder } } } = network;
-  const convolve = (name: string, x: Tensor4D, { stride = 1 as 1 | 2, elu = true } = {}): Tensor4D =>
+  const convolve = (
+    name: string,
+    x: Tensor4D,
+    { stride = 1 as 1 | 2, elu = true, upsample = false } = {},
+  ): Tensor4D =>
     convolution2d(
       x,
       variables.get(`${scope}/${name}/kernel`) as unknown as Tensor4D,
       variables.get(`${scope}/${name}/bias`) as unknown as Tensor1D,
-      { stride, elu, precision },
+      { stride, elu, upsample, precision },
     );
 
   let x = input;
@@ -166,9 +170,9 @@ export function runNetwork(network: Network, input: Tensor4D, baseLogits?: reado
   const logits = new Array<Tensor4D>(SCALES);
   const disparities = new Array<Tensor4D>(SCALES);
   for (let level = decoder.length - 1; level >= 0; level--) { // level l: [B,H/2^l,W/2^l,decoder[l]]
-    const parts = [convolve(`decoder/${level}/up`, upsample(x))];
+    const parts = [convolve(`decoder/${level}/up`, x, { upsample: true })];
     if (level > 0) parts.push(skips[level - 1]);
-    if (level < SCALES - 1) parts.push(upsample(disparities[level + 1]));
+    if (level < SCALES - 1) parts.push(upsampled(disparities[level + 1]));
     x = convolve(`decoder/${level}/merge`, parts.length > 1 ? tf.concat(parts, 3) : parts[0]);
     if (level < SCALES) {
       const own = convolve(`head/${level}`, x, { elu: false });

@@ -34,6 +34,27 @@ Deno.test("convolution, bias and ELU are tfjs's, values and gradients", () => {
   }
 });
 
+Deno.test("upsampling and convolution in one are the two one after the other, values and gradients", () => {
+  for (const elu of [false, true]) {
+    for (const [batch, height, width] of [[2, 3, 5], [3, 9, 11]] as const) { // below and above the threshold
+      tf.tidy(() => {
+        const x = uniform([batch, height, width, 3], 1, -1);
+        const kernel = uniform([3, 3, 3, 4], 2, -0.5, 0.5);
+        const twice = tf.image.resizeNearestNeighbor(x, [2 * height, 2 * width]);
+        const plain = tf.add(tf.conv2d(twice, kernel, 1, "same"), bias());
+        const attributes = { stride: 1, elu, upsample: true } as const;
+        const ours = convolution2d(x, kernel, bias(), attributes);
+        assertLess(distance(ours.dataSync(), (elu ? tf.elu(plain) : plain).dataSync()), 1e-5);
+        checkGradients(
+          (a, k, b) => convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, attributes),
+          [x, kernel, bias()],
+          { samples: 36, tolerance: 1e-2 },
+        );
+      });
+    }
+  }
+});
+
 Deno.test({
   name:
     "bf16 convolutions are float32's within bf16's precision, forwards and backwards, and leave nothing behind",
