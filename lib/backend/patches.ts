@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { GradConfig, KernelConfig } from "@tensorflow/tfjs-core";
+import type { GradConfig, KernelConfig } from "@tensorflow/tfjs";
 import { attr, execute, isTracing } from "./ops.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, type TensorInfo, tf } from "./tf.ts";
 
