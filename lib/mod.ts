@@ -1,147 +1,124 @@
 /**
  * Cyclops: depth from one image, learned from stereo pairs without depth labels. The whole public API on one page, in
- * the order of the work: data, networks, losses, training, evaluation, pictures.
+ * the order of the flow: data, networks, warps, losses, update, training, prediction, evaluation, pictures.
  *
- * Conventions, everywhere: images are NHWC float32 in [0,1]; a disparity is a fraction of the image width, ≥ 0;
+ * Conventions, everywhere: images are NHWC float32 in [0, 1]; a disparity is a fraction of the image width, ≥ 0;
  * left(x) = right(x − d_left·W), right(x) = left(x + d_right·W); depth in m = focal_px · baseline_m / (d · width_px).
  *
- * @example Train a small student on drawn streets and predict a photograph
+ * @example Train a small student on drawn streets, evaluate it, and predict a photograph
  * ```ts ignore
- * import { generateStreet, loadModel, openRun, selectBackend, trainWithProgress } from "./lib/mod.ts";
- * import { predictPhotograph, resolveTraining, train } from "./lib/mod.ts";
+ * import { generateStreet, loadModel, predictPhotograph, runStage, writeDisparityPng } from "@cyclops/cyclops";
  *
- * await selectBackend();
  * await generateStreet({ out: "data/street", pairs: 480 });
- * const options = resolveTraining({ data: "data/street", steps: 900 });
- * using run = await openRun("runs/first", { options });
- * const { checkpoint } = await trainWithProgress(train({ options, run }), "half-cycle");
- * const model = await loadModel(checkpoint!);
+ * await runStage({ out: "runs/first", overrides: { data: "data/street", steps: 900 } });
+ * const model = await loadModel("runs/first");
  * const { disparity } = await predictPhotograph(model, "photo.jpg");
+ * await writeDisparityPng("photo_disparity16.png", disparity);
  * ```
  *
  * @module
  */
 
-// Errors that a person can read, options described once, files whole or absent, randomness from a seed.
-export { CyclopsError, messageOf, printable, UsageError } from "./base/errors.ts";
-export * from "./base/files.ts";
-export * from "./base/options.ts";
-export * from "./base/progress.ts";
-export * from "./base/random.ts";
+// Errors with a message for the user.
+export { CyclopsError, UsageError } from "./base/errors.ts";
 
-// What computes: libtensorflow without an addon, WebGPU, or JavaScript; `tf` is TensorFlow.js over it.
-export * from "./backend/mod.ts";
-
-// Cameras, and the warp: the only home of the sign.
-export * from "./geometry/camera.ts";
-export { type Border, mirror, opposite, type View, warp, type WarpOptions } from "./geometry/warp.ts";
-
-// Streets drawn from a seed, in the layout of KITTI raw.
-export * from "./street/mod.ts";
+// What computes: TensorFlow's own library, WebGPU, or JavaScript. `tf` is TensorFlow.js on top of it.
+export { selectBackend } from "./backend/select.ts";
+export { type Scalar, type Tensor, type Tensor4D, tf, type Variable } from "./backend/tf.ts";
+export { compile, type Compiled } from "./backend/compile.ts";
+export { detach } from "./backend/ops.ts";
 
 // Files: images, laser scans, arrays and weights that Python reads, too.
-export {
-  type FloatMap,
-  type Gray16Image,
-  type ImageOf,
-  imageSize,
-  type PngOptions,
-  readGray16,
-  readRgb,
-  type RgbImage,
-  writeGray16,
-  writeRgb,
-} from "./data/image.ts";
-export * from "./data/velodyne.ts";
-export * from "./data/npy.ts";
-export {
-  encodeSafetensors,
-  float32Tensor,
-  readSafetensors,
-  type StoredTensor,
-  type TensorMap,
-  toFloat32,
-} from "./data/safetensors.ts";
+export { type FloatMap, imageSize, readRgb, type RgbImage, writeRgb } from "./data/image.ts";
+export { resizeMap, resizeRgb } from "./data/resize.ts";
+export { readVelodyne } from "./data/velodyne.ts";
+export { readNpy, writeNpy } from "./data/npy.ts";
+export { readSafetensors } from "./data/safetensors.ts";
 
-// Data sets: KITTI raw, Cityscapes, street; their splits; batches made ahead of time.
-export * from "./data/kitti.ts";
-export * from "./data/cityscapes.ts";
-export * from "./data/split.ts";
-export * from "./data/dataset.ts";
-export * from "./data/augment.ts";
-export {
-  type BatchOptions,
-  type BatchSource,
-  type LoaderOptions,
-  loaderOptions,
-  openBatches,
-  openPairCache,
-  type PairCache,
-  type PairCacheHandle,
-  readStereo,
-  sequentialBatches,
-  type SequentialOptions,
-  type StereoBatch,
-} from "./data/loader.ts";
+// Data sets: KITTI raw, Cityscapes, manifests, and streets drawn from a seed; batches made ahead of time.
+export { generateStreet } from "./street/mod.ts";
+export { eigenSplit, type Frame, parseFrame, readCalibration, velodynePath } from "./data/kitti.ts";
+export { openDataset, type StereoDataset } from "./data/dataset.ts";
+export { openBatches, type StereoBatch } from "./data/loader.ts";
 
-// Networks: one encoder–decoder, called three times.
-export * from "./models/architecture.ts";
-export * from "./models/network.ts";
-export * from "./models/chain.ts";
+// Cameras, and the warp: the only home of the disparity's sign.
+export {
+  depthFromDisparity,
+  disparityFromDepth,
+  type ImageSize,
+  type StereoCamera,
+} from "./geometry/camera.ts";
+export { mirror, opposite, type View, warp } from "./geometry/warp.ts";
 
-// Losses, each by itself, and their sum by names.
-export * from "./losses/photometric.ts";
-export * from "./losses/smoothness.ts";
-export * from "./losses/consistency.ts";
-export * from "./losses/distillation.ts";
-export * from "./losses/objective.ts";
+// Networks: one encoder–decoder, called up to three times.
+export { type Architecture, ARCHITECTURES, countGigaflops, countParameters } from "./models/architecture.ts";
+export { copyWeights, createNetwork, disposeNetwork, type Network, runNetwork } from "./models/network.ts";
+export {
+  halfCycle,
+  imagePyramid,
+  type Networks,
+  type Pyramid,
+  runChain,
+  splitAligned,
+} from "./models/chain.ts";
 
-// Training: options and presets, stages, the loop as a stream of records, runs and checkpoints in folders.
+// Losses, each by itself, and their weighted sum.
+export { betterPixels, photometricLoss, photometricMap, ssim } from "./losses/photometric.ts";
+export { edgeWeights, smoothnessLoss } from "./losses/smoothness.ts";
+export { consistencyLoss } from "./losses/consistency.ts";
+export { disparityDistillation, featureDistillation } from "./losses/distillation.ts";
+export { lossTerms, type LossWeights, TERM_NAMES, totalLoss, viewPyramids } from "./losses/objective.ts";
+
+// Training: options and presets, stages, one update, a whole stage as a stream of records, runs in folders.
+export { PRESETS, resolveTraining, type TrainingOptions } from "./training/options.ts";
+export { learningRateAt, lossWeights, STAGES } from "./training/stages.ts";
+export { Adam } from "./training/adam.ts";
+export { Trainer } from "./training/trainer.ts";
+export { train, type TrainRecord } from "./training/loop.ts";
+export { runAllStages, runStage } from "./training/run.ts";
+export { readMetrics } from "./training/records.ts";
+export { loadCheckpoint } from "./training/checkpoint.ts";
+export { type LoadedModel, loadModel } from "./training/weights.ts";
+
+// Prediction.
 export {
-  openPart,
-  PRESET_NAMES,
-  type PresetName,
-  PRESETS,
-  readTraining,
-  refineOptions,
-  resolveTraining,
-  type TrainingInput,
-  type TrainingOptions,
-  trainingOptions,
-} from "./training/options.ts";
-export * from "./training/stages.ts";
-export {
-  isFinished,
-  type OnRecord,
-  runAllStages,
-  runStage,
-  type StageRunOptions,
-  type TrainingSummary,
-  trainWithProgress,
-} from "./training/run.ts";
-export { startWeights, train, type TrainInput, type TrainRecord, VERSION } from "./training/loop.ts";
-export { openRun, type OpenRunOptions, type Run } from "./training/run_folder.ts";
-export {
-  type Checkpoint,
-  type CheckpointContent,
-  type CheckpointEntry,
-  type CheckpointFacts,
-  findCheckpoint,
-  loadCheckpoint,
-  type ValidationMetrics,
-} from "./training/checkpoint.ts";
-export { type MetricsLog, type MetricsRecord, readMetrics } from "./training/records.ts";
-export { spreadPairs, type ValidationResult } from "./training/validation.ts";
-export * from "./training/weights.ts";
-export * from "./training/trainer.ts";
-export * from "./training/adam.ts";
+  evaluateNetworks,
+  predictDataset,
+  predictFrame,
+  predictImage,
+  predictPhotograph,
+  predictRun,
+  writeDisparityPng,
+} from "./evaluation/predict.ts";
 
 // Evaluation by the protocol of the field, and tables of results.
-export * from "./evaluation/truth.ts";
-export * from "./evaluation/metrics.ts";
-export * from "./evaluation/protocol.ts";
-export * from "./evaluation/predict.ts";
-export * from "./evaluation/results.ts";
+export { projectScan, readTruth, trainSetMean, type Truth } from "./evaluation/truth.ts";
+export { type DepthMetrics, depthMetrics } from "./evaluation/metrics.ts";
+export {
+  combineFlipped,
+  cropBox,
+  evaluate,
+  evaluateAll,
+  mapOf,
+  type Protocol,
+  readDisparities,
+  scoreFrame,
+} from "./evaluation/protocol.ts";
+export {
+  ABLATION_ROWS,
+  aggregateResults,
+  pairedGain,
+  publishedTables,
+  readResults,
+} from "./evaluation/results.ts";
 
-// Pictures, charts, tables and reports: they show themselves in a notebook and write themselves to files.
-export * from "./charts/mod.ts";
+// Pictures, charts, tables and reports: they render themselves in a notebook and write themselves to files.
+export { disparityPicture, panel } from "./charts/depth.ts";
+export { grid, Picture } from "./charts/picture.ts";
+export { histogram, lineChart, lossCurves } from "./charts/curves.ts";
+export { METRIC_COLUMNS, Table } from "./charts/table.ts";
+export { pointCloud } from "./charts/cloud.ts";
+export { DepthProbe } from "./charts/probe.ts";
+export { LiveDisplay, show } from "./charts/display.ts";
+export { ablationChart, gainTable, publishedTable } from "./charts/ablation.ts";
+export { writeReport } from "./charts/report.ts";

@@ -4,64 +4,21 @@
  * @module
  */
 import { dirname, fromFileUrl, join } from "@std/path";
-import {
-  type Calibration,
-  collectWeights,
-  cpuFeatures,
-  type Crop,
-  depthFromDisparity,
-  type DepthMetrics,
-  depthPath,
-  disparityFromDepth,
-  encodeSafetensors,
-  evaluate,
-  type Evaluation,
-  exists,
-  findCheckpoint,
-  type FloatMap,
-  generateStreet,
-  imagePyramid,
-  type ImageSize,
-  imageSize,
-  loadModel,
-  type Network,
-  type NetworkName,
-  type Networks,
-  openBatches,
-  openDataset,
-  parseFrame,
-  photometricMap,
-  Progress,
-  readCalibration,
-  readDepthPng,
-  readDisparities,
-  readGray16,
-  readJson,
-  readRgb,
-  readSafetensors,
-  readSplit,
-  readTruth,
-  resizeCamera,
-  resolveAugmentation,
-  resolveTraining,
-  restoreWeights,
-  type RgbImage,
-  selectBackend,
-  type StereoBatch,
-  type StereoCamera,
-  type StereoDataset,
-  Table,
-  type Tensor,
-  type Tensor4D,
-  tf,
-  Trainer,
-  trainSetMean,
-  type Truth,
-  type TruthKind,
-  truthMap,
-  warp,
-  writeAtomic,
-} from "../lib/mod.ts";
+import { cpuFeatures } from "../lib/backend/cpu.ts";
+import { exists, readJson, writeAtomic } from "../lib/base/files.ts";
+import { Progress } from "../lib/base/progress.ts";
+import { resolveAugmentation } from "../lib/data/augment.ts";
+import { readGray16 } from "../lib/data/image.ts";
+import { type Calibration, depthPath, readDepthPng } from "../lib/data/kitti.ts";
+import { encodeSafetensors } from "../lib/data/safetensors.ts";
+import { readSplit } from "../lib/data/split.ts";
+import { type Crop, type Evaluation } from "../lib/evaluation/protocol.ts";
+import { type TruthKind, truthMap } from "../lib/evaluation/truth.ts";
+import { resizeCamera } from "../lib/geometry/camera.ts";
+import { findCheckpoint } from "../lib/training/checkpoint.ts";
+import { type NetworkName } from "../lib/training/stages.ts";
+import { collectWeights, restoreWeights } from "../lib/training/weights.ts";
+import { depthFromDisparity, type DepthMetrics, disparityFromDepth, evaluate, type FloatMap, generateStreet, imagePyramid, type ImageSize, imageSize, loadModel, type Network, type Networks, openBatches, openDataset, parseFrame, photometricMap, readCalibration, readDisparities, readRgb, readSafetensors, readTruth, resolveTraining, type RgbImage, selectBackend, type StereoBatch, type StereoCamera, type StereoDataset, Table, type Tensor, type Tensor4D, tf, Trainer, trainSetMean, type Truth, warp } from "../lib/mod.ts";
 
 const PROJECT = join(dirname(fromFileUrl(import.meta.url)), "..");
 const KITTI_DIR = Deno.env.get("KITTI_DIR") || undefined;

@@ -7,7 +7,9 @@
 
 /** Width and height, px. */
 export interface ImageSize {
+  /** TODO */
   readonly width: number;
+  /** Rows, px. */
   readonly height: number;
 }
 

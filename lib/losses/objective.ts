@@ -61,7 +61,9 @@ export interface ViewPyramids {
   readonly source: Pyramid;
   /** The opposite view. */
   readonly target: Pyramid;
+  /** Edge weights of the seen view, by scale. */
   readonly sourceEdges: readonly EdgeWeights[];
+  /** Edge weights of the opposite view, by scale. */
   readonly targetEdges: readonly EdgeWeights[];
 }
 

@@ -104,6 +104,7 @@ export interface ConvolutionPlan {
   readonly inputs: number;
   /** Output channels. */
   readonly outputs: number;
+  /** Step between outputs, px. */
   readonly stride: 1 | 2;
   /** The output has the input image's resolution divided by this. */
   readonly division: number;
@@ -111,6 +112,7 @@ export interface ConvolutionPlan {
 
 /** A whole network: its convolutions in the order in which they run. */
 export interface NetworkPlan {
+  /** What the network is built from. */
   readonly architecture: Architecture;
   /** Channels of its input: 3 for an image. */
   readonly inputChannels: number;

@@ -37,6 +37,7 @@ export function splitAligned(disparity: Tensor4D): AlignedDisparity {
 
 /** One network's disparities and the view synthesized with them. */
 export interface Synthesis {
+  /** What the network predicted. */
   readonly prediction: Prediction;
   /** The prediction's disparities, split, at every scale. */
   readonly aligned: readonly AlignedDisparity[];

@@ -104,6 +104,7 @@ export function lossWeights(options: StageOptions): LossWeights {
 export interface ScheduleOptions {
   /** Adam's rate at its highest. */
   readonly learningRate: number;
+  /** Shape of the decay. */
   readonly schedule: "polynomial" | "halving" | "constant";
   /** Steps over which the rate rises from 0. */
   readonly warmup: number;

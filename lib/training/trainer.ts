@@ -65,6 +65,7 @@ type Part = {
  * Memory: every update frees what it makes; {@linkcode Trainer.dispose} frees the rest.
  */
 export class Trainer {
+  /** Options of the run. */
   readonly options: TrainingOptions;
   /** Updates in the whole run, for the learning rate. */
   readonly steps: number;

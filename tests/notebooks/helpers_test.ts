@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals } from "../_assert.ts";
-import { Random, selectBackend, tf } from "../../lib/mod.ts";
+import { Random } from "../../lib/base/random.ts";
+import { selectBackend, tf } from "../../lib/mod.ts";
 import {
   absRel,
   type Frame,
