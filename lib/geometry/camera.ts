@@ -7,7 +7,7 @@
 
 /** Width and height, px. */
 export interface ImageSize {
-  /** TODO */
+  /** Columns, px. */
   readonly width: number;
   /** Rows, px. */
   readonly height: number;
