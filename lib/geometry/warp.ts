@@ -134,7 +134,8 @@ const sample = defineOp<Sampling>({
         const padded = tf.reshape(sum, [batch, height, columns, channels]);
         return zero ? tf.slice(padded, [0, 0, 1, 0], [batch, height, width, channels]) : padded;
       },
-      () => tf.reshape(tf.mul(tf.sum(tf.mul(up, step), 1), shift), disparity.shape),
+      // A sum over a few channels is faster as a matrix product.
+      () => tf.reshape(tf.matMul(tf.mul(up, step), tf.fill([channels, 1], shift)), disparity.shape),
     ];
   },
 });
