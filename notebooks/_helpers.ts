@@ -18,7 +18,43 @@ import { resizeCamera } from "../lib/geometry/camera.ts";
 import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { type NetworkName } from "../lib/training/stages.ts";
 import { collectWeights, restoreWeights } from "../lib/training/weights.ts";
-import { depthFromDisparity, type DepthMetrics, disparityFromDepth, evaluate, type FloatMap, generateStreet, imagePyramid, type ImageSize, imageSize, loadModel, type Network, type Networks, openBatches, openDataset, parseFrame, photometricMap, readCalibration, readDisparities, readRgb, readSafetensors, readTruth, resolveTraining, type RgbImage, selectBackend, type StereoBatch, type StereoCamera, type StereoDataset, Table, type Tensor, type Tensor4D, tf, Trainer, trainSetMean, type Truth, warp } from "../lib/mod.ts";
+import {
+  depthFromDisparity,
+  type DepthMetrics,
+  disparityFromDepth,
+  evaluate,
+  type FloatMap,
+  generateStreet,
+  imagePyramid,
+  type ImageSize,
+  imageSize,
+  loadModel,
+  type Network,
+  type Networks,
+  openBatches,
+  openDataset,
+  parseFrame,
+  photometricMap,
+  readCalibration,
+  readDisparities,
+  readRgb,
+  readSafetensors,
+  readTruth,
+  resolveTraining,
+  type RgbImage,
+  selectBackend,
+  type StereoBatch,
+  type StereoCamera,
+  type StereoDataset,
+  Table,
+  type Tensor,
+  type Tensor4D,
+  tf,
+  Trainer,
+  trainSetMean,
+  type Truth,
+  warp,
+} from "../lib/mod.ts";
 
 const PROJECT = join(dirname(fromFileUrl(import.meta.url)), "..");
 const KITTI_DIR = Deno.env.get("KITTI_DIR") || undefined;

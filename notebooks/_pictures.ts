@@ -10,7 +10,21 @@ import { niceTicks } from "../lib/charts/depth.ts";
 import { type ColorBar } from "../lib/charts/picture.ts";
 import { type TableCell } from "../lib/charts/table.ts";
 import { type CropBox } from "../lib/evaluation/protocol.ts";
-import { type DepthMetrics, disparityFromDepth, type FloatMap, grid, lineChart, type Picture, publishedTables, type RgbImage, type StereoCamera, Table, type Tensor4D, tf, type Truth } from "../lib/mod.ts";
+import {
+  type DepthMetrics,
+  disparityFromDepth,
+  type FloatMap,
+  grid,
+  lineChart,
+  type Picture,
+  publishedTables,
+  type RgbImage,
+  type StereoCamera,
+  Table,
+  type Tensor4D,
+  tf,
+  type Truth,
+} from "../lib/mod.ts";
 import { type Frame, toMap } from "./_helpers.ts";
 
 /** One color scale per quantity, the same in all notebooks. */

@@ -9,7 +9,6 @@ import { UsageError } from "../lib/base/errors.ts";
 import { choice, flag, text } from "../lib/base/options.ts";
 import { disparityPicture } from "../lib/charts/depth.ts";
 import { predictPhotograph, writeDisparityPng } from "../lib/evaluation/predict.ts";
-import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { loadModel } from "../lib/training/weights.ts";
 import { runTask, userPath } from "./_task.ts";
 
@@ -38,7 +37,7 @@ await runTask({
     );
   }
   await selectBackend(backend);
-  const model = await loadModel((await findCheckpoint(run, checkpoint)).folder);
+  const model = await loadModel(run, checkpoint);
   for (const [i, image] of images.entries()) {
     const { disparity } = await predictPhotograph(model, userPath(image), { network, flip });
     const colored = join(out, `${names[i]}_disparity.png`), raw = join(out, `${names[i]}_disparity16.png`);

@@ -37,7 +37,6 @@ import {
 import { trainSetMean, type TruthKind } from "../lib/evaluation/truth.ts";
 import { countGigaflops } from "../lib/models/architecture.ts";
 import { generateStreet } from "../lib/street/mod.ts";
-import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { PRESET_NAMES, resolveTraining } from "../lib/training/options.ts";
 import { isFinished, runStage } from "../lib/training/run.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "../lib/training/stages.ts";
@@ -173,9 +172,7 @@ async function evaluateJob(
   dataset: StereoDataset,
   commit: string | undefined,
 ): Promise<Result[]> {
-  const { networks, size, options, refine, dispose } = await loadModel(
-    (await findCheckpoint(run, "latest")).folder,
-  );
+  const { networks, size, options, refine, dispose } = await loadModel(run, "latest");
   try {
     const how = { size, view: options.view, network: job.network, refine };
     const used = job.network === "teacher"

@@ -18,6 +18,7 @@ export interface Compiled<A extends unknown[], R> {
   readonly traces: readonly TraceInfo[];
   /** Frees all traces. A further call traces anew. */
   dispose(): void;
+  /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void;
 }
 

@@ -23,7 +23,6 @@ import {
   splitAligned,
 } from "../models/chain.ts";
 import { runNetwork } from "../models/network.ts";
-import { findCheckpoint } from "../training/checkpoint.ts";
 import { type LoadedModel, loadModel } from "../training/weights.ts";
 import type { DepthMetrics } from "./metrics.ts";
 import {
@@ -214,7 +213,7 @@ export async function predictFrame(
  *
  * @example
  * ```ts ignore
- * const model = await loadModel((await findCheckpoint("runs/quickstart", "best")).folder);
+ * const model = await loadModel("runs/quickstart");
  * const { image, disparity } = await predictPhotograph(model, "photo.jpg");
  * ```
  */
@@ -280,8 +279,8 @@ export async function predictRun(
   options: RunPredictionOptions = {},
 ): Promise<Predictions & { readonly dataset: StereoDataset; readonly checkpoint: string }> {
   const { network, flip, onProgress } = options;
-  const { folder } = await findCheckpoint(run, options.checkpoint ?? "best");
-  const model = await loadModel(folder);
+  const model = await loadModel(run, options.checkpoint);
+  const { folder } = model;
   try {
     const { data, split, holdout, view, cropBottom } = model.options;
     if (

@@ -12,7 +12,13 @@ import { ARCHITECTURES } from "../models/architecture.ts";
 import { type Networks, refineChannels, type RefineOptions } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import type { Adam } from "./adam.ts";
-import { type Checkpoint, type CheckpointFacts, loadCheckpoint, matchTensors } from "./checkpoint.ts";
+import {
+  type Checkpoint,
+  type CheckpointFacts,
+  findCheckpoint,
+  loadCheckpoint,
+  matchTensors,
+} from "./checkpoint.ts";
 import { refineOptions, resolveTraining, type TrainingOptions } from "./options.ts";
 import type { NetworkName } from "./stages.ts";
 
@@ -120,13 +126,15 @@ export interface LoadedModel {
 }
 
 /**
- * Loads the networks of a checkpoint.
+ * Loads the networks of a run or of one checkpoint.
  *
- * @param folder The checkpoint's own folder; see `findCheckpoint`.
+ * @param place A run's folder, or a checkpoint's own folder.
+ * @param which The run's checkpoint with the best validation metric, or its last one.
  * @throws {CyclopsError} When it is damaged, has no student, or its weights do not fit its own options.
  */
-export async function loadModel(folder: string): Promise<LoadedModel> {
+export async function loadModel(place: string, which: "best" | "latest" = "best"): Promise<LoadedModel> {
   await selectBackend();
+  const { folder } = await findCheckpoint(place, which);
   const checkpoint: Checkpoint = await loadCheckpoint(folder, "model");
   const options = resolveTraining(checkpoint.facts.options, `${folder}/checkpoint.json`);
   const architecture = ARCHITECTURES[options.architecture];

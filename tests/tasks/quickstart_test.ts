@@ -8,7 +8,6 @@ import { predictPhotograph, writeDisparityPng } from "../../lib/evaluation/predi
 import { quickstart, quickstartOptions } from "../../tasks/quickstart.ts";
 import { parseTime, reproduce, reproduceOptions } from "../../tasks/reproduce.ts";
 import { readResults } from "../../lib/evaluation/results.ts";
-import { findCheckpoint } from "../../lib/training/checkpoint.ts";
 import { loadModel } from "../../lib/training/weights.ts";
 
 await selectBackend();
@@ -34,7 +33,7 @@ Deno.test("quickstart and reproduction, in miniature, leave everything they prom
     assert(html.includes("<svg") && html.includes("data:image/png"));
     assert(!/(src|href)="https?:/.test(html));
 
-    const model = await loadModel((await findCheckpoint(out, "best")).folder);
+    const model = await loadModel(out);
     const [image] = [...Deno.readDirSync(join(data, "2030_01_01"))].filter((e) => e.isDirectory).map((e) =>
       join(data, "2030_01_01", e.name, "image_02", "data", "0000000000.png")
     );
