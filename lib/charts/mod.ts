@@ -7,7 +7,16 @@
 export * from "./ablation.ts";
 export * from "./chart.ts";
 export * from "./cloud.ts";
-export { colorAt, type ColorScale, disparityScale, ERROR_SCALE, mapToRgb, percentile } from "./colormap.ts";
+export {
+  type Color,
+  colorAt,
+  type ColormapName,
+  type ColorScale,
+  disparityScale,
+  ERROR_SCALE,
+  mapToRgb,
+  percentile,
+} from "./colormap.ts";
 export * from "./curves.ts";
 export { disparityPicture, niceTicks, panel, type PanelSample } from "./depth.ts";
 export * from "./display.ts";

@@ -81,8 +81,9 @@ export function pngDataUri(png: Uint8Array): string {
   return `data:image/png;base64,${png.toBase64()}`;
 }
 
-/** An image of a grid, resized to its column's width. */
+/** An image of a grid. */
 export interface GridCell {
+  /** Resized to its column's width. */
   readonly image: RgbImage;
   /** Below the image. */
   readonly caption?: string;
@@ -91,10 +92,11 @@ export interface GridCell {
 }
 
 /** Ticks of a color bar: values in the scale's unit, labels with their own. */
-type Ticks = readonly { readonly value: number; readonly label: string }[];
+export type Ticks = readonly { readonly value: number; readonly label: string }[];
 
 /** A color bar under one or more columns of a grid. */
 export interface ColorBar {
+  /** Its colors, and the values at its ends. */
   readonly scale: ColorScale;
   /** What the colors mean, above the bar. */
   readonly label: string;

@@ -7,9 +7,6 @@ import { styled, wrap } from "../base/terminal.ts";
 import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "./display.ts";
 import { escapeHtml } from "./svg.ts";
 
-/** Where a number comes from: a run of this program, or a publication. */
-type Standing = "measured" | "published";
-
 /** A cell with more than its value. */
 export interface TableCell {
   /** null, undefined or NaN: unknown, shown as "—". */
@@ -19,10 +16,8 @@ export interface TableCell {
   /** Digits after the point. @default the column's */
   readonly digits?: number;
   /** Where the number comes from. @default the row's */
-  readonly standing?: Standing;
+  readonly standing?: "measured" | "published";
 }
-
-type CellValue = number | string | null | undefined | TableCell;
 
 /** A column of numbers or strings. */
 export interface TableColumn {
@@ -41,9 +36,9 @@ export interface TableRow {
   /** In the first column. */
   readonly name: string;
   /** By the columns' keys; an absent one is unknown. */
-  readonly cells: Readonly<Record<string, CellValue>>;
+  readonly cells: Readonly<Record<string, TableCell | TableCell["value"]>>;
   /** Where the numbers come from. @default "measured" */
-  readonly standing?: Standing;
+  readonly standing?: "measured" | "published";
   /** Rows of one group stand together under its name and are compared only with each other. @default none */
   readonly group?: string;
 }
@@ -312,7 +307,7 @@ export function escapeMarkdown(text: string): string {
   return text.replace(/[\\`*_[\]<>|]/g, "\\$&").replace(/\s*\n\s*/g, " ");
 }
 
-function cellOf(value: CellValue): TableCell {
+function cellOf(value: TableRow["cells"][string]): TableCell {
   return typeof value === "object" && value !== null ? value : { value };
 }
 

@@ -10,7 +10,7 @@
 import { CyclopsError, receiveError, type SentError } from "../base/errors.ts";
 import { integer, type OptionsOf, resolveOptions } from "../base/options.ts";
 import { hash32, Random } from "../base/random.ts";
-import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
+import type { ImageSize } from "../geometry/camera.ts";
 import {
   type AugmentationOptions,
   drawAugmentation,
@@ -66,8 +66,6 @@ export interface StereoBatch {
   readonly step: number;
   /** The pairs' left images, relative to the data's root: for messages about a batch. */
   readonly ids: readonly string[];
-  /** The pairs' cameras, as of the stored images; `undefined` where the data have no calibration. */
-  readonly cameras?: readonly (StereoCamera | undefined)[];
 }
 
 /** A {@linkcode PairCache} as it travels to a worker: the memory is shared, not copied. */
@@ -90,32 +88,9 @@ export interface PairCacheHandle {
 export class PairCache {
   readonly #ready: Int32Array;
 
-  /** Uses memory that {@linkcode PairCache.create} allocated, on this thread or another. */
+  /** Uses memory that {@linkcode openPairCache} allocated, on this thread or another. */
   constructor(readonly handle: PairCacheHandle) {
     this.#ready = new Int32Array(handle.ready);
-  }
-
-  /**
-   * Allocates a cache; the system hands out the memory only as it is written.
-   *
-   * @param pairs Size of the data set.
-   * @param viewBytes Bytes of one decoded view: height · width · 3.
-   * @param limitMib Upper bound on the memory, MiB; 0 caches nothing.
-   * @param key Identifies the pairs, their size and their crop.
-   */
-  static create(pairs: number, viewBytes: number, limitMib: number, key = ""): PairCache {
-    const kept = Math.min(pairs, Math.floor(limitMib * 2 ** 20 / (2 * viewBytes)));
-    return new PairCache({
-      key,
-      viewBytes,
-      ready: new SharedArrayBuffer(4 * kept),
-      pixels: new SharedArrayBuffer(2 * viewBytes * kept),
-    });
-  }
-
-  /** How many pairs fit. */
-  get capacity(): number {
-    return this.#ready.length;
   }
 
   #views(index: number): PixelPair {
@@ -128,12 +103,12 @@ export class PairCache {
 
   /** A pair's pixels, read-only; `undefined` when they are not cached. */
   get(index: number): PixelPair | undefined {
-    if (index < this.capacity && Atomics.load(this.#ready, index) === 1) return this.#views(index);
+    if (index < this.#ready.length && Atomics.load(this.#ready, index) === 1) return this.#views(index);
   }
 
   /** Stores a copy of a pair if there is room for it. */
   put(index: number, pair: PixelPair): void {
-    if (index >= this.capacity) return;
+    if (index >= this.#ready.length) return;
     const views = this.#views(index);
     views.left.set(pair.left);
     views.right.set(pair.right);
@@ -151,12 +126,19 @@ function cacheKey({ root, pairs, cropBottom }: PairList, { height, width }: Imag
 }
 
 /**
- * A cache for {@linkcode sequentialBatches}, for data that are read again and again. It serves this data set at this
- * size only.
+ * Allocates a cache that serves this data set at this size only; the system hands out the memory only as it is written.
+ *
+ * @param limitMib Upper bound on the memory, MiB; 0 caches nothing.
  */
-export function openPairCache(dataset: StereoDataset, size: ImageSize, limitMib = 256): PairCache {
+export function openPairCache(dataset: PairList, size: ImageSize, limitMib = 256): PairCache {
   const viewBytes = size.height * size.width * 3;
-  return PairCache.create(dataset.pairs.length, viewBytes, limitMib, cacheKey(dataset, size));
+  const kept = Math.min(dataset.pairs.length, Math.floor(limitMib * 2 ** 20 / (2 * viewBytes)));
+  return new PairCache({
+    key: cacheKey(dataset, size),
+    viewBytes,
+    ready: new SharedArrayBuffer(4 * kept),
+    pixels: new SharedArrayBuffer(2 * viewBytes * kept),
+  });
 }
 
 async function readView(
@@ -217,7 +199,7 @@ export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBat
   return async (step) => {
     const values = batch * size.height * size.width * 3;
     const left = new Float32Array(values), right = new Float32Array(values);
-    const ids: string[] = [], cameras: (StereoCamera | undefined)[] = [];
+    const ids: string[] = [];
     for (let i = 0; i < batch; i++) {
       const position = step * batch + i, index = pairAt(position);
       // One pair at a time: both views decode in parallel, and more threads would only take cores from the network.
@@ -225,59 +207,51 @@ export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBat
       const random = new Random(position).fork(`augment ${seed}`);
       fillPair(pixels, size.width, drawAugmentation(augmentation, random), left, right, i);
       ids.push(dataset.pairs[index].left);
-      cameras.push(dataset.pairs[index].camera);
     }
-    return { left, right, batch, ...size, step, ids, cameras };
+    return { left, right, batch, ...size, step, ids };
   };
 }
 
-/** What a loader worker is sent. */
-export type LoaderRequest = { readonly plan: BatchPlan } | { readonly step: number };
+/** What a loader worker is sent: the plan first, then numbers of batches. */
+export type LoaderRequest = BatchPlan | number;
 
-/** What it answers. */
-export type LoaderReply =
-  | { readonly step: number; readonly batch: StereoBatch }
-  | { readonly step: number; readonly error: SentError };
+/** What it answers each number with, in the order it was asked. */
+export type LoaderReply = { readonly batch: StereoBatch } | { readonly error: SentError };
 
-/** A worker and the batches it still owes. */
+/** A worker and the batches it still owes, in the order of the requests. */
 class LoaderWorker {
   readonly #worker = new Worker(new URL("./loader_worker.ts", import.meta.url), { type: "module" });
-  readonly #pending = new Map<number, PromiseWithResolvers<StereoBatch>>();
+  readonly #owed: PromiseWithResolvers<StereoBatch>[] = [];
   #failure: CyclopsError | undefined;
 
   constructor(plan: BatchPlan) {
     this.#worker.onmessage = ({ data }: MessageEvent<LoaderReply>) => {
-      const pending = this.#pending.get(data.step);
-      this.#pending.delete(data.step);
-      if ("batch" in data) pending?.resolve(data.batch);
-      else pending?.reject(receiveError(data.error));
+      const owed = this.#owed.shift();
+      if ("batch" in data) owed?.resolve(data.batch);
+      else owed?.reject(receiveError(data.error));
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
       this.#fail(`Cannot read images ahead of time: the worker stopped (${event.message})`);
     };
-    this.#worker.postMessage({ plan } satisfies LoaderRequest);
+    this.#worker.postMessage(plan satisfies LoaderRequest);
   }
 
   get load(): number {
-    return this.#pending.size;
+    return this.#owed.length;
   }
 
   #fail(message: string): void {
     this.#failure = new CyclopsError(message);
-    for (const { reject } of this.#pending.values()) reject(this.#failure);
-    this.#pending.clear();
+    for (const { reject } of this.#owed.splice(0)) reject(this.#failure);
   }
 
   make(step: number): Promise<StereoBatch> {
     if (this.#failure) return Promise.reject(this.#failure);
-    let pending = this.#pending.get(step);
-    if (!pending) {
-      pending = Promise.withResolvers<StereoBatch>();
-      this.#pending.set(step, pending);
-      this.#worker.postMessage({ step } satisfies LoaderRequest);
-    }
-    return pending.promise;
+    const owed = Promise.withResolvers<StereoBatch>();
+    this.#owed.push(owed);
+    this.#worker.postMessage(step satisfies LoaderRequest);
+    return owed.promise;
   }
 
   close(): void {
@@ -301,87 +275,17 @@ export interface BatchOptions extends Partial<LoaderOptions> {
 }
 
 /** An endless sequence of training batches. Close it, or its workers keep the process alive. */
-export class BatchSource implements Disposable {
-  readonly #make: (step: number) => Promise<StereoBatch>;
-  readonly #stop: () => void;
-  readonly #ahead: number;
-  readonly #queue = new Map<number, Promise<StereoBatch>>();
-  #step = 0;
+export interface BatchSource extends Disposable {
   /** Batches per epoch: pairs of the data set / pairs per batch; need not be whole. */
   readonly stepsPerEpoch: number;
-
-  /** See {@linkcode openBatches}. */
-  constructor(options: {
-    /** Makes a batch by its number. */
-    readonly make: (step: number) => Promise<StereoBatch>;
-    /** Called by {@linkcode close}. */
-    readonly stop: () => void;
-    /** Batches to request ahead of time. */
-    readonly ahead: number;
-    readonly first: number;
-    readonly stepsPerEpoch: number;
-  }) {
-    this.#make = options.make;
-    this.#stop = options.stop;
-    this.#ahead = options.ahead;
-    this.stepsPerEpoch = options.stepsPerEpoch;
-    this.seek(options.first);
-  }
-
-  /** Number of the batch that {@linkcode next} returns next. */
-  get step(): number {
-    return this.#step;
-  }
-
-  #request(step: number): Promise<StereoBatch> {
-    let batch = this.#queue.get(step);
-    if (!batch) {
-      batch = this.#make(step);
-      // Whoever awaits the batch sees the error; until then it is not unhandled.
-      batch.catch(() => {});
-      this.#queue.set(step, batch);
-    }
-    return batch;
-  }
-
-  #prefetch(): void {
-    for (let i = 0; i < this.#ahead; i++) this.#request(this.#step + i);
-  }
-
   /**
    * The next batch; it belongs to the caller.
    *
    * @throws {CyclopsError} When an image cannot be read, naming it.
    */
-  next(): Promise<StereoBatch> {
-    const batch = this.#request(this.#step);
-    this.#queue.delete(this.#step++);
-    this.#prefetch();
-    return batch;
-  }
-
-  /** Continues with batch number `step`, as when a run is resumed. */
-  seek(step: number): void {
-    if (!Number.isSafeInteger(step) || step < 0) {
-      throw new RangeError(`Cannot seek to batch ${step}: expected an integer, at least 0`);
-    }
-    this.#step = step;
-    for (const old of [...this.#queue.keys()]) {
-      if (old < step || old >= step + this.#ahead) this.#queue.delete(old);
-    }
-    this.#prefetch();
-  }
-
+  next(): Promise<StereoBatch>;
   /** Stops the workers. */
-  close(): void {
-    this.#queue.clear();
-    this.#stop();
-  }
-
-  /** Same as {@linkcode close}. */
-  [Symbol.dispose](): void {
-    this.close();
-  }
+  close(): void;
 }
 
 /**
@@ -397,7 +301,6 @@ export class BatchSource implements Disposable {
  *   batch: 8,
  *   seed: 1,
  * });
- * batches.seek(resumedStep);
  * const { left, right } = await batches.next(); // float32 [8, 64, 192, 3]
  * ```
  */
@@ -405,9 +308,18 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
   const { size, batch, seed, augmentation = resolveAugmentation(), first = 0, ...rest } = options;
   const { workers, prefetch, cacheMib } = resolveOptions("batches", loaderOptions, { ...rest });
   const { height, width } = size, { root, pairs, cropBottom } = dataset;
-  for (const [name, value] of Object.entries({ height, width, batch })) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new RangeError(`Cannot make batches: ${name} is ${value}, expected an integer above 0`);
+  for (
+    const [name, value, least] of [
+      ["height", height, 1],
+      ["width", width, 1],
+      ["batch", batch, 1],
+      ["first", first, 0],
+    ] as const
+  ) {
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new RangeError(
+        `Cannot make batches: ${name} is ${value}, expected an integer of at least ${least}`,
+      );
     }
   }
   const plan: BatchPlan = {
@@ -419,13 +331,31 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
     cache: openPairCache(dataset, size, cacheMib).handle,
   };
   const pool = Array.from({ length: workers }, () => new LoaderWorker(plan));
-  return new BatchSource({
-    make: workers ? (step) => pool.reduce((a, b) => b.load < a.load ? b : a).make(step) : batchMaker(plan),
-    stop: () => pool.forEach((worker) => worker.close()),
-    ahead: workers ? prefetch : 0,
-    first,
+  const make = workers
+    ? (step: number) => pool.reduce((a, b) => b.load < a.load ? b : a).make(step)
+    : batchMaker(plan);
+  const queue: Promise<StereoBatch>[] = [];
+  let requested = first;
+  const request = (count: number) => {
+    while (queue.length < count) {
+      const made = make(requested++);
+      // Whoever awaits the batch sees the error; until then it is not unhandled.
+      made.catch(() => {});
+      queue.push(made);
+    }
+  };
+  const ahead = workers ? prefetch : 0;
+  request(ahead);
+  const close = () => pool.forEach((worker) => worker.close());
+  return {
     stepsPerEpoch: pairs.length / batch,
-  });
+    next() {
+      request(1 + ahead);
+      return queue.shift()!;
+    },
+    close,
+    [Symbol.dispose]: close,
+  };
 }
 
 /** How {@linkcode sequentialBatches} iterates over a data set. */
@@ -434,8 +364,6 @@ export interface SequentialOptions {
   readonly size: ImageSize;
   /** Pairs per batch; the last batch may have fewer. @default 8 */
   readonly batch?: number;
-  /** Only the first so many pairs. @default all */
-  readonly limit?: number;
   /** Read only one view; the other's array is empty. @default "both" */
   readonly side?: PairSide;
   /** Keeps decoded pairs between passes (for `side: "both"`); see {@linkcode openPairCache}. @default none */
@@ -461,9 +389,7 @@ async function readBatch(
     const out = side === "left" ? left : right;
     for (let at = 0; at < data.length; at++) out[i * data.length + at] = data[at] / 255;
   }));
-  const { height, width } = size;
-  const ids = pairs.map((pair) => pair.left), cameras = pairs.map((pair) => pair.camera);
-  return { left, right, batch: pairs.length, height, width, step: 0, ids, cameras };
+  return { left, right, batch: pairs.length, ...size, step: 0, ids: pairs.map((pair) => pair.left) };
 }
 
 /**
@@ -477,14 +403,14 @@ export async function* sequentialBatches(
   dataset: StereoDataset,
   options: SequentialOptions,
 ): AsyncGenerator<StereoBatch, void, void> {
-  const { batch = 8, limit = Infinity, size, cache } = options;
+  const { batch = 8, size, cache } = options;
   if (cache && cache.handle.key !== cacheKey(dataset, size)) {
     throw new RangeError(
       `Cannot use the cache: it keeps other pairs, another size or another crop than ${dataset.name} at ` +
         `${size.height}x${size.width}; open one by openPairCache for these`,
     );
   }
-  const count = Math.min(dataset.pairs.length, limit);
+  const count = dataset.pairs.length;
   const read = (step: number) => {
     const reading = readBatch(dataset, step * batch, Math.min(count, (step + 1) * batch), options);
     reading.catch(() => {});

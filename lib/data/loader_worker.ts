@@ -18,13 +18,13 @@ let queue = Promise.resolve();
 async function answer(step: number): Promise<void> {
   try {
     const batch = await make(step);
-    scope.postMessage({ step, batch }, [batch.left.buffer, batch.right.buffer]);
+    scope.postMessage({ batch }, [batch.left.buffer, batch.right.buffer]);
   } catch (error) {
-    scope.postMessage({ step, error: sendError(error) });
+    scope.postMessage({ error: sendError(error) });
   }
 }
 
 scope.onmessage = ({ data }) => {
-  if ("plan" in data) make = batchMaker(data.plan);
-  else queue = queue.then(() => answer(data.step));
+  if (typeof data === "number") queue = queue.then(() => answer(data));
+  else make = batchMaker(data);
 };

@@ -66,9 +66,8 @@ Deno.test("the bonnet is cropped as images are read: by workers, in this thread,
   const stored = Float32Array.from(data, (v) => v / 255);
   assertEquals((await readStereo(dataset, 0, options.size)).left, stored);
   for (const side of ["left", "both"] as const) {
-    for await (const { left } of sequentialBatches(dataset, { ...options, side, limit: 1 })) {
-      assertEquals(left, stored);
-    }
+    const one = { ...dataset, pairs: dataset.pairs.slice(0, 1) };
+    for await (const { left } of sequentialBatches(one, { ...options, side })) assertEquals(left, stored);
   }
   const quarter = await readStereo(await open(0.25), 0, SIZE), fifth = await readStereo(dataset, 0, SIZE);
   assertNotEquals(quarter.left, fifth.left);

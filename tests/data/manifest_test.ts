@@ -87,16 +87,16 @@ Deno.test("a manifest trains like a folder: pairs with their camera, gray images
     assert(left.every((v) => v === Math.fround(77 / 255)));
     for (const workers of [0, 1]) {
       using batches = openBatches(dataset, { size: SIZE, batch: 6, seed: 1, workers });
-      const { cameras, ids } = await batches.next();
+      const { ids } = await batches.next();
       assertEquals(ids.toSorted(), ["l0.png", "l1.png", "l2.png", "l3.png", "l4.png", "l5.png"]);
-      const camera = {
-        focalPx: 100,
-        baselineM: 0.5,
-        imageSize: { width: 20, height: 10 },
-        centerPx: { x: 9.5, y: 4.5 },
-      };
-      assertEquals(cameras, Array(6).fill(camera));
     }
+    const camera = {
+      focalPx: 100,
+      baselineM: 0.5,
+      imageSize: { width: 20, height: 10 },
+      centerPx: { x: 9.5, y: 4.5 },
+    };
+    assertEquals(dataset.pairs.map((pair) => pair.camera), Array(6).fill(camera));
   }));
 
 Deno.test("the split column divides a manifest, or a holdout that no training pair is part of", () =>
