@@ -12,11 +12,11 @@ import { readGray16 } from "../lib/data/image.ts";
 import { type Calibration, depthPath, readDepthPng } from "../lib/data/kitti.ts";
 import { encodeSafetensors } from "../lib/data/safetensors.ts";
 import { readSplit } from "../lib/data/split.ts";
-import { type Crop, type Evaluation } from "../lib/evaluation/protocol.ts";
+import type { Crop, Evaluation } from "../lib/evaluation/protocol.ts";
 import { type TruthKind, truthMap } from "../lib/evaluation/truth.ts";
 import { resizeCamera } from "../lib/geometry/camera.ts";
 import { findCheckpoint } from "../lib/training/checkpoint.ts";
-import { type NetworkName } from "../lib/training/stages.ts";
+import type { NetworkName } from "../lib/training/stages.ts";
 import { collectWeights, restoreWeights } from "../lib/training/weights.ts";
 import {
   depthFromDisparity,

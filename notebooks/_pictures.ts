@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { list } from "../lib/base/options.ts";
-import { type Chart } from "../lib/charts/chart.ts";
+import type { list } from "../lib/base/options.ts";
+import type { Chart } from "../lib/charts/chart.ts";
 import { colorAt, type ColorScale, mapToRgb } from "../lib/charts/colormap.ts";
 import { niceTicks } from "../lib/charts/depth.ts";
-import { type ColorBar } from "../lib/charts/picture.ts";
-import { type TableCell } from "../lib/charts/table.ts";
-import { type CropBox } from "../lib/evaluation/protocol.ts";
+import type { ColorBar } from "../lib/charts/picture.ts";
+import type { TableCell } from "../lib/charts/table.ts";
+import type { CropBox } from "../lib/evaluation/protocol.ts";
 import {
   type DepthMetrics,
   disparityFromDepth,
