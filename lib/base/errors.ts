@@ -39,7 +39,6 @@ export function messageOf(error: unknown): string {
 /** An error on its way between threads, where it would lose its class. */
 export interface SentError {
   readonly message: string;
-  /** Whether it is a {@linkcode CyclopsError}. */
   readonly expected: boolean;
   readonly stack?: string;
 }

@@ -10,19 +10,14 @@ import { UsageError } from "./errors.ts";
 export interface Spec<D> {
   /** Value when none is given; `undefined` means "decided elsewhere", as `help` says. */
   readonly default: D;
-  /** What the option does, for the help text. */
   readonly help: string;
 }
 
 /** A numeric option. */
 export interface NumberSpec<D extends number | undefined = number | undefined> extends Spec<D> {
-  /** Discriminates the kinds of options. */
   readonly kind: "number";
-  /** Smallest allowed value. */
   readonly min?: number;
-  /** Largest allowed value. */
   readonly max?: number;
-  /** Only integers are allowed. */
   readonly integer?: boolean;
   /** Unit shown in the help, e.g. "m" or "px". */
   readonly unit?: string;
@@ -30,7 +25,6 @@ export interface NumberSpec<D extends number | undefined = number | undefined> e
 
 /** A string: a path or a name. */
 export interface TextSpec<D extends string | undefined = string | undefined> extends Spec<D> {
-  /** Discriminates the kinds of options. */
   readonly kind: "text";
   /**
    * Placeholder in the help. `DIR`, `FILE` and `RUN` in it mark a path, which tasks resolve against the user's current
@@ -44,29 +38,23 @@ export interface TextSpec<D extends string | undefined = string | undefined> ext
 /** An option with a fixed set of values. */
 export interface ChoiceSpec<V extends string = string, D extends V | undefined = V | undefined>
   extends Spec<D> {
-  /** Discriminates the kinds of options. */
   readonly kind: "choice";
-  /** The allowed values. */
   readonly choices: readonly V[];
 }
 
 /** A yes/no option: `--name` or `--no-name`. */
 export interface FlagSpec extends Spec<boolean> {
-  /** Discriminates the kinds of options. */
   readonly kind: "flag";
 }
 
 /** Height and width in px. */
 export interface Size {
-  /** Rows, px. */
   readonly height: number;
-  /** Columns, px. */
   readonly width: number;
 }
 
 /** A size in px: `128x416` on the command line and on disk, {@linkcode Size} in the program. */
 export interface SizeSpec<D extends Size | undefined = Size | undefined> extends Spec<D> {
-  /** Discriminates the kinds of options. */
   readonly kind: "size";
 }
 
@@ -75,7 +63,6 @@ export interface ListSpec<
   V extends string = string,
   D extends readonly V[] | undefined = readonly V[] | undefined,
 > extends Spec<D> {
-  /** Discriminates the kinds of options. */
   readonly kind: "list";
   /** The allowed names; any where absent. */
   readonly choices?: readonly V[];

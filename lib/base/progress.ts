@@ -10,13 +10,11 @@ import { shortDuration, terminalColumns } from "./terminal.ts";
 export interface ProgressOptions {
   /** What is being done, e.g. "street". */
   readonly label: string;
-  /** Units in all; `undefined` when unknown. */
   readonly total?: number;
   /** What is counted, e.g. "pairs". @default "steps" */
   readonly unit?: string;
   /** Seconds between lines in a log. @default 10 */
   readonly logEvery?: number;
-  /** Where the text goes. @default standard error */
   readonly write?: (text: string) => void;
   /** Redraw one line instead of printing many. @default whether standard error is a terminal */
   readonly terminal?: boolean;
@@ -28,7 +26,6 @@ export interface ProgressOptions {
 export interface ProgressSink {
   /** Replaces the current line. @param last Whether it is the final one. */
   line(text: string, last: boolean): void;
-  /** Adds a line that stays. */
   log(text: string): void;
 }
 

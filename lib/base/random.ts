@@ -26,7 +26,6 @@ export function hash32(text: string): number {
 export class Random {
   #s: Uint32Array = new Uint32Array(4);
 
-  /** Starts the sequence of a seed, any integer. */
   constructor(seed: number) {
     this.#s.set([seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, 0x9e3779b9, 1]);
     for (let i = 0; i < 15; i++) this.#next32();
@@ -47,7 +46,6 @@ export class Random {
     return this.#next32() / 2 ** 32;
   }
 
-  /** Uniform in [low, high). */
   uniform(low: number, high: number): number {
     return low + (high - low) * this.next();
   }
@@ -57,12 +55,10 @@ export class Random {
     return Math.floor(this.next() * count);
   }
 
-  /** True with probability p. */
   chance(p: number): boolean {
     return this.next() < p;
   }
 
-  /** One of the given values. */
   pick<T>(values: readonly T[]): T {
     return values[this.below(values.length)];
   }

@@ -51,7 +51,7 @@ const DATASETS: Readonly<Record<string, string>> = {
 const CROPS = { garg: "Garg crop", eigen: "Eigen crop", none: "no crop" } as const;
 
 /** A setting in words, e.g. "Street, test part, LiDAR truth, Garg crop; quick network, 64x192 px". */
-export function describeSetting(setting: ResultSetting): string {
+function describeSetting(setting: ResultSetting): string {
   const { dataset, split, part, truth, crop, architecture, size } = setting;
   const name = (DATASETS[dataset] ?? dataset) + (split === dataset ? "" : ` (${split} split)`);
   const depths = truth === "lidar" ? "LiDAR truth" : "dense truth";
@@ -293,7 +293,7 @@ export function ablationChart(means: SettingMeans, capM: number, published?: Pub
 }
 
 /** All results as one flat table for programs: its `csv()` names the setting of every line. */
-function flatTable(all: readonly SettingMeans[], published?: PublishedTables): Table {
+function flatTable(all: readonly SettingMeans[], published: PublishedTables): Table {
   const keys = ["dataset", "split", "part", "truth", "crop", "architecture", "size", "capM", "flip"];
   const measured = all.flatMap(({ rows, setting }) =>
     rows.map((row): TableRow => {
@@ -302,35 +302,31 @@ function flatTable(all: readonly SettingMeans[], published?: PublishedTables): T
       return { ...rest, cells: { ...cells, ...setting, capM, flip, parameters } };
     })
   );
-  const quoted = published
-    ? publishedRows(published).map((row) => ({ ...row, cells: { ...row.cells, ...published.protocol } }))
-    : [];
+  const quoted = publishedRows(published)
+    .map((row) => ({ ...row, cells: { ...row.cells, ...published.protocol } }));
   const columns = [...keys.map((key) => ({ key, label: key })), ...METRIC_COLUMNS, ...COST_COLUMNS];
   return new Table({ columns, rows: [...measured, ...quoted] });
 }
 
 /** All tables and charts of some results. */
-export interface AblationReport {
-  /** For each setting the table of each cap and the gains at the greatest; last the published numbers. */
-  readonly tables: readonly Table[];
-  /** Abs rel of each setting at its greatest cap. */
-  readonly charts: readonly { readonly setting: ResultSetting; readonly chart: Chart }[];
-  /** Everything in one, for `csv()`. */
-  readonly flat: Table;
-}
+export type AblationReport = ReturnType<typeof ablationReport>;
 
-/** Makes all tables and charts of some results. */
-export function ablationReport(all: readonly SettingMeans[], published?: PublishedTables): AblationReport {
+/**
+ * Makes all tables and charts of some results.
+ *
+ * @returns `tables`: for each setting that of each cap, and the gains at the greatest; last the published numbers.
+ * `charts`: abs rel of each setting at its greatest cap. `flat`: everything in one, for `csv()`.
+ */
+export function ablationReport(all: readonly SettingMeans[], published: PublishedTables) {
   const tables = all.flatMap((means) => {
     const gains = gainTable(means, means.capsM[0]);
     return [...means.capsM.map((capM) => ablationTable(means, capM, published)), ...gains ? [gains] : []];
   });
-  if (published) tables.push(publishedTable(published));
   const charts = all.map((means) => ({
     setting: means.setting,
     chart: ablationChart(means, means.capsM[0], published),
   }));
-  return { tables, charts, flat: flatTable(all, published) };
+  return { tables: [...tables, publishedTable(published)], charts, flat: flatTable(all, published) };
 }
 
 /**
@@ -340,7 +336,7 @@ export function ablationReport(all: readonly SettingMeans[], published?: Publish
  */
 export function ablationMarkdown(
   report: AblationReport,
-  about: ReadonlyMap<string, ResultsFile["about"]> = new Map(),
+  about: ReadonlyMap<string, ResultsFile["about"]>,
 ): string {
   const rows = ABLATION_ROWS.map(({ name, meaning }) => `- **${name}**: ${meaning}\n`).join("");
   const origins = [...about].filter(([, facts]) => Object.keys(facts).length).map(([path, facts]) =>
@@ -360,7 +356,7 @@ export function ablationMarkdown(
 export async function writeAblation(
   folder: string,
   report: AblationReport,
-  about?: ReadonlyMap<string, ResultsFile["about"]>,
+  about: ReadonlyMap<string, ResultsFile["about"]>,
 ): Promise<string[]> {
   const paths: string[] = [];
   const at = (name: string) => paths[paths.push(join(folder, name)) - 1];

@@ -66,7 +66,6 @@ let drawn: Promise<void> = Promise.resolve();
  * ```
  */
 export class Chart implements Displayable {
-  /** The whole specification, theme included. */
   readonly spec: VegaLiteSpec;
 
   /** Adds the theme to a specification; `title` says what the chart shows: its alternative text. */
@@ -114,12 +113,10 @@ export class Chart implements Displayable {
     return await rasterizeSvg(await this.svg(), scale);
   }
 
-  /** Writes an SVG file. @throws {CyclopsError} When it cannot be written. */
   async writeSvg(path: string): Promise<void> {
     await writeAtomic(path, await this.svg());
   }
 
-  /** Writes a PNG file; see {@linkcode Chart.png}. @throws {CyclopsError} When it cannot be written. */
   async writePng(path: string, scale = 2): Promise<void> {
     await writeAtomic(path, await this.png(scale));
   }

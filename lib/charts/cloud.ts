@@ -41,7 +41,6 @@ export class PointCloud implements Displayable {
     this.colors = colors;
   }
 
-  /** How many points there are. */
   get count(): number {
     return this.positions.length / 3;
   }
@@ -94,7 +93,6 @@ export class PointCloud implements Displayable {
     return bytes;
   }
 
-  /** Writes a PLY file; see {@linkcode PointCloud.ply}. @throws {CyclopsError} When it cannot be written. */
   async writePly(path: string): Promise<void> {
     await writeAtomic(path, this.ply());
   }

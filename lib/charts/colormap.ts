@@ -50,11 +50,8 @@ export function colorAt(name: ColormapName, t: number): Color {
 
 /** How values become colors. */
 export interface ColorScale {
-  /** Value at the low end. */
   readonly min: number;
-  /** Value at the high end. */
   readonly max: number;
-  /** The color map. */
   readonly map: ColormapName;
   /** Even steps of the logarithm instead of the value; needs min > 0. @default false */
   readonly log?: boolean;

@@ -14,23 +14,18 @@ export type CurveRecord = Readonly<Record<string, unknown>>;
 
 /** A place on the step axis with a label, e.g. where training at half size ends. */
 export interface StepMark {
-  /** Training step. */
   readonly step: number;
-  /** At the top of the line. */
   readonly label: string;
 }
 
 /** Options of {@linkcode lossCurves}. */
 export interface LossCurvesOptions {
-  /** Above the chart. @default "Loss" */
   readonly title?: string;
   /** Weight of the past in the running mean, 0 (none) to < 1. @default 0.9 */
   readonly smoothing?: number;
-  /** Logarithmic loss axis. @default true */
   readonly log?: boolean;
   /** Baselines of the validation abs rel by name, e.g. the train-set mean's. */
   readonly references?: Readonly<Record<string, number>>;
-  /** Vertical lines. */
   readonly marks?: readonly StepMark[];
   /** Width of the chart, px. @default 820 */
   readonly width?: number;
@@ -234,7 +229,6 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
 
 /** A line of a {@linkcode lineChart}. */
 export interface LineSeries {
-  /** In the legend. */
   readonly name: string;
   /** Pairs of x and y; those that are not finite are left out. */
   readonly points: readonly (readonly [x: number, y: number])[];
@@ -242,19 +236,13 @@ export interface LineSeries {
 
 /** Options of {@linkcode lineChart}. */
 export interface LineChartOptions {
-  /** Above the chart. */
   readonly title: string;
-  /** Title of the horizontal axis, with its unit. */
   readonly xLabel: string;
-  /** Title of the vertical axis, with its unit. */
   readonly yLabel: string;
-  /** Logarithmic vertical axis. @default false */
   readonly log?: boolean;
   /** Vertical lines with a label, e.g. where the truth lies. */
   readonly marks?: readonly { readonly x: number; readonly label: string }[];
-  /** Width of the plot, px. @default 620 */
   readonly width?: number;
-  /** Height of the plot, px. @default 240 */
   readonly height?: number;
 }
 
@@ -292,7 +280,6 @@ export function lineChart(series: readonly LineSeries[], options: LineChartOptio
 
 /** Options of {@linkcode histogram}. */
 export interface HistogramOptions {
-  /** Above the chart. @default "Distribution" */
   readonly title?: string;
   /** What is counted, with its unit: the axis title. */
   readonly label?: string;

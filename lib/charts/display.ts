@@ -14,13 +14,11 @@ export type MimeBundle = Readonly<Record<string, string | Readonly<Record<string
 
 /** Anything that renders itself in a notebook. */
 export interface Displayable {
-  /** The output in all its formats. */
   [JUPYTER_DISPLAY](): MimeBundle | Promise<MimeBundle>;
 }
 
 /** The part of `Deno.jupyter` that is used here. */
 export interface JupyterApi {
-  /** Sends a message of the Jupyter protocol to every client of the kernel. */
   broadcast(
     type: string,
     content: Record<string, unknown>,

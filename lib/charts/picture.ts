@@ -32,12 +32,12 @@ export class Picture implements Displayable {
    */
   constructor(readonly image: RgbImage, readonly title: string, readonly drawing = "") {}
 
-  /** Width, px. */
+  /** px */
   get width(): number {
     return this.image.width;
   }
 
-  /** Height, px. */
+  /** px */
   get height(): number {
     return this.image.height;
   }
@@ -83,9 +83,7 @@ export function pngDataUri(png: Uint8Array): string {
 
 /** An image of a grid. */
 export interface GridCell {
-  /** Resized to its column's width. */
   readonly image: RgbImage;
-  /** Below the image. */
   readonly caption?: string;
   /** SVG elements over the image, in px of it before it is resized. */
   readonly drawing?: string;
@@ -96,11 +94,8 @@ export type Ticks = readonly { readonly value: number; readonly label: string }[
 
 /** A color bar under one or more columns of a grid. */
 export interface ColorBar {
-  /** Its colors, and the values at its ends. */
   readonly scale: ColorScale;
-  /** What the colors mean, above the bar. */
   readonly label: string;
-  /** Ticks below the bar. */
   readonly ticks: Ticks;
   /** Ticks above the bar, in another unit. */
   readonly upperTicks?: Ticks;
@@ -122,13 +117,10 @@ export interface GridRow {
 
 /** Options of {@linkcode grid}. */
 export interface GridOptions {
-  /** Above everything, bold. */
   readonly title?: string;
   /** Alternative text. @default the title, the headings or the captions */
   readonly alt?: string;
-  /** One heading per column. */
   readonly headings?: readonly string[];
-  /** Below the last row. */
   readonly bars?: readonly ColorBar[];
   /** A paragraph at the bottom. */
   readonly footnote?: string;

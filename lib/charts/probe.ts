@@ -15,13 +15,10 @@ import { escapeHtml, svgText, textWidth } from "./svg.ts";
 
 /** What a {@linkcode DepthProbe} shows. */
 export interface DepthProbeInput {
-  /** The photograph, of any size. */
   readonly image: RgbImage;
   /** Fraction of the width, ≥ 0, of any size. */
   readonly disparity: FloatMap;
-  /** Turns disparity into meters. */
   readonly camera: StereoCamera;
-  /** Above the images. @default "Depth under the pointer" */
   readonly title?: string;
   /** Width of each of the two images, px. @default 440 */
   readonly width?: number;

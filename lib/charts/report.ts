@@ -24,9 +24,7 @@ export type ReportBlock =
 
 /** A part of a report under a heading. */
 export interface ReportSection {
-  /** Above the blocks. */
   readonly heading: string;
-  /** From top to bottom. */
   readonly blocks: readonly ReportBlock[];
   /** Closed until it is clicked. @default false */
   readonly folded?: boolean;
@@ -34,13 +32,11 @@ export interface ReportSection {
 
 /** A report. */
 export interface Report {
-  /** The page's heading. */
   readonly title: string;
   /** The result in a sentence or two, in large type. */
   readonly summary?: string;
   /** Above the title, small: date, run, commit. */
   readonly kicker?: string;
-  /** From top to bottom. */
   readonly sections: readonly ReportSection[];
   /** Below everything, small: how it was made. */
   readonly footer?: string;

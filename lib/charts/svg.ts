@@ -51,11 +51,8 @@ export async function drawOver(image: RgbImage, elements: string): Promise<RgbIm
 
 /** How a line of text is drawn. */
 export interface TextStyle {
-  /** Font size, px. @default 13 */
   readonly size?: number;
-  /** @default false */
   readonly bold?: boolean;
-  /** @default INK */
   readonly color?: string;
   /** Which point of the text x names. @default "start" */
   readonly anchor?: "start" | "middle" | "end";

@@ -21,9 +21,7 @@ export interface TableCell {
 
 /** A column of numbers or strings. */
 export interface TableColumn {
-  /** Key of the cells in a row. */
   readonly key: string;
-  /** Heading, with its unit. */
   readonly label: string;
   /** Digits after the point. @default at most 4 significant digits */
   readonly digits?: number;
@@ -33,7 +31,6 @@ export interface TableColumn {
 
 /** A row. */
 export interface TableRow {
-  /** In the first column. */
   readonly name: string;
   /** By the columns' keys; an absent one is unknown. */
   readonly cells: Readonly<Record<string, TableCell | TableCell["value"]>>;
@@ -45,15 +42,11 @@ export interface TableRow {
 
 /** What a {@linkcode Table} shows. */
 export interface TableContent {
-  /** Above the table. */
   readonly title?: string;
   /** Heading of the column of names. @default "" */
   readonly corner?: string;
-  /** From left to right, after the names. */
   readonly columns: readonly TableColumn[];
-  /** From top to bottom. */
   readonly rows: readonly TableRow[];
-  /** Paragraphs under the table. */
   readonly notes?: readonly string[];
 }
 

@@ -40,11 +40,9 @@ export type AugmentationOptions = OptionsOf<typeof augmentationOptions>;
 export interface Augmentation {
   /** Mirror both views and swap them: left' = mirror(right), right' = mirror(left), so that disparities stay ≥ 0. */
   readonly flip: boolean;
-  /** Exponent of the intensities in [0, 1]. */
   readonly gamma: number;
   /** Factor for all channels, after the exponent. */
   readonly brightness: number;
-  /** Factors for red, green and blue. */
   readonly color: readonly [red: number, green: number, blue: number];
 }
 
@@ -108,7 +106,6 @@ export function colorTable({ gamma, brightness, color }: Augmentation): Float32A
 export interface PixelPair {
   /** [height, width, 3] interleaved red, green, blue, 0–255. */
   readonly left: Uint8Array;
-  /** Same shape. */
   readonly right: Uint8Array;
 }
 

@@ -56,7 +56,6 @@ export type DatasetOptions = OptionsOf<typeof datasetOptions>;
 
 /** What {@linkcode openDataset} opens. */
 export interface OpenDatasetOptions extends Partial<DatasetOptions> {
-  /** Which part to open. @default "train" */
   readonly part?: DataPart;
   /** Which images of a pair must exist; evaluation needs the input view only. @default "both" */
   readonly side?: PairSide;
@@ -83,11 +82,8 @@ export interface StereoDataset {
  * that a resumed run notices other data under the same name.
  */
 export interface DataIdentity {
-  /** The split's name, e.g. "street". */
   readonly split: string;
-  /** "train", "val" or "test". */
   readonly part: string;
-  /** How many stereo pairs. */
   readonly pairs: number;
   /** Hash of the list of pairs, in order: 16 hexadecimal digits. */
   readonly names: string;

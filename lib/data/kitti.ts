@@ -164,9 +164,7 @@ export async function readKittiCamera(
 export interface StereoRig extends StereoCamera {
   /** From scanner coordinates to left camera coordinates. */
   readonly velodyneToCamera: {
-    /** 3×3 row-major. */
     readonly rotation: readonly number[];
-    /** m */
     readonly translation: readonly number[];
   };
 }
@@ -268,7 +266,6 @@ export interface DownloadReport {
   }[];
   /** Every drive of the split by its path, with the images that exist and those that the split names. */
   readonly drives: readonly { readonly path: string; readonly found: number; readonly expected: number }[];
-  /** Calibration files that are absent. */
   readonly calibrations: readonly string[];
   /** Nothing that training (images, calibration) or testing (laser scans too) needs is missing. */
   readonly complete: boolean;

@@ -70,9 +70,7 @@ export interface StereoBatch {
 
 /** A {@linkcode PairCache} as it travels to a worker: the memory is shared, not copied. */
 export interface PairCacheHandle {
-  /** Identifies the pairs, their size and their crop. */
   readonly key: string;
-  /** Bytes of one view. */
   readonly viewBytes: number;
   /** One flag per pair: 1 once its pixels are stored. */
   readonly ready: SharedArrayBuffer;
@@ -262,9 +260,7 @@ class LoaderWorker {
 
 /** What {@linkcode openBatches} needs to know. */
 export interface BatchOptions extends Partial<LoaderOptions> {
-  /** Size of the views that the network sees. */
   readonly size: ImageSize;
-  /** Pairs per batch. */
   readonly batch: number;
   /** Decides the order of the pairs and their augmentation. */
   readonly seed: number;
@@ -284,7 +280,6 @@ export interface BatchSource extends Disposable {
    * @throws {CyclopsError} When an image cannot be read, naming it.
    */
   next(): Promise<StereoBatch>;
-  /** Stops the workers. */
   close(): void;
 }
 
@@ -360,7 +355,6 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
 
 /** How {@linkcode sequentialBatches} iterates over a data set. */
 export interface SequentialOptions {
-  /** Size of the views that the network sees. */
   readonly size: ImageSize;
   /** Pairs per batch; the last batch may have fewer. @default 8 */
   readonly batch?: number;

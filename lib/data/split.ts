@@ -12,7 +12,6 @@ import type { StereoCamera } from "../geometry/camera.ts";
 export interface StereoPair {
   /** The left image (KITTI's image_02), relative to the data's root. */
   readonly left: string;
-  /** The right image (KITTI's image_03). */
   readonly right: string;
   /** Its root folder, where that is not the data set's: the pair comes from another of several sources. */
   readonly root?: string;

@@ -27,7 +27,6 @@ export const metricNames = ["absRel", "sqRel", "rmse", "rmseLog", "a1", "a2", "a
 
 /** Accumulates the errors of points one by one; see {@linkcode depthMetrics}. */
 export class DepthErrors {
-  /** How many points were added. */
   points = 0;
   readonly #sums = new Float64Array(metricNames.length);
 

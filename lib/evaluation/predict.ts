@@ -49,7 +49,6 @@ export interface PredictOptions {
    * @default "student"
    */
   readonly network?: "student" | "teacher";
-  /** How the refine network is wired, for the teacher. */
   readonly refine?: RefineOptions;
   /** Images at a time. @default 8 */
   readonly batch?: number;
@@ -84,7 +83,6 @@ export function predictDisparity(networks: Networks, images: Tensor4D, options: 
 
 /** Predictions for a data set. */
 export interface Predictions {
-  /** One map per frame. */
   readonly plain: Disparities;
   /** Those of the mirrored images, as the network gave them, if requested. */
   readonly flipped?: Disparities;
@@ -164,7 +162,6 @@ export async function predictImage(
 
 /** A frame, predicted and scored: what a row of a picture shows. */
 export interface FramePrediction {
-  /** Drive and number. */
   readonly name: string;
   /** The photograph at its own size. */
   readonly input: RgbImage;
@@ -172,11 +169,9 @@ export interface FramePrediction {
   readonly disparity: FloatMap;
   /** True depth, m, 0 where unknown. */
   readonly truth: FloatMap;
-  /** Of the photograph. */
   readonly camera: StereoCamera;
   /** Pixels that the protocol evaluates. */
   readonly crop: CropBox;
-  /** Of this frame. */
   readonly metrics: DepthMetrics;
 }
 
@@ -246,9 +241,7 @@ export async function writeDisparityPng(path: string, { width, height, data }: F
 
 /** Which of a run's networks predict what. */
 export interface RunPredictionOptions {
-  /** Which of the run's checkpoints. @default "best" */
   readonly checkpoint?: "best" | "latest";
-  /** Whose disparity. @default "student" */
   readonly network?: PredictOptions["network"];
   /** Also predict the mirrored images. @default false */
   readonly flip?: boolean;
@@ -319,11 +312,9 @@ export async function predictRun(
 
 /** Metrics of networks under one protocol. */
 export interface NetworkEvaluation extends Protocol {
-  /** Source of true depths. */
   readonly truth: TruthKind;
   /** Whether the mirrored image's prediction was averaged in. */
   readonly flip: boolean;
-  /** Over all frames. */
   readonly metrics: Evaluation;
 }
 

@@ -31,7 +31,6 @@ export interface Evaluation extends DepthMetrics {
   readonly points: number;
   /** Images averaged: those with at least one point inside crop and cap. */
   readonly images: number;
-  /** How it was measured, in words. */
   readonly protocol: string;
 }
 
@@ -44,13 +43,9 @@ const CROPS: Readonly<Record<Crop, readonly [top: number, bottom: number, left: 
 
 /** A rectangle of pixels; `bottom` and `right` are the first row and column outside. */
 export interface CropBox {
-  /** First row, px. */
   readonly top: number;
-  /** First row below, px. */
   readonly bottom: number;
-  /** First column, px. */
   readonly left: number;
-  /** First column to the right, px. */
   readonly right: number;
 }
 
@@ -118,7 +113,6 @@ export function scoreFrame(truth: Truth, map: FloatMap, protocols: readonly Prot
 
 /** What to evaluate. */
 export interface EvaluationInput {
-  /** The data's root folder. */
   readonly root: string;
   /** The frames, in the order of the predictions. */
   readonly pairs: readonly StereoPair[];
@@ -126,7 +120,6 @@ export interface EvaluationInput {
   readonly disparities: Disparities | FloatMap;
   /** Predictions of the mirrored images, as the network gave them, for flip post-processing. */
   readonly flipped?: Disparities;
-  /** Source of true depths. @default "lidar" */
   readonly truth?: TruthKind;
   /** Reads the true depths; pass one that keeps them when the same frames are evaluated again. */
   readonly reader?: (pair: StereoPair) => Promise<Truth>;
@@ -211,7 +204,6 @@ export async function evaluate(input: EvaluationInput & Protocol): Promise<Evalu
 
 /** The disparity maps of several frames, all of one size. */
 export interface Disparities extends ImageSize {
-  /** How many maps there are. */
   readonly count: number;
   /** [count, height, width], fraction of the image width, in [0, 1]; 0 is infinitely far. */
   readonly data: Float32Array;

@@ -40,17 +40,11 @@ export const ABLATION_ROWS = [
 
 /** Where and how a result was measured: results of different settings are never compared or averaged. */
 export interface ResultSetting {
-  /** "street", "kitti", … */
   readonly dataset: string;
-  /** The split's name, e.g. "street" or "eigen". */
   readonly split: string;
-  /** "test" or "val". */
   readonly part: string;
-  /** Source of true depths. */
   readonly truth: TruthKind;
-  /** Part of the image. */
   readonly crop: Crop;
-  /** Encoder and decoder, e.g. "quick". */
   readonly architecture: string;
   /** Size of the network's images, `HEIGHTxWIDTH` px. */
   readonly size: string;
@@ -62,15 +56,10 @@ export interface Result extends ResultSetting {
   readonly row: string;
   /** Seed of the training; 0 for what is not trained. */
   readonly seed: number;
-  /** Averaged with the mirrored image's prediction. */
   readonly flip: boolean;
-  /** Maximum depth, m. */
   readonly capM: number;
-  /** The seven metrics. */
   readonly metrics: DepthMetrics;
-  /** Points compared. */
   readonly points?: number;
-  /** Images averaged. */
   readonly images?: number;
   /** Parameters of all networks that run at test time. */
   readonly parameters?: number;
@@ -80,9 +69,7 @@ export interface Result extends ResultSetting {
   readonly msPerImage?: number;
   /** Updates of the student in all its stages. */
   readonly updates?: number;
-  /** Folder of the run. */
   readonly run?: string;
-  /** Commit of the program. */
   readonly commit?: string;
 }
 
@@ -219,11 +206,9 @@ export async function writeResults(path: string, file: ResultsFile): Promise<voi
 
 /** A mean over seeds. */
 export interface SeedMean {
-  /** In the unit of the values. */
   readonly mean: number;
   /** Sample standard deviation (n − 1); `undefined` for a single seed. */
   readonly deviation: number | undefined;
-  /** How many seeds. */
   readonly seeds: number;
 }
 
@@ -237,30 +222,21 @@ export function seedMean(values: readonly number[]): SeedMean | undefined {
 }
 
 /** A row of one setting at one cap, over its seeds. */
-export interface RowMean {
-  /** Its name. */
-  readonly row: string;
-  /** Averaged with the mirrored image's prediction. */
-  readonly flip: boolean;
-  /** Maximum depth, m. */
-  readonly capM: number;
+export interface RowMean extends Pick<Result, "row" | "flip" | "capM"> {
   /** Ascending. */
   readonly seeds: readonly number[];
-  /** Of each metric, over the seeds. */
   readonly metrics: Readonly<Record<keyof DepthMetrics, SeedMean>>;
   /** Means over the seeds that have it, units as in {@linkcode Result}; `undefined` where none does. */
-  readonly cost: Readonly<Record<"parameters" | "gigaflops" | "msPerImage" | "updates", number | undefined>>;
+  readonly cost: Readonly<Record<typeof COST_KEYS[number], number | undefined>>;
 }
 
 /** All rows of one setting. */
 export interface SettingMeans {
-  /** Where and how all of it was measured. */
   readonly setting: ResultSetting;
   /** Measured caps, m, the greatest first. */
   readonly capsM: readonly number[];
   /** In the order of {@linkcode ABLATION_ROWS}, others after them in the order of the results. */
   readonly rows: readonly RowMean[];
-  /** What the means are of. */
   readonly results: readonly Result[];
 }
 
@@ -273,33 +249,29 @@ export function aggregateResults(results: readonly Result[]): SettingMeans[] {
   checkUnique(results, "for averaging");
   return [...Map.groupBy(results, settingKey).values()].map((group) => {
     const { dataset, split, part, truth, crop, architecture, size } = group[0];
+    const same = Map.groupBy(group, ({ row, flip, capM }) => JSON.stringify([row, flip, capM]));
+    const rows = [...same.values()].map((results): RowMean => {
+      const { row, flip, capM } = results[0];
+      const cost = (key: typeof COST_KEYS[number]) =>
+        seedMean(results.flatMap((result) => result[key] ?? []))?.mean;
+      return {
+        row,
+        flip,
+        capM,
+        seeds: results.map(({ seed }) => seed).sort((a, b) => a - b),
+        metrics: Object.fromEntries(
+          metricNames.map((name) => [name, seedMean(results.map(({ metrics }) => metrics[name]))]),
+        ) as RowMean["metrics"],
+        cost: Object.fromEntries(COST_KEYS.map((key) => [key, cost(key)])) as RowMean["cost"],
+      };
+    });
     const order = [
-      ...new Set([...ABLATION_ROWS.map(({ name }) => name as string), ...group.map(({ row }) => row)]),
+      ...new Set([...ABLATION_ROWS, ...group.map(({ row }) => ({ name: row }))].map(({ name }) => name)),
     ];
-    const rows = [...Map.groupBy(group, ({ row, flip, capM }) => JSON.stringify([row, flip, capM])).values()]
-      .map(
-        (same): RowMean => {
-          const { row, flip, capM } = same[0];
-          const metric = (name: keyof DepthMetrics) => [name, seedMean(same.map((r) => r.metrics[name]))];
-          const cost = (key: typeof COST_KEYS[number]) => [
-            key,
-            seedMean(same.map((r) => r[key]).filter((v) => v !== undefined))?.mean,
-          ];
-          return {
-            row,
-            flip,
-            capM,
-            seeds: same.map(({ seed }) => seed).sort((a, b) => a - b),
-            metrics: Object.fromEntries(metricNames.map(metric)),
-            cost: Object.fromEntries(COST_KEYS.map(cost)),
-          };
-        },
-      );
-    rows.sort((a, b) => order.indexOf(a.row) - order.indexOf(b.row));
     return {
       setting: { dataset, split, part, truth, crop, architecture, size },
       capsM: [...new Set(group.map(({ capM }) => capM))].sort((a, b) => b - a),
-      rows,
+      rows: rows.sort((a, b) => order.indexOf(a.row) - order.indexOf(b.row)),
       results: group,
     };
   });
@@ -318,17 +290,14 @@ export function pairedGain(
   over: string,
   { flip, capM }: { readonly flip: boolean; readonly capM: number },
 ): SeedMean | undefined {
-  const of = (name: string) =>
-    new Map(
-      results.filter((r) => r.row === name && r.flip === flip && r.capM === capM)
-        .map((r) => [r.seed, r.metrics.absRel]),
-    );
-  const others = of(over);
-  const gains = [...of(row)].flatMap(([seed, absRel]) => {
-    const other = others.get(seed);
-    return other === undefined ? [] : [1 - absRel / other];
-  });
-  return seedMean(gains);
+  const of = (name: string) => results.filter((r) => r.row === name && r.flip === flip && r.capM === capM);
+  const others = new Map(of(over).map(({ seed, metrics }) => [seed, metrics.absRel]));
+  return seedMean(
+    of(row).flatMap(({ seed, metrics }) => {
+      const other = others.get(seed);
+      return other === undefined ? [] : [1 - metrics.absRel / other];
+    }),
+  );
 }
 
 /** One line of a published table. */
@@ -346,15 +315,9 @@ export interface PublishedRow {
 /** The published numbers and the protocol that all of them share. */
 export interface PublishedTables {
   /** Data, split and points evaluated. */
-  readonly protocol: Protocol & {
-    readonly dataset: string;
-    readonly split: string;
-    readonly part: string;
-    readonly truth: TruthKind;
-  };
+  readonly protocol: Protocol & Pick<ResultSetting, "dataset" | "split" | "part" | "truth">;
   /** The ablation table of Pilzer et al. 2019. */
   readonly refineAndDistill: readonly PublishedRow[];
-  /** Other methods. */
   readonly others: readonly PublishedRow[];
 }
 
