@@ -31,7 +31,7 @@ export interface Variant {
 const DEFAULT_VARIANT: Variant = { package: "tensorflow-cpu", version: TENSORFLOW_VERSION };
 
 /** A wheel whose content is known. */
-interface PinnedWheel {
+export interface PinnedWheel {
   readonly requirement: string;
   readonly sha256: string;
   /** Size of the wheel, bytes. */
@@ -40,7 +40,7 @@ interface PinnedWheel {
   readonly unpacked: number;
 }
 
-/** The wheels checked against a hash kept here; pip checks others against the package index's own. */
+/** TensorFlow's wheels checked against a hash kept here; pip checks others against the package index's own. */
 const PINNED_WHEELS: readonly PinnedWheel[] = [
   {
     requirement: "tensorflow-cpu==2.15.1",
@@ -388,6 +388,25 @@ export function cudaRequirements(metadata: string): string[] {
     .map(([, name, version]) => `${name}==${version}`);
 }
 
+/**
+ * Downloads a wheel with pip, checks its hash and unpacks some of its files.
+ *
+ * @param folder Receives the files, in the wheel's own layout.
+ * @param members Matches the whole names of those to unpack.
+ * @throws {CyclopsError} Without Python, pip or network; on a wrong or damaged wheel.
+ */
+export async function fetchWheel(
+  wheel: PinnedWheel,
+  folder: string,
+  members: RegExp,
+  options: Pick<InstallOptions, "download" | "signal" | "write"> = {},
+): Promise<void> {
+  const download = join(folder, ".download");
+  const path = await downloadWheel(wheel.requirement, download, { ...options, pinned: [wheel] });
+  await unpack(path, folder, members.source, options.signal);
+  await Deno.remove(download, { recursive: true });
+}
+
 async function downloadWheel(requirement: string, folder: string, options: InstallOptions): Promise<string> {
   const { write, signal } = options;
   const pin = pinOf(requirement, options.pinned);
@@ -425,7 +444,7 @@ async function downloadWheel(requirement: string, folder: string, options: Insta
       `Cannot trust ${
         wheels[0].name
       }: its SHA-256 is ${found}, expected ${pin?.sha256}; the download was damaged ` +
-        "or is not the official file; run deno task setup again",
+        "or is not the official file; try again",
     );
   }
   return path;
@@ -494,7 +513,7 @@ function pipFault({ printed, message }: PythonError, python: string): string {
     )
   ) {
     return "the package index could not be reached; check the network, a proxy's or PIP_INDEX_URL's address, " +
-      "and run deno task setup again";
+      "and try again";
   }
   const lines = printed.split("\n").filter(Boolean);
   const errors = lines.filter((line) => /error/i.test(line));
@@ -557,7 +576,11 @@ interface PythonOptions {
 }
 
 /** Runs a script. @returns Its standard output. @throws {PythonError} When it fails, with what it printed. */
-async function runPython(script: string, args: readonly string[], options: PythonOptions): Promise<string> {
+export async function runPython(
+  script: string,
+  args: readonly string[],
+  options: PythonOptions = {},
+): Promise<string> {
   const { python = "python3", signal, env } = options;
   let child: Deno.ChildProcess;
   try {

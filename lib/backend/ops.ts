@@ -396,10 +396,14 @@ export type Precision = "fp32" | "bf16";
 export interface ConvolutionAttributes {
   /** px between two results, in both directions. */
   readonly stride: 1 | 2;
-  /** Apply ELU to the result. */
-  readonly elu: boolean;
   /** Upsample the input to twice its size first, by nearest neighbor; for 3×3 kernels and stride 1. @default false */
   readonly upsample?: boolean;
+  /** Applied to the result. @default "none" */
+  readonly activation?: "none" | "elu" | "relu6";
+  /** Every input channel has a kernel of its own, [k,k,inputs,1]; always computed in float32. @default false */
+  readonly depthwise?: boolean;
+  /** What lies beyond the edges: zeros, or the image mirrored (stride 1, odd kernels). @default "zero" */
+  readonly padding?: "zero" | "reflect";
   /** Number format of the multiplications; inputs, results and weights stay float32. @default "fp32" */
   readonly precision?: Precision;
 }
@@ -430,11 +434,18 @@ const FLOAT = attr.type("T", "float32");
 const NHWC = attr.string("data_format", "NHWC");
 
 /** Runs one of TensorFlow's convolution operations; float32 and int32 tensors go in, float32 comes out. */
-function convolve(name: string, stride: number, precision: Precision, inputs: readonly Tensor[]): Tensor {
+function convolve(
+  operation: string,
+  attributesOf: ConvolutionAttributes,
+  inputs: readonly Tensor[],
+): Tensor {
+  const { stride, depthwise = false, padding = "zero" } = attributesOf;
+  const name = depthwise ? operation.replace("Conv2D", "DepthwiseConv2dNative") : operation;
+  const precision = depthwise ? "fp32" : attributesOf.precision ?? "fp32";
   const attributes = [
     attr.type("T", precision === "bf16" ? "bfloat16" : "float32"),
     attr.int("strides", [1, stride, stride, 1]),
-    attr.string("padding", "SAME"),
+    attr.string("padding", padding === "zero" ? "SAME" : "VALID"),
     NHWC,
   ];
   if (precision === "fp32") return execute(name, attributes, inputs)[0];
@@ -451,21 +462,46 @@ function convolve(name: string, stride: number, precision: Precision, inputs: re
   }
 }
 
+type Activation = ConvolutionAttributes["activation"];
+const ACTIVATIONS = { elu: "Elu", relu6: "Relu6" } as const;
+
+function activate(x: Tensor, activation: Activation = "none"): Tensor {
+  return activation === "none" ? x : execute(ACTIVATIONS[activation], [FLOAT], [x])[0];
+}
+
+function activationGradient(dy: Tensor, y: Tensor, activation: Activation = "none"): Tensor {
+  return activation === "none" ? dy : execute(`${ACTIVATIONS[activation]}Grad`, [FLOAT], [dy, y])[0];
+}
+
+/** Mirrors a rim around an image for a kernel, or applies the gradient of that. */
+function mirrorRim(operation: "MirrorPad" | "MirrorPadGrad", x: Tensor, { shape }: Tensor): Tensor {
+  const [up, left] = shape.map((size) => size >> 1);
+  const attributes = [FLOAT, attr.type("Tpaddings", "int32"), attr.string("mode", "REFLECT")];
+  const paddings = tf.tensor2d([[0, 0], [up, up], [left, left], [0, 0]], [4, 2], "int32");
+  return execute(operation, attributes, [x, paddings])[0];
+}
+
 /** tfjs would broadcast the bias, sum its gradient over three axes, and keep every intermediate. */
 const convolution = defineOp<ConvolutionAttributes>({
   name: "CyclopsConvolution",
   inputs: ["x", "kernel", "bias"],
-  forward: ([x, kernel, bias], { stride, elu, precision = "fp32" }) => {
-    const z = convolve("Conv2D", stride, precision, [x, kernel]);
-    const [biased] = execute("BiasAdd", [FLOAT, NHWC], [z, bias]);
-    return elu ? execute("Elu", [FLOAT], [biased]) : [biased];
+  forward: ([x, kernel, bias], attributes) => {
+    const seen = attributes.padding === "reflect" ? mirrorRim("MirrorPad", x, kernel) : x;
+    const z = convolve("Conv2D", attributes, [seen, kernel]);
+    return [activate(execute("BiasAdd", [FLOAT, NHWC], [z, bias])[0], attributes.activation)];
   },
-  gradients: (dy, [x, kernel], [y], { stride, elu, precision = "fp32" }) => {
-    const dz = elu ? execute("EluGrad", [FLOAT], [dy, y])[0] : dy;
+  gradients: (dy, [x, kernel], [y], attributes) => {
+    const { activation, padding } = attributes;
+    const dz = activationGradient(dy, y, activation);
     const sizes = (t: Tensor) => tf.tensor1d(t.shape, "int32");
+    // Recomputed rather than kept; in a compiled function it is the forward pass's own.
+    const seen = padding === "reflect" ? mirrorRim("MirrorPad", x, kernel) : x;
     return [
-      () => convolve("Conv2DBackpropInput", stride, precision, [sizes(x), kernel, dz]),
-      () => convolve("Conv2DBackpropFilter", stride, precision, [x, sizes(kernel), dz]),
+      () => {
+        const slope = convolve("Conv2DBackpropInput", attributes, [sizes(seen), kernel, dz]);
+        return padding === "reflect" ? mirrorRim("MirrorPadGrad", slope, kernel) : slope;
+      },
+      () => convolve("Conv2DBackpropFilter", attributes, [seen, sizes(kernel), dz]),
       () => execute("BiasAddGrad", [FLOAT, NHWC], [dz])[0],
     ];
   },
@@ -475,18 +511,18 @@ const convolution = defineOp<ConvolutionAttributes>({
 const upConvolution = defineOp<ConvolutionAttributes>({
   name: "CyclopsUpConvolution",
   inputs: ["x", "kernel", "bias"],
-  forward: ([x, kernel, bias], { elu, precision = "fp32" }) => {
+  forward: ([x, kernel, bias], { activation, precision }) => {
     const [batch, height, width] = x.shape;
     const size = tf.tensor1d([batch, 2 * height, 2 * width!, kernel.shape[2]!], "int32");
-    const z = convolve("Conv2DBackpropInput", 2, precision, [size, kernel, x]);
-    const [biased] = execute("BiasAdd", [FLOAT, NHWC], [z, bias]);
-    return elu ? execute("Elu", [FLOAT], [biased]) : [biased];
+    const z = convolve("Conv2DBackpropInput", { stride: 2, precision }, [size, kernel, x]);
+    return [activate(execute("BiasAdd", [FLOAT, NHWC], [z, bias])[0], activation)];
   },
-  gradients: (dy, [x, kernel], [y], { elu, precision = "fp32" }) => {
-    const dz = elu ? execute("EluGrad", [FLOAT], [dy, y])[0] : dy;
+  gradients: (dy, [x, kernel], [y], { activation, precision }) => {
+    const dz = activationGradient(dy, y, activation);
+    const sizes = tf.tensor1d(kernel.shape, "int32");
     return [
-      () => convolve("Conv2D", 2, precision, [dz, kernel]),
-      () => convolve("Conv2DBackpropFilter", 2, precision, [dz, tf.tensor1d(kernel.shape, "int32"), x]),
+      () => convolve("Conv2D", { stride: 2, precision }, [dz, kernel]),
+      () => convolve("Conv2DBackpropFilter", { stride: 2, precision }, [dz, sizes, x]),
       () => execute("BiasAddGrad", [FLOAT, NHWC], [dz])[0],
     ];
   },
@@ -509,10 +545,10 @@ function upKernel(kernel: Tensor4D): Tensor4D {
 const UP_KERNEL_PIXELS = 256;
 
 /**
- * Convolution with "same" padding and bias, followed by ELU if requested.
+ * Convolution with "same" padding and bias, followed by an activation if requested.
  *
  * @param x [B,H,W,inputs].
- * @param kernel [k,k,inputs,outputs].
+ * @param kernel [k,k,inputs,outputs]; [k,k,inputs,1] if depthwise.
  * @param bias [outputs].
  * @returns [B,⌈H/stride⌉,⌈W/stride⌉,outputs], or [B,2H,2W,outputs] with `upsample`.
  */
@@ -522,13 +558,19 @@ export function convolution2d(
   bias: Tensor1D,
   attributes: ConvolutionAttributes,
 ): Tensor4D {
-  const { stride, elu, upsample = false } = attributes;
-  const [batch, height, width] = x.shape;
-  if (upsample && isNative() && batch * height * width >= UP_KERNEL_PIXELS) {
-    return upConvolution([x, upKernel(kernel), bias], attributes)[0] as Tensor4D;
+  if (isNative() && attributes.upsample) {
+    const [batch, height, width] = x.shape;
+    if (attributes.padding !== "reflect" && batch * height * width >= UP_KERNEL_PIXELS) {
+      return upConvolution([x, upKernel(kernel), bias], attributes)[0] as Tensor4D;
+    }
   }
-  const seen = upsample ? tf.image.resizeNearestNeighbor(x, [2 * height, 2 * width]) : x;
+  const { stride, activation, depthwise, upsample, padding } = attributes;
+  const seen = upsample ? tf.image.resizeNearestNeighbor(x, [2 * x.shape[1], 2 * x.shape[2]]) : x;
   if (isNative()) return convolution([seen, kernel, bias], attributes)[0] as Tensor4D;
-  const y = tf.add(tf.conv2d(seen, kernel, stride, "same"), bias) as Tensor4D;
-  return elu ? tf.elu(y) : y;
+  const [up, left] = kernel.shape.map((size) => size >> 1);
+  const reflect = padding === "reflect";
+  const padded = reflect ? tf.mirrorPad(seen, [[0, 0], [up, up], [left, left], [0, 0]], "reflect") : seen;
+  const run = depthwise ? tf.depthwiseConv2d : tf.conv2d;
+  const y = tf.add(run(padded, kernel, stride, reflect ? "valid" : "same"), bias) as Tensor4D;
+  return activation === "elu" ? tf.elu(y) : activation === "relu6" ? tf.relu6(y) : y;
 }

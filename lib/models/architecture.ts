@@ -2,7 +2,8 @@
  * The encoder–decoders as data: which convolutions, of what size, at what resolution. Variables, parameter counts and
  * FLOPs derive from this plan; `network.ts` runs it, and a test compares the two.
  *
- * Sources: Godard et al. 2017 (monodepth) for the VGG-like and ResNet-50 encoders and the decoder; the quick one is ours.
+ * Sources: Godard et al. 2017 (monodepth) for the VGG-like and ResNet-50 encoders and the decoder; EfficientNet-lite0
+ * (Google 2020, after Tan and Le 2019); the quick one is ours.
  *
  * @module
  */
@@ -26,7 +27,17 @@ export type EncoderStage =
   /** 3×3 max-pooling with stride 2. */
   | { readonly kind: "pool" }
   /** Bottleneck blocks (1×1, 3×3, 1×1 to four times the channels), the last with stride 2. */
-  | { readonly kind: "bottleneck"; readonly channels: number; readonly blocks: number };
+  | { readonly kind: "bottleneck"; readonly channels: number; readonly blocks: number }
+  /** Inverted residual blocks (Sandler et al. 2018) with ReLU6; a 3×3 stem with stride 2, or the first block halves. */
+  | { readonly kind: "inverted"; readonly stem?: number; readonly blocks: readonly InvertedBlock[] };
+
+/** 1×1 to `expansion` times the channels, depthwise kernel×kernel, 1×1; added to its input where shapes agree. */
+export interface InvertedBlock {
+  readonly kernel: number;
+  readonly expansion: number;
+  readonly channels: number;
+  readonly stride: 1 | 2;
+}
 
 /** A named encoder–decoder. */
 export interface Architecture {
@@ -36,10 +47,14 @@ export interface Architecture {
   readonly encoder: readonly EncoderStage[];
   /** Decoder channels, finest first: level i has resolution 1/2^i; as many levels as encoder stages. */
   readonly decoder: readonly number[];
+  /** Convolve before upsampling in the decoder: a quarter of that convolution's operations. @default false */
+  readonly convolveFirst?: boolean;
+  /** The encoder sees (image − mean) / deviation, intensities in [0,1]. @default the image itself */
+  readonly normalization?: { readonly mean: number; readonly deviation: number };
 }
 
 /** Names of {@linkcode ARCHITECTURES}. */
-export type ArchitectureName = "quick" | "vgg" | "resnet50";
+export type ArchitectureName = "quick" | "vgg" | "resnet50" | "lite0";
 
 const plain = (kernel: number, channels: number): EncoderStage => ({
   kind: "plain",
@@ -56,6 +71,13 @@ const cheap = (channels: number): EncoderStage => ({
   convolutions: 2,
   strideAt: 0,
 });
+
+/** Blocks of one shape, the first with its own stride. */
+const inverted = (repeats: number, kernel: number, stride: 1 | 2, expansion: number, channels: number) =>
+  Array.from(
+    { length: repeats },
+    (_, i): InvertedBlock => ({ kernel, expansion, channels, stride: i === 0 ? stride : 1 }),
+  );
 
 /** The encoder–decoders to choose from. */
 export const ARCHITECTURES: Readonly<Record<ArchitectureName, Architecture>> = {
@@ -92,6 +114,20 @@ export const ARCHITECTURES: Readonly<Record<ArchitectureName, Architecture>> = {
     ],
     decoder: [16, 32, 64, 128, 256, 512],
   },
+  /** EfficientNet-lite0 without its last block and its classifier, batch norms folded; 3.2 M parameters. */
+  lite0: {
+    name: "lite0",
+    encoder: [
+      { kind: "inverted", stem: 32, blocks: inverted(1, 3, 1, 1, 16) },
+      { kind: "inverted", blocks: inverted(2, 3, 2, 6, 24) },
+      { kind: "inverted", blocks: inverted(2, 5, 2, 6, 40) },
+      { kind: "inverted", blocks: [...inverted(3, 3, 2, 6, 80), ...inverted(3, 5, 1, 6, 112)] },
+      { kind: "inverted", blocks: inverted(4, 5, 2, 6, 192) },
+    ],
+    decoder: [16, 32, 64, 96, 128],
+    convolveFirst: true,
+    normalization: { mean: 127 / 255, deviation: 128 / 255 },
+  },
 };
 
 /** One convolution of the plan. */
@@ -100,12 +136,14 @@ export interface ConvolutionPlan {
   readonly name: string;
   /** Height and width of the kernel, px. */
   readonly kernel: number;
-  /** Input channels. */
+  /** Input channels of each kernel; 1 if depthwise. */
   readonly inputs: number;
   /** Output channels. */
   readonly outputs: number;
   /** Step between outputs, px. */
   readonly stride: 1 | 2;
+  /** Every channel has a kernel of its own. */
+  readonly depthwise?: boolean;
   /** The output has the input image's resolution divided by this. */
   readonly division: number;
 }
@@ -163,6 +201,17 @@ export function planNetwork(architecture: Architecture, inputChannels: number): 
         add(`${block}/conv3`, 1, stage.channels, 4 * stage.channels, out);
         channels = add(`${block}/project`, 1, channels, 4 * stage.channels, out, stride);
       }
+    } else if (stage.kind === "inverted") {
+      if (stage.stem) channels = add(`${at}/stem`, 3, channels, stage.stem, coarse, 2);
+      let division = stage.stem ? coarse : fine;
+      stage.blocks.forEach(({ kernel, expansion, channels: out, stride }, b) => {
+        const block = `${at}/block${b + 1}`, wide = channels * expansion;
+        if (expansion > 1) add(`${block}/expand`, 1, channels, wide, division);
+        division *= stride;
+        const name = `${block}/depthwise`;
+        convolutions.push({ name, kernel, inputs: 1, outputs: wide, stride, division, depthwise: true });
+        channels = add(`${block}/project`, 1, wide, out, division);
+      });
     }
     skips.push(channels);
   });
@@ -172,7 +221,7 @@ export function planNetwork(architecture: Architecture, inputChannels: number): 
     const division = 2 ** level;
     const skip = level > 0 ? skips[level - 1] : 0;
     const coarser = level < SCALES - 1 ? HEAD_CHANNELS : 0;
-    add(`decoder/${level}/up`, 3, channels, width, division);
+    add(`decoder/${level}/up`, 3, channels, width, architecture.convolveFirst ? 2 * division : division);
     channels = add(`decoder/${level}/merge`, 3, width + skip + coarser, width, division);
     if (level < SCALES) add(`head/${level}`, 3, channels, HEAD_CHANNELS, division);
   }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { convolution2d, type Precision } from "../backend/ops.ts";
+import { convolution2d, type ConvolutionAttributes, type Precision } from "../backend/ops.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { Random } from "../base/random.ts";
@@ -29,7 +29,12 @@ export interface NetworkOptions {
   readonly headScale?: number;
   /** Number format of the convolutions; weights are always float32. @default "fp32" */
   readonly precision?: Precision;
+  /** What the decoder's convolutions see beyond the edges; zeros darken the frame of the maps. @default "zero" */
+  readonly padding?: Padding;
 }
+
+/** Zeros, or the image mirrored. */
+export type Padding = "zero" | "reflect";
 
 /** A network and its weights. */
 export interface Network {
@@ -43,6 +48,8 @@ export interface Network {
   readonly parameters: number;
   /** Number format of the convolutions. */
   readonly precision: Precision;
+  /** What the decoder's convolutions see beyond the edges. */
+  readonly padding: Padding;
 }
 
 /** A network's output, at `SCALES` scales: the finest, s = 0, first. */
@@ -74,8 +81,8 @@ export interface Prediction {
  * ```
  */
 export function createNetwork(options: NetworkOptions): Network {
-  const { scope, architecture, inputChannels = 3, seed, headBias = 0, headScale = 1, precision = "fp32" } =
-    options;
+  const { scope, architecture, inputChannels = 3, seed, headBias = 0, headScale = 1 } = options;
+  const { precision = "fp32", padding = "zero" } = options;
   const plan = planNetwork(architecture, inputChannels);
   const random = seed === undefined ? undefined : new Random(seed).fork(scope);
   const variables = new Map<string, Variable>();
@@ -83,7 +90,7 @@ export function createNetwork(options: NetworkOptions): Network {
     variables.set(`${scope}/${name}`, tf.variable(initial, true));
     initial.dispose();
   };
-  for (const { name, kernel, inputs, outputs } of plan.convolutions) {
+  for (const { name, kernel, inputs, outputs, depthwise } of plan.convolutions) {
     const head = name.startsWith("head/");
     // The two branches that a bottleneck adds share the variance of one convolution.
     const summed = name.endsWith("/conv3") || name.endsWith("/project");
@@ -91,10 +98,11 @@ export function createNetwork(options: NetworkOptions): Network {
     const deviation = scale * Math.sqrt(2 / (kernel * kernel * inputs));
     const values = new Float32Array(kernel * kernel * inputs * outputs);
     if (random) { for (let i = 0; i < values.length; i++) values[i] = random.normal(0, deviation); }
-    add(`${name}/kernel`, tf.tensor(values, [kernel, kernel, inputs, outputs]));
+    const channels = depthwise ? [outputs, 1] : [inputs, outputs];
+    add(`${name}/kernel`, tf.tensor(values, [kernel, kernel, ...channels]));
     add(`${name}/bias`, tf.fill([outputs], head ? headBias : 0));
   }
-  return { scope, plan, variables, parameters: countParameters(plan), precision };
+  return { scope, plan, variables, parameters: countParameters(plan), precision, padding };
 }
 
 /** Frees a network's weights. */
@@ -124,6 +132,70 @@ function upsampled(x: Tensor4D): Tensor4D {
   return tf.image.resizeNearestNeighbor(x, [x.shape[1] * 2, x.shape[2] * 2]);
 }
 
+/** (image − mean) / deviation of the first three channels; what else a refine network sees stays as it is. */
+function normalize(x: Tensor4D, { mean, deviation }: { mean: number; deviation: number }): Tensor4D {
+  const byChannel = (image: number, other: number) =>
+    tf.tensor1d(Array.from({ length: x.shape[3] }, (_, c) => c < 3 ? image : other));
+  return tf.add(tf.mul(x, byChannel(1 / deviation, 1)), byChannel(-mean / deviation, 0));
+}
+
+type Convolve = (name: string, x: Tensor4D, attributes?: Partial<ConvolutionAttributes>) => Tensor4D;
+
+/** Runs a network's convolutions by name; with stride 1 and ELU unless told otherwise. */
+function convolver({ scope, variables, precision }: Network): Convolve {
+  return (name, x, attributes = {}) =>
+    convolution2d(
+      x,
+      variables.get(`${scope}/${name}/kernel`) as unknown as Tensor4D,
+      variables.get(`${scope}/${name}/bias`) as unknown as Tensor1D,
+      { stride: 1, activation: "elu", precision, ...attributes },
+    );
+}
+
+const LINEAR = { activation: "none" } as const, RELU6 = { activation: "relu6" } as const;
+
+/**
+ * The encoder's features.
+ *
+ * @param input As in {@linkcode runNetwork}.
+ * @returns By stage i, [B,H/2^(i+1),W/2^(i+1),C].
+ */
+export function runEncoder(network: Network, input: Tensor4D): Tensor4D[] {
+  const { encoder, normalization } = network.plan.architecture;
+  const convolve = convolver(network);
+  let x = normalization ? normalize(input, normalization) : input;
+  return encoder.map((stage, i) => {
+    const at = `encoder/${i + 1}`;
+    if (stage.kind === "pool") return x = tf.maxPool(x, 3, 2, "same");
+    if (stage.kind === "plain") {
+      for (let c = 0; c < stage.convolutions; c++) {
+        x = convolve(`${at}/conv${c + 1}`, x, { stride: c === stage.strideAt ? 2 : 1 });
+      }
+      return x;
+    }
+    if (stage.kind === "inverted") {
+      if (stage.stem) x = convolve(`${at}/stem`, x, { stride: 2, ...RELU6 });
+      stage.blocks.forEach(({ expansion, channels, stride }, b) => {
+        const block = `${at}/block${b + 1}`;
+        let y = expansion > 1 ? convolve(`${block}/expand`, x, RELU6) : x;
+        y = convolve(`${block}/depthwise`, y, { stride, depthwise: true, ...RELU6 });
+        y = convolve(`${block}/project`, y, LINEAR);
+        x = stride === 1 && channels === x.shape[3] ? tf.add(x, y) : y;
+      });
+      return x;
+    }
+    for (let b = 0; b < stage.blocks; b++) {
+      const block = `${at}/block${b + 1}`;
+      const stride = b === stage.blocks - 1 ? 2 : 1;
+      let y = convolve(`${block}/conv1`, x);
+      y = convolve(`${block}/conv2`, y, { stride });
+      y = convolve(`${block}/conv3`, y, LINEAR);
+      x = tf.elu(tf.add(y, convolve(`${block}/project`, x, { stride, ...LINEAR })));
+    }
+    return x;
+  });
+}
+
 /**
  * Predicts disparities.
  *
@@ -132,50 +204,20 @@ function upsampled(x: Tensor4D): Tensor4D {
  * @throws {RangeError} From TensorFlow, when the shapes do not fit.
  */
 export function runNetwork(network: Network, input: Tensor4D, baseLogits?: readonly Tensor4D[]): Prediction {
-  const { scope, variables, precision, plan: { architecture: { encoder, decoder } } } = network;
-  const convolve = (
-    name: string,
-    x: Tensor4D,
-    { stride = 1 as 1 | 2, elu = true, upsample = false } = {},
-  ): Tensor4D =>
-    convolution2d(
-      x,
-      variables.get(`${scope}/${name}/kernel`) as unknown as Tensor4D,
-      variables.get(`${scope}/${name}/bias`) as unknown as Tensor1D,
-      { stride, elu, upsample, precision },
-    );
-
-  let x = input;
-  const skips: Tensor4D[] = []; // by encoder stage i: [B,H/2^(i+1),W/2^(i+1),C]
-  encoder.forEach((stage, i) => {
-    const at = `encoder/${i + 1}`;
-    if (stage.kind === "pool") x = tf.maxPool(x, 3, 2, "same");
-    else if (stage.kind === "plain") {
-      for (let c = 0; c < stage.convolutions; c++) {
-        x = convolve(`${at}/conv${c + 1}`, x, { stride: c === stage.strideAt ? 2 : 1 });
-      }
-    } else {
-      for (let b = 0; b < stage.blocks; b++) {
-        const block = `${at}/block${b + 1}`;
-        const stride = b === stage.blocks - 1 ? 2 : 1;
-        let y = convolve(`${block}/conv1`, x);
-        y = convolve(`${block}/conv2`, y, { stride });
-        y = convolve(`${block}/conv3`, y, { elu: false });
-        x = tf.elu(tf.add(y, convolve(`${block}/project`, x, { stride, elu: false })));
-      }
-    }
-    skips.push(x);
-  });
-
+  const { padding, plan: { architecture: { decoder, convolveFirst } } } = network;
+  const convolve = convolver(network);
+  const skips = runEncoder(network, input);
+  let x = skips.at(-1)!;
   const logits = new Array<Tensor4D>(SCALES);
   const disparities = new Array<Tensor4D>(SCALES);
   for (let level = decoder.length - 1; level >= 0; level--) { // level l: [B,H/2^l,W/2^l,decoder[l]]
-    const parts = [convolve(`decoder/${level}/up`, x, { upsample: true })];
+    const up = convolve(`decoder/${level}/up`, x, { padding, upsample: !convolveFirst });
+    const parts = [convolveFirst ? upsampled(up) : up];
     if (level > 0) parts.push(skips[level - 1]);
     if (level < SCALES - 1) parts.push(upsampled(disparities[level + 1]));
-    x = convolve(`decoder/${level}/merge`, parts.length > 1 ? tf.concat(parts, 3) : parts[0]);
+    x = convolve(`decoder/${level}/merge`, parts.length > 1 ? tf.concat(parts, 3) : parts[0], { padding });
     if (level < SCALES) {
-      const own = convolve(`head/${level}`, x, { elu: false });
+      const own = convolve(`head/${level}`, x, { padding, ...LINEAR });
       logits[level] = baseLogits ? tf.add(own, baseLogits[level]) : own;
       disparities[level] = tf.mul(tf.sigmoid(logits[level]), MAX_DISPARITY);
     }

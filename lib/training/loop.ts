@@ -24,6 +24,7 @@ import {
 import { openPart, storedOptions, type TrainingOptions } from "./options.ts";
 import { Diagnostics, type DiagnosticsState, type Ending, Recorder } from "./records.ts";
 import { OPTIONS_FILE, type Run } from "./run_folder.ts";
+import { applyPretrained, loadLite0 } from "./pretrained.ts";
 import { STAGES } from "./stages.ts";
 import { chainImages } from "./tensorboard.ts";
 import { type StepResult, Trainer } from "./trainer.ts";
@@ -104,7 +105,8 @@ function plannedSteps(options: TrainingOptions, pairs: number): number {
 }
 
 /**
- * Initializes a stage's networks with the weights of checkpoints, as far as these have them.
+ * Initializes a stage's networks with the weights of checkpoints, as far as these have them; others start from
+ * pretrained weights if the options say so.
  *
  * @param from Checkpoint folders; later ones win.
  * @throws {UsageError} When a frozen network is in none of them.
@@ -112,6 +114,10 @@ function plannedSteps(options: TrainingOptions, pairs: number): number {
  */
 export async function startWeights(trainer: Trainer, from: readonly string[]): Promise<void> {
   const { options, networks } = trainer;
+  if (options.pretrained) {
+    const weights = await loadLite0();
+    for (const network of networks.values()) applyPretrained(network, weights);
+  }
   const missing = new Set(networks.keys());
   for (const folder of from) {
     const { model } = await loadCheckpoint(folder, "model");

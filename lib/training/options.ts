@@ -53,7 +53,13 @@ export const trainingOptions = {
       "matches are closer.",
   }),
 
-  architecture: choice(["quick", "vgg", "resnet50"], { default: "quick", help: "Encoder and decoder." }),
+  architecture: choice(["quick", "vgg", "resnet50", "lite0"], {
+    default: "quick",
+    help: "Encoder and decoder.",
+  }),
+  pretrained: flag({
+    help: "Start lite0's encoder from weights trained on ImageNet; they are fetched once, 17 MB.",
+  }),
   headBias: number({
     default: -2.4,
     min: -10,
@@ -270,6 +276,9 @@ export function resolveTraining(
   }
   if (batch % accumulate !== 0) {
     throw refuse(`accumulate is ${accumulate}, expected a divisor of batch, ${batch}`);
+  }
+  if (options.pretrained && options.architecture !== "lite0") {
+    throw refuse(`pretrained is true and architecture is ${options.architecture}, expected lite0`);
   }
   const architecture = ARCHITECTURES[options.architecture], { height, width } = options.size;
   checkSize(architecture, height, width);

@@ -124,7 +124,7 @@ test("gradients taken inside: bf16 convolutions, custom gradients, frozen parts,
     const { value, grads } = tf.variableGrads(() => {
       const y = convolution2d(x, kernel as unknown as Tensor4D, bias as unknown as Tensor1D, {
         stride: 2,
-        elu: true,
+        activation: "elu",
         precision,
       });
       const frozen = noGradient(() => tf.mean(y));

@@ -17,15 +17,16 @@ const bias = () => tf.tensor1d([0.3, -0.2, 0.1, 0.5]);
 
 Deno.test("convolution, bias and ELU are tfjs's, values and gradients", () => {
   for (const [kernelSize, stride] of [[1, 1], [3, 1], [3, 2], [5, 2], [7, 1]] as const) {
-    for (const elu of [false, true]) {
+    for (const activation of ["none", "elu"] as const) {
       tf.tidy(() => {
         const x = uniform([2, 7, 10, 3], 1, -1);
         const kernel = uniform([kernelSize, kernelSize, 3, 4], 2, -0.5, 0.5);
         const plain = tf.add(tf.conv2d(x, kernel, stride, "same"), bias());
-        const ours = convolution2d(x, kernel, bias(), { stride, elu });
-        assertLess(distance(ours.dataSync(), (elu ? tf.elu(plain) : plain).dataSync()), 1e-5);
+        const ours = convolution2d(x, kernel, bias(), { stride, activation });
+        const wanted = activation === "elu" ? tf.elu(plain) : plain;
+        assertLess(distance(ours.dataSync(), wanted.dataSync()), 1e-5);
         checkGradients(
-          (a, k, b) => convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, { stride, elu }),
+          (a, k, b) => convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, { stride, activation }),
           [x, kernel, bias()],
           { samples: 20, tolerance: 1e-2 },
         );
@@ -35,16 +36,19 @@ Deno.test("convolution, bias and ELU are tfjs's, values and gradients", () => {
 });
 
 Deno.test("upsampling and convolution in one are the two one after the other, values and gradients", () => {
-  for (const elu of [false, true]) {
+  for (const activation of ["none", "elu"] as const) {
     for (const [batch, height, width] of [[2, 3, 5], [3, 9, 11]] as const) { // below and above the threshold
       tf.tidy(() => {
         const x = uniform([batch, height, width, 3], 1, -1);
         const kernel = uniform([3, 3, 3, 4], 2, -0.5, 0.5);
         const twice = tf.image.resizeNearestNeighbor(x, [2 * height, 2 * width]);
         const plain = tf.add(tf.conv2d(twice, kernel, 1, "same"), bias());
-        const attributes = { stride: 1, elu, upsample: true } as const;
+        const attributes = { stride: 1, activation, upsample: true } as const;
         const ours = convolution2d(x, kernel, bias(), attributes);
-        assertLess(distance(ours.dataSync(), (elu ? tf.elu(plain) : plain).dataSync()), 1e-5);
+        assertLess(
+          distance(ours.dataSync(), (activation === "elu" ? tf.elu(plain) : plain).dataSync()),
+          1e-5,
+        );
         checkGradients(
           (a, k, b) => convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, attributes),
           [x, kernel, bias()],
@@ -53,6 +57,50 @@ Deno.test("upsampling and convolution in one are the two one after the other, va
       });
     }
   }
+});
+
+Deno.test("depthwise convolution with ReLU6 is tfjs's, values and gradients", () => {
+  for (const [kernelSize, stride] of [[3, 1], [3, 2], [5, 1], [5, 2]] as const) {
+    tf.tidy(() => {
+      const x = uniform([2, 6, 9, 4], 1, -1);
+      const kernel = uniform([kernelSize, kernelSize, 4, 1], 2, -0.5, 0.5);
+      const attributes = { stride, activation: "relu6", depthwise: true } as const;
+      const high = tf.tensor1d([5.9, 1, 3, 2]); // the first channel saturates
+      const plain = tf.relu6(tf.add(tf.depthwiseConv2d(x, kernel, stride, "same"), high));
+      assertLess(
+        distance(convolution2d(x, kernel, high, attributes).dataSync(), plain.dataSync()),
+        1e-5,
+      );
+      assertEquals(Math.max(...plain.dataSync()), 6);
+      const smooth = tf.tensor1d([3, 1.5, 3, 2]); // far from both kinks
+      checkGradients(
+        (a, k, b) => convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, attributes),
+        [tf.mul(x, 0.1), kernel, smooth],
+        { samples: 20, tolerance: 1e-2 },
+      );
+    });
+  }
+});
+
+Deno.test("with reflection padding convolution sees the image mirrored, gradients included", () => {
+  tf.tidy(() => {
+    const ramp = tf.tensor4d([1, 2, 3, 4], [1, 1, 4, 1]).tile([1, 3, 1, 1]) as Tensor4D;
+    const left = tf.tensor4d([1, 0, 0], [1, 3, 1, 1]); // the left neighbor
+    const zero = tf.tensor1d([0]);
+    const shifted = convolution2d(ramp, left, zero, { stride: 1, padding: "reflect" });
+    assertEquals([...shifted.dataSync()].slice(0, 4), [2, 1, 2, 3]);
+    const kernel = uniform([3, 3, 2, 4], 2, -0.5, 0.5);
+    checkGradients(
+      (a, k, b) =>
+        convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, {
+          stride: 1,
+          activation: "elu",
+          padding: "reflect",
+        }),
+      [uniform([2, 4, 5, 2], 1, -1), kernel, bias()],
+      { samples: 40, tolerance: 1e-2 },
+    );
+  });
 });
 
 Deno.test({
@@ -65,9 +113,9 @@ Deno.test({
         const x = uniform([2, 8, 12, 5], 1, -1);
         const kernel = uniform([3, 3, 5, 4], 2, -0.5, 0.5);
         const f = (a: Tensor4D, k: Tensor4D) =>
-          tf.sum(tf.square(convolution2d(a, k, bias(), { stride: 2, elu: true, precision })));
+          tf.sum(tf.square(convolution2d(a, k, bias(), { stride: 2, activation: "elu", precision })));
         const [gx, gk] = tf.grads(f as Parameters<typeof tf.grads>[0])([x, kernel]);
-        const y = convolution2d(x, kernel, bias(), { stride: 2, elu: true, precision });
+        const y = convolution2d(x, kernel, bias(), { stride: 2, activation: "elu", precision });
         return { all: [...y.dataSync(), ...gx.dataSync(), ...gk.dataSync()] };
       }).all;
     const before = nativeTensorCount();

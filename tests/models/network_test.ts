@@ -27,6 +27,15 @@ Deno.test("parameters are METHOD.md's check values", () => {
   assertEquals(countParameters(planNetwork(ARCHITECTURES.vgg, 3)), 31_600_072);
 });
 
+Deno.test("lite0 has the parameters of EfficientNet-lite0's first 15 blocks and of its decoder", () => {
+  const plan = planNetwork(ARCHITECTURES.lite0, 3);
+  const of = (part: string) =>
+    countParameters({ ...plan, convolutions: plan.convolutions.filter(({ name }) => name.startsWith(part)) });
+  // torch: the weights of stem and blocks 0 to 14, and a bias in place of each batch norm.
+  assertEquals(of("encoder/"), 2_336_304);
+  assertEquals(countParameters(plan), 3_213_656);
+});
+
 Deno.test("the VGG-like network takes 29.95 GFLOPs at 256x512", () => {
   assertAlmostEquals(countGigaflops(planNetwork(ARCHITECTURES.vgg, 3), 256, 512), 29.95, 0.01);
 });
@@ -103,16 +112,32 @@ Deno.test("gradients through a whole small network are those of finite differenc
     ],
     decoder: [2, 3, 3, 4],
   };
-  const network = createNetwork({ scope: "tiny", seed: 3, architecture: tiny });
-  tf.tidy(() => {
-    const x = uniform([2, 16, 32, 3], 4, -1, 1);
-    checkGradients(
-      (image) => tf.concat(runNetwork(network, image as Tensor4D).logits.map((l) => tf.reshape(l, [-1])), 0),
-      [x],
-      { step: 2e-3, tolerance: 2e-2, samples: 24 },
-    );
-  });
-  disposeNetwork(network);
+  const block = { kernel: 3, expansion: 2, channels: 4 } as const;
+  const inverted: Architecture = {
+    name: "lite0",
+    encoder: [
+      { kind: "inverted", stem: 4, blocks: [{ ...block, expansion: 1, stride: 1 }] },
+      { kind: "inverted", blocks: [{ ...block, stride: 2 }, { ...block, stride: 1 }] },
+      { kind: "inverted", blocks: [{ ...block, kernel: 5, stride: 2 }] },
+      { kind: "inverted", blocks: [{ ...block, stride: 2 }] },
+    ],
+    decoder: [2, 3, 3, 4],
+    convolveFirst: true,
+    normalization: { mean: 0.5, deviation: 0.5 },
+  };
+  for (const [architecture, padding] of [[tiny, "zero"], [inverted, "reflect"]] as const) {
+    const network = createNetwork({ scope: "tiny", seed: 3, architecture, padding });
+    tf.tidy(() => {
+      const x = uniform([2, 32, 32, 3], 4, -1, 1); // reflection needs two rows at 1/16
+      checkGradients(
+        (image) =>
+          tf.concat(runNetwork(network, image as Tensor4D).logits.map((l) => tf.reshape(l, [-1])), 0),
+        [x],
+        { step: 2e-3, tolerance: 2e-2, samples: 24 },
+      );
+    });
+    disposeNetwork(network);
+  }
 });
 
 Deno.test("a size that does not halve evenly is refused with sizes that do", () => {

@@ -5,6 +5,7 @@ import { CyclopsError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
 import { exportCityscapes } from "../data/_cityscapes.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
+import { hasLite0 } from "../../lib/training/pretrained.ts";
 import { resolveTraining, trainingOptions } from "../../lib/training/options.ts";
 import { train } from "../../lib/training/loop.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
@@ -163,6 +164,12 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
     with: { size: "128x128", steps: 1, batch: 1 },
     values: ["quick", "vgg"],
     look: parameters,
+  },
+  pretrained: {
+    with: { architecture: "lite0" },
+    values: [false, true],
+    // Tests fetch nothing.
+    look: async (given) => await hasLite0() ? await losses(given) : given.pretrained,
   },
   headBias: { values: [-2.4, -1] },
   steps: { values: [2, 3], look: rates },
