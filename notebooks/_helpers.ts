@@ -158,14 +158,14 @@ export interface Frame {
   readonly lidar: Truth;
 }
 
-/** Reads frame `index` at the given size. */
+/** Reads frame `index` at the given size; begins anew where a set is shorter. */
 export async function readFrame(
   dataset: StereoDataset,
   index: number,
   size: ImageSize = LARGE,
 ): Promise<Frame> {
   const { root, pairs } = dataset;
-  const pair = pairs[index], frame = parseFrame(pair.left);
+  const pair = pairs[index % pairs.length], frame = parseFrame(pair.left);
   const [left, right] = await Promise.all(
     [pair.left, pair.right].map((path) => readRgb(join(root, path), size)),
   );
