@@ -357,8 +357,8 @@ export function rankCorrelation(x: readonly number[], y: readonly number[]): num
 /** What notebooks 04 to 06 train. */
 const PLANS = {
   student: { stage: "half-cycle", steps: 250 },
-  backward: { stage: "cycle", steps: 80, freeze: ["student"] },
-  refine: { stage: "teacher", steps: 80, freeze: ["student", "backward"] },
+  backward: { stage: "cycle", steps: 80, freeze: ["student"], warmup: 20, learningRate: 1e-3 },
+  refine: { stage: "teacher", steps: 80, freeze: ["student", "backward"], warmup: 20, learningRate: 1e-3 },
 } as const;
 
 /** Keeps a network for the notebooks that follow. */

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { list } from "../lib/base/options.ts";
 import type { Chart } from "../lib/charts/chart.ts";
 import { colorAt, type ColorScale, mapToRgb } from "../lib/charts/colormap.ts";
 import { niceTicks } from "../lib/charts/depth.ts";
