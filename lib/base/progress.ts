@@ -1,5 +1,5 @@
 /**
- * Progress of long work: a bar that redraws itself on a terminal, plain lines in a log. Writes to standard error, so
+ * Progress of long-running work: a bar that redraws itself on a terminal, plain lines in a log. Writes to standard error, so
  * that standard output stays clean for results.
  *
  * @module

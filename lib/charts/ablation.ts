@@ -141,9 +141,9 @@ function verdict({ mean, deviation, seeds }: SeedMean): string {
 }
 
 /**
- * How much lower each row's abs rel is than that of HC, and of HC after more training, paired by seed. What tells the
- * method's gain from that of more training is the comparison with HC-continued; its verdict says whether it exceeds the
- * noise of the seeds.
+ * How much lower each row's abs rel is than that of HC, and of HC after more training, paired by seed. The comparison
+ * with HC-continued separates the method's gain from that of longer training; its verdict says whether the gain exceeds
+ * the seeds' noise.
  *
  * @param capM One of the setting's caps, m.
  * @returns `undefined` where no row can be compared.

@@ -1,5 +1,5 @@
 /**
- * A Vega-Lite chart: it shows itself in a notebook, live and as a still picture, and writes SVG and PNG files.
+ * A Vega-Lite chart that renders in a notebook, interactive and static, and saves as SVG or PNG.
  *
  * @module
  */

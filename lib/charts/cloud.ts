@@ -97,7 +97,7 @@ export class PointCloud implements Displayable {
     await writeAtomic(path, this.ply());
   }
 
-  /** A view to rotate with the pointer: HTML with its data and script inside; loads nothing. */
+  /** A view to rotate with the pointer: self-contained HTML. */
   async html(): Promise<string> {
     const { positions, ...points } = this.#centered();
     // Centimeters fit 16 bits up to 327 m.
@@ -124,7 +124,7 @@ export class PointCloud implements Displayable {
 </div>`;
   }
 
-  /** The interactive view, a still one for viewers without scripts, and plain text. */
+  /** The interactive view, a static one for viewers without scripts, and plain text. */
   async [JUPYTER_DISPLAY](): Promise<MimeBundle> {
     return {
       "text/html": await this.html(),
@@ -134,7 +134,7 @@ export class PointCloud implements Displayable {
   }
 }
 
-/** Size of the still picture in a notebook, px: small, because it stands there twice. */
+/** Size of the static picture in a notebook, px: small, because the notebook holds it twice. */
 const STILL = { width: 660, height: 315 } as const;
 const SIZE = { width: 880, height: 420 } as const, VIEW = { yaw: 12, pitch: 14 } as const;
 /** Points whose disparity differs from a neighbor's by more than this fraction lie between objects and are left out. */

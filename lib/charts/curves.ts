@@ -12,29 +12,21 @@ import { textWidth } from "./svg.ts";
  */
 export type CurveRecord = Readonly<Record<string, unknown>>;
 
-/** A place on the step axis with a label, e.g. where training at half size ends. */
-export interface StepMark {
-  readonly step: number;
-  readonly label: string;
-}
-
 /** Options of {@linkcode lossCurves}. */
 export interface LossCurvesOptions {
   readonly title?: string;
   /** Weight of the past in the running mean, 0 (none) to < 1. @default 0.9 */
   readonly smoothing?: number;
-  readonly log?: boolean;
   /** Baselines of the validation abs rel by name, e.g. the train-set mean's. */
   readonly references?: Readonly<Record<string, number>>;
-  readonly marks?: readonly StepMark[];
-  /** Width of the chart, px. @default 820 */
-  readonly width?: number;
-  /** At most this many points per line; fewer make a smaller notebook. @default 160 */
-  readonly points?: number;
+  /** Vertical lines with a label, e.g. where training at half size ends. */
+  readonly marks?: readonly { readonly step: number; readonly label: string }[];
 }
 
-/** Height of the plots, px. */
-const PLOT = 220;
+/** Width of the whole chart and height of its plots, px. */
+const WIDTH = 820, PLOT = 220;
+/** Maximum points per line: more would only make the file larger. */
+const MOST_POINTS = 160;
 
 interface Point {
   readonly x: number;
@@ -55,14 +47,15 @@ function smooth(points: readonly Point[], smoothing: number): Point[] {
   });
 }
 
-/** At most `most` evenly spaced points, the first and last among them. */
-function thin(points: readonly Point[], most: number): readonly Point[] {
-  if (points.length <= most) return points;
-  return Array.from({ length: most }, (_, i) => points[Math.round(i * (points.length - 1) / (most - 1))]);
+/** At most {@linkcode MOST_POINTS} evenly spaced points, the first and last among them. */
+function thin(points: readonly Point[]): readonly Point[] {
+  if (points.length <= MOST_POINTS) return points;
+  const gap = (points.length - 1) / (MOST_POINTS - 1);
+  return Array.from({ length: MOST_POINTS }, (_, i) => points[Math.round(i * gap)]);
 }
 
 /** A logarithmic axis over the values: ticks at 1, 2 and 5 of each power of ten, fewer where the range is wide. */
-function logAxis(values: readonly number[]): { readonly scale: unknown; readonly axis: unknown } {
+function logAxis(values: readonly number[]) {
   const scale = { type: "log", nice: false };
   if (values.length === 0) return { scale, axis: { format: "~g" } };
   const low = Math.min(...values), high = Math.max(...values);
@@ -105,19 +98,20 @@ function horizontalMarks(values: Readonly<Record<string, number>>): VegaLiteSpec
 }
 
 /**
- * The course of a training: the total loss (raw and smoothed), each named term and, where measured, the validation
- * abs rel beside them.
+ * Training curves: the total loss (raw and smoothed) and each named term on a logarithmic axis and, where measured, the
+ * validation abs rel beside them.
  *
- * @param records In order of steps; values that are not finite numbers are left out.
+ * @param records In order of steps; values that are not positive finite numbers are left out.
  */
 export function lossCurves(records: readonly CurveRecord[], options: LossCurvesOptions = {}): Chart {
-  const { title = "Loss", smoothing = 0.9, log = true, width = 820, points: most = 160 } = options;
+  const { title = "Loss", smoothing = 0.9 } = options;
   const group = (record: CurveRecord, key: string) => (record[key] ?? {}) as CurveRecord;
   const lineOf = (value: (record: CurveRecord) => unknown): Point[] =>
     records.flatMap((record) => {
       const x = record.step, y = value(record);
-      if (!Number.isFinite(x) || !Number.isFinite(y) || log && (y as number) <= 0) return [];
-      return [{ x: x as number, y: y as number }];
+      return typeof x === "number" && typeof y === "number" && Number.isFinite(x) && y > 0 && y < Infinity
+        ? [{ x, y }]
+        : [];
     });
   const terms = [...new Set(records.flatMap((record) => Object.keys(group(record, "terms"))))];
   const total = lineOf((record) => record.loss);
@@ -127,10 +121,10 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
   ].filter(({ points }) => points.length);
   const names = lines.map(({ name }) => name);
   const rows = lines.flatMap(({ name, points }) =>
-    thin(smooth(points, smoothing), most).map(({ x, y }) => ({ step: x, name, value: round(y) }))
+    thin(smooth(points, smoothing)).map(({ x, y }) => ({ step: x, name, value: round(y) }))
   );
-  const raw = thin(total, most).map(({ x, y }) => ({ step: x, value: round(y) }));
-  const validation = thin(lineOf((record) => record.absRel ?? group(record, "validation").absRel), most)
+  const raw = thin(total).map(({ x, y }) => ({ step: x, value: round(y) }));
+  const validation = thin(lineOf((record) => record.absRel ?? group(record, "validation").absRel))
     .map(({ x, y }) => ({ step: x, value: round(y) }));
 
   const x = {
@@ -143,11 +137,11 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
   const y = {
     field: "value",
     type: "quantitative",
-    title: log ? "loss (logarithmic)" : "loss",
-    ...(log ? logAxis([...rows, ...raw].map(({ value }) => value)) : { scale: { zero: false } }),
+    title: "loss (logarithmic)",
+    ...logAxis([...rows, ...raw].map(({ value }) => value)),
   };
-  // Room for axes, so that the whole chart is `width` wide.
-  const plots = width - 190;
+  // Room for axes.
+  const plots = WIDTH - 190;
   const lossWidth = validation.length ? Math.round(plots * 0.58) : plots + 40;
   const marks = verticalMarks(options.marks ?? [], x);
   const longest = Math.max(0, ...names.map((name) => textWidth(name, 12)));

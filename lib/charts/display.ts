@@ -1,6 +1,6 @@
 /**
- * How objects show themselves in a notebook, once or again and again at the same place. Outside a notebook everything
- * here is silent. Importing this file lets every {@linkcode Progress} of the project show itself in the running cell.
+ * Notebook output: objects that render themselves, and outputs that are redrawn in place. Outside a notebook nothing is
+ * shown. Importing this file sends every {@linkcode Progress} to the running cell.
  *
  * @module
  */

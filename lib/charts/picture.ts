@@ -14,7 +14,7 @@ import { drawOver, escapeHtml, SOFT_INK, svgText, type TextStyle, textWidth, wra
 const LARGE = 50_000;
 
 /**
- * An RGB image with a title and, over it, text and lines. It shows itself in a notebook and writes itself to a file.
+ * An RGB image with a title and, over it, text and lines. It renders in a notebook and saves as PNG.
  *
  * @example
  * ```ts ignore

@@ -28,14 +28,14 @@ export interface DepthProbeInput {
 const LEVELS = 4096;
 
 /**
- * Photograph and disparity side by side: both mark the pointer's place, and its depth in meters is shown. Where scripts
- * do not run, a few points are marked instead.
+ * Photograph and disparity side by side; pointing at either shows the depth there in meters. Without scripts, a static
+ * version shows the depth at a few points.
  */
 export class DepthProbe implements Displayable {
   readonly #input: Required<Pick<DepthProbeInput, "image" | "disparity" | "camera" | "title">>;
   readonly #max: number;
 
-  /** Resizes what it is given to the size shown. */
+  /** Resizes image and disparity to the size shown. */
   constructor(input: DepthProbeInput) {
     const width = input.width ?? 440;
     const height = Math.max(1, Math.round(width * input.image.height / input.image.width));
@@ -55,7 +55,7 @@ export class DepthProbe implements Displayable {
     return depthFromDisparity(disparity.data[Math.floor(y) * disparity.width + Math.floor(x)], camera);
   }
 
-  /** The still form: both images with a few points marked, and a color bar. */
+  /** The static version: both images with the depth at a few points, and a color bar. */
   picture(): Picture {
     const { image, disparity, camera, title } = this.#input;
     const { width, height } = image;
@@ -84,7 +84,7 @@ export class DepthProbe implements Displayable {
       cross(5, 3, "#14161c") + cross(4.5, 1.2, "white");
   }
 
-  /** The interactive form: HTML with its data and script inside; loads nothing. */
+  /** The interactive version: self-contained HTML. */
   async html(): Promise<string> {
     const { image, disparity, camera, title } = this.#input;
     const { width, height } = image;
@@ -123,7 +123,7 @@ export class DepthProbe implements Displayable {
 </div>`;
   }
 
-  /** The interactive form, the still one for viewers without scripts, and plain text. */
+  /** The interactive version, the static one for viewers without scripts, and plain text. */
   async [JUPYTER_DISPLAY](): Promise<MimeBundle> {
     return {
       "text/html": await this.html(),
@@ -133,7 +133,7 @@ export class DepthProbe implements Displayable {
   }
 }
 
-/** Points of the still form, fractions of width and height: road ahead, both sides, the middle. */
+/** Points of the static version, fractions of width and height: road ahead, both sides, the middle. */
 const MARKED = [[0.5, 0.9], [0.5, 0.66], [0.14, 0.6], [0.84, 0.6], [0.3, 0.45], [0.68, 0.42]] as const;
 
 /** "12.3 m"; farther than a car's sensors reach: "> 250 m". */

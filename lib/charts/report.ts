@@ -1,5 +1,5 @@
 /**
- * One HTML file that shows the results of a run: it needs no network and no other file.
+ * The results of a run as one self-contained HTML file.
  *
  * @module
  */

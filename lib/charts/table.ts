@@ -81,7 +81,7 @@ interface Shown {
 
 /**
  * A table of results. The best measured number of each column and group is bold; published numbers are italic (dim on a
- * terminal), carry a † and never win; unknown ones are "—".
+ * terminal), marked † and never the best; unknown ones are "—".
  *
  * @example
  * ```ts
@@ -97,7 +97,7 @@ export class Table implements Displayable {
   /** Whether a column's cells are all numbers or unknown. */
   readonly #numeric: readonly boolean[];
 
-  /** Finds the best numbers. */
+  /** Formats the cells and finds the best numbers. */
   constructor(readonly content: TableContent) {
     const { columns, rows } = content;
     const best = columns.map((column) => bestOf(column, rows));

@@ -78,8 +78,8 @@ export interface StereoDataset {
 }
 
 /**
- * What distinguishes one data set from another; the folder's own name is no part of it. Saved with each checkpoint, so
- * that a resumed run notices other data under the same name.
+ * What distinguishes one data set from another, its folder's name aside. Saved with each checkpoint, so that a resumed
+ * run notices other data under the same name.
  */
 export interface DataIdentity {
   readonly split: string;
@@ -91,7 +91,7 @@ export interface DataIdentity {
   readonly content: string;
 }
 
-/** Where an image of a data set's pair lies. */
+/** The path of one image of a pair. */
 export function imagePath(
   { root }: Pick<StereoDataset, "root">,
   pair: StereoPair,
@@ -100,7 +100,7 @@ export function imagePath(
   return join(pair.root ?? root, pair[side]);
 }
 
-/** One of the places that the pairs come from. */
+/** One source of pairs. */
 type Source = Omit<StereoDataset, "part" | "identity"> & {
   /** What the identity hashes of its list of pairs. */
   readonly names: string;

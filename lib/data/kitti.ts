@@ -39,9 +39,9 @@ function drivePath({ date, drive }: Pick<Frame, "date" | "drive">): string {
 /** A frame's files are named by ten digits. */
 const digits = (index: number) => String(index).padStart(10, "0");
 
-/** A frame's image, relative to the root. @param extension "png" (KITTI's own) or "jpg". @default "png" */
-export function framePath(frame: Frame, camera: ColorCamera, extension = "png"): string {
-  return `${drivePath(frame)}/image_0${camera}/data/${digits(frame.index)}.${extension}`;
+/** A frame's image, relative to the root. */
+export function framePath(frame: Frame, camera: ColorCamera): string {
+  return `${drivePath(frame)}/image_0${camera}/data/${digits(frame.index)}.png`;
 }
 
 /** A frame's laser scan, relative to the root. */
@@ -55,8 +55,8 @@ export function depthPath(frame: Frame, camera: ColorCamera): string {
 }
 
 /** Both images of a frame. */
-export function framePair(frame: Frame, extension = "png"): StereoPair {
-  return { left: framePath(frame, 2, extension), right: framePath(frame, 3, extension) };
+export function framePair(frame: Frame): StereoPair {
+  return { left: framePath(frame, 2), right: framePath(frame, 3) };
 }
 
 /**
@@ -160,37 +160,6 @@ export async function readKittiCamera(
   };
 }
 
-/** A stereo camera with a laser scanner, rectified by construction: camera 0 is the left color camera. */
-export interface StereoRig extends StereoCamera {
-  /** From scanner coordinates to left camera coordinates. */
-  readonly velodyneToCamera: {
-    readonly rotation: readonly number[];
-    readonly translation: readonly number[];
-  };
-}
-
-/**
- * The two calibration files of such a rig in KITTI's format, with enough digits to read back the same numbers.
- *
- * @returns The contents of calib_cam_to_cam.txt and calib_velo_to_cam.txt.
- */
-export function formatCalibration(
-  rig: StereoRig,
-): { readonly camToCam: string; readonly veloToCam: string } {
-  const { imageSize: { width, height }, focalPx: f, centerPx: { x, y }, baselineM } = rig;
-  const row = (key: string, values: readonly number[]) =>
-    `${key}: ${values.map((v) => v.toExponential()).join(" ")}\n`;
-  const camera = (id: string, offset: number) =>
-    row(`S_rect_${id}`, [width, height]) + row(`R_rect_${id}`, [1, 0, 0, 0, 1, 0, 0, 0, 1]) +
-    row(`P_rect_${id}`, [f, 0, x, offset, 0, f, y, 0, 0, 0, 1, 0]);
-  const { rotation, translation } = rig.velodyneToCamera;
-  return {
-    camToCam: row("corner_dist", [0.1]) +
-      camera("00", 0) + camera("01", -f * baselineM) + camera("02", 0) + camera("03", -f * baselineM),
-    veloToCam: row("R", rotation) + row("T", translation) + row("delta_f", [0, 0]) + row("delta_c", [0, 0]),
-  };
-}
-
 /** KITTI's depth PNG: value / 256 is the depth in m, 0 = unknown. */
 const DEPTH_STEPS = 256;
 
@@ -254,33 +223,22 @@ export function eigenSplit(part: EigenPart): StereoPair[] {
   });
 }
 
-/** How much of the Eigen split a folder holds. */
-export interface DownloadReport {
-  /** For each part: pairs that the split names, and how many left images, right images and laser scans exist. */
-  readonly parts: readonly {
-    readonly part: EigenPart;
-    readonly pairs: number;
-    readonly left: number;
-    readonly right: number;
-    readonly scans: number;
-  }[];
-  /** Every drive of the split by its path, with the images that exist and those that the split names. */
-  readonly drives: readonly { readonly path: string; readonly found: number; readonly expected: number }[];
-  readonly calibrations: readonly string[];
-  /** Nothing that training (images, calibration) or testing (laser scans too) needs is missing. */
-  readonly complete: boolean;
-}
+/** How much of the Eigen split a folder holds; see {@linkcode checkDownload}. */
+export type DownloadReport = Awaited<ReturnType<typeof checkDownload>>;
 
 /**
  * Counts the files of KITTI raw that the Eigen split names, PNG or JPEG. Only folders are listed, no file is opened.
  *
  * @param root The data's root folder; a missing one counts as empty.
+ * @returns `parts`: for each part the pairs that the split names, and how many left images, right images and laser scans
+ * exist. `drives`: by path, the images that exist and those that the split names. `calibrations`: the absent files.
+ * `complete`: nothing that training (images, calibration) or testing (laser scans too) needs is missing.
  */
-export async function checkDownload(root: string): Promise<DownloadReport> {
+export async function checkDownload(root: string) {
   const has = folderLookup(root);
   const drives = new Map<string, { path: string; found: number; expected: number }>();
   const dates = new Set<string>();
-  const parts: DownloadReport["parts"][number][] = [];
+  const parts: { part: EigenPart; pairs: number; left: number; right: number; scans: number }[] = [];
   for (const part of ["test", "train", "val"] as const) {
     const pairs = eigenSplit(part);
     const count = { part, pairs: pairs.length, left: 0, right: 0, scans: 0 };

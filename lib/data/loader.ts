@@ -117,7 +117,7 @@ export class PairCache {
 /** Where pixels come from. */
 type PairList = Pick<StereoDataset, "root" | "pairs" | "cropBottom">;
 
-/** Identifies all that decides the pixels of a data set. */
+/** Identifies the pixels of a data set: its pairs, their crop and size. */
 function cacheKey({ root, pairs, cropBottom }: PairList, { height, width }: ImageSize): string {
   const names = pairs.map(({ root = "", left, right }) => `${root}${left} ${right}`).join("\n");
   return `${root} ${pairs.length} ${hash32(names)} ${cropBottom} ${height}x${width}`;
@@ -165,7 +165,7 @@ async function readPair(
   return { left, right };
 }
 
-/** All that decides what is in a training batch; plain values, so that it can be sent to a worker. */
+/** Everything that determines a training batch: plain values, which can be posted to a worker. */
 export interface BatchPlan {
   readonly dataset: PairList;
   readonly size: ImageSize;

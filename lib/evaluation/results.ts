@@ -77,7 +77,7 @@ export interface Result extends ResultSetting {
 export interface ResultsFile {
   /** What made the results: command, machine, commit, date. */
   readonly about: Readonly<Record<string, string>>;
-  /** No two of the same thing. */
+  /** Without duplicates. */
   readonly results: readonly Result[];
 }
 
@@ -93,7 +93,7 @@ function settingKey(setting: ResultSetting): string {
   return SETTING_KEYS.map((key) => setting[key]).join(" · ");
 }
 
-/** The same string for two results of the same thing. */
+/** Equal for two results of the same row, seed, cap and setting. */
 function resultKey(result: Result): string {
   const { row, seed, flip, capM } = result;
   return `${row}, seed ${seed}, ${flip ? "with" : "without"} flip averaging, ${capM} m, ${
@@ -138,7 +138,7 @@ function checkResult(value: unknown, where: string): Result {
  * Checks the content of a results file.
  *
  * @param path Name of the file, for errors.
- * @throws {CyclopsError} Naming the result and what is wrong with it, or two results of the same thing.
+ * @throws {CyclopsError} Naming the result and what is wrong with it, or a duplicate.
  */
 export function parseResults(json: unknown, path: string): ResultsFile {
   const { format, version, about = {}, results } = (json ?? {}) as Readonly<Record<string, unknown>>;
@@ -162,7 +162,7 @@ function checkUnique(results: readonly Result[], where: string): void {
     const key = resultKey(result), other = seen.get(key);
     if (other) {
       throw new CyclopsError(
-        `Cannot use the results ${where}: two of the same thing, ${key} (runs ${other.run ?? "?"} and ` +
+        `Cannot use the results ${where}: found two results for ${key} (runs ${other.run ?? "?"} and ` +
           `${result.run ?? "?"}); remove one of them`,
       );
     }
@@ -174,7 +174,7 @@ function checkUnique(results: readonly Result[], where: string): void {
  * Reads results files together.
  *
  * @returns All results; `about` of each file under its path.
- * @throws {CyclopsError} When a file is missing or damaged, or two results are of the same thing.
+ * @throws {CyclopsError} When a file is missing or damaged, or holds duplicates.
  */
 export async function readResults(
   paths: readonly string[],
@@ -185,7 +185,7 @@ export async function readResults(
   return { about: new Map(files.map(({ about }, i) => [paths[i], about])), results };
 }
 
-/** Adds results to others; a new one replaces an old one of the same thing. */
+/** Adds results to others; a new one replaces its duplicate. */
 export function putResults(before: readonly Result[], added: readonly Result[]): Result[] {
   const all = new Map(before.map((result) => [resultKey(result), result]));
   for (const result of added) all.set(resultKey(result), result);
@@ -243,7 +243,7 @@ export interface SettingMeans {
 /**
  * Means and standard deviations over seeds, for each setting.
  *
- * @throws {CyclopsError} When two results are of the same thing.
+ * @throws {CyclopsError} On duplicates.
  */
 export function aggregateResults(results: readonly Result[]): SettingMeans[] {
   checkUnique(results, "for averaging");
@@ -306,9 +306,9 @@ export interface PublishedRow {
   readonly name: string;
   /** A part of the method, or what another method learns from ("stereo", "video", "depth"). */
   readonly meaning: string;
-  /** null for numbers that nobody read in a source. Units as in {@linkcode DepthMetrics}. */
+  /** null where no source has the number. Units as in {@linkcode DepthMetrics}. */
   readonly values: Readonly<Record<keyof DepthMetrics, number | null>>;
-  /** What is in doubt. */
+  /** A caveat. */
   readonly note?: string;
 }
 

@@ -10,16 +10,46 @@ import { writeRgb } from "../../lib/data/image.ts";
 import {
   calibrationPaths,
   depthPath,
-  formatCalibration,
   type Frame,
   framePair,
-  type StereoRig,
   velodynePath,
   writeDepthPng,
 } from "../../lib/data/kitti.ts";
+import type { StereoCamera } from "../../lib/geometry/camera.ts";
 import type { StereoPair } from "../../lib/data/split.ts";
 import { encodeVelodyne } from "../../lib/data/velodyne.ts";
 import { withFolder } from "../_folder.ts";
+
+/** A stereo camera with a laser scanner, rectified by construction: camera 0 is the left color camera. */
+interface StereoRig extends StereoCamera {
+  /** From scanner coordinates to left camera coordinates. */
+  readonly velodyneToCamera: {
+    readonly rotation: readonly number[];
+    readonly translation: readonly number[];
+  };
+}
+
+/**
+ * The two calibration files of such a rig in KITTI's format, with enough digits to read back the same numbers.
+ *
+ * @returns The contents of calib_cam_to_cam.txt and calib_velo_to_cam.txt.
+ */
+export function formatCalibration(
+  rig: StereoRig,
+): { readonly camToCam: string; readonly veloToCam: string } {
+  const { imageSize: { width, height }, focalPx: f, centerPx: { x, y }, baselineM } = rig;
+  const row = (key: string, values: readonly number[]) =>
+    `${key}: ${values.map((v) => v.toExponential()).join(" ")}\n`;
+  const camera = (id: string, offset: number) =>
+    row(`S_rect_${id}`, [width, height]) + row(`R_rect_${id}`, [1, 0, 0, 0, 1, 0, 0, 0, 1]) +
+    row(`P_rect_${id}`, [f, 0, x, offset, 0, f, y, 0, 0, 0, 1, 0]);
+  const { rotation, translation } = rig.velodyneToCamera;
+  return {
+    camToCam: row("corner_dist", [0.1]) +
+      camera("00", 0) + camera("01", -f * baselineM) + camera("02", 0) + camera("03", -f * baselineM),
+    veloToCam: row("R", rotation) + row("T", translation) + row("delta_f", [0, 0]) + row("delta_c", [0, 0]),
+  };
+}
 
 /** 64×32 px, focal 50 px, centre (32, 16), baseline 0.5 m; scanner x, y, z = camera z, −x, −y. */
 export const rig: StereoRig = {

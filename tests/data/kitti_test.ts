@@ -8,7 +8,6 @@ import {
   checkDownload,
   depthPath,
   eigenSplit,
-  formatCalibration,
   framePath,
   parseFrame,
   readCalibration,
@@ -18,21 +17,21 @@ import {
 } from "../../lib/data/kitti.ts";
 import { formatSplit } from "../../lib/data/split.ts";
 import { withFolder } from "../_folder.ts";
-import { kittiSample, noKittiSample, rig, withRoot } from "./_kitti_root.ts";
+import { formatCalibration, kittiSample, noKittiSample, rig, withRoot } from "./_kitti_root.ts";
 
 const frame = { date: "2011_09_26", drive: "0002", index: 69 };
 
 Deno.test("files lie where KITTI raw puts them", () => {
   const drive = "2011_09_26/2011_09_26_drive_0002_sync";
   assertEquals(framePath(frame, 2), `${drive}/image_02/data/0000000069.png`);
-  assertEquals(framePath(frame, 3, "jpg"), `${drive}/image_03/data/0000000069.jpg`);
+  assertEquals(framePath(frame, 3), `${drive}/image_03/data/0000000069.png`);
   assertEquals(velodynePath(frame), `${drive}/velodyne_points/data/0000000069.bin`);
   assertEquals(depthPath(frame, 2), `${drive}/proj_depth/groundtruth/image_02/0000000069.png`);
 });
 
 Deno.test("an image path tells its frame", () => {
   assertEquals(parseFrame(framePath(frame, 3)), { ...frame, camera: 3 });
-  assertEquals(parseFrame("kitti/" + framePath(frame, 2, "jpg")), { ...frame, camera: 2 });
+  assertEquals(parseFrame("kitti/" + framePath(frame, 2).replace(".png", ".jpg")), { ...frame, camera: 2 });
   for (
     const path of [
       "image.png",

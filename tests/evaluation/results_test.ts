@@ -82,7 +82,7 @@ Deno.test("results files come back as written, and are read together", async () 
     await assertRejects(
       () => readResults([a, a]),
       CyclopsError,
-      "two of the same thing, HC, seed 1, without flip",
+      "two results for HC, seed 1, without flip",
     );
   });
 });
@@ -108,7 +108,7 @@ Deno.test("a damaged result is refused with its place and key", () => {
     [file({ flip: "no" }), 'flip is "no"'],
     [file({ parameters: -1 }), "parameters is -1"],
     [file({ metrics: { ...result().metrics, a1: null } }), "metrics.a1 is null, expected a number"],
-    [file({ seed: 1 }), "two of the same thing"],
+    [file({ seed: 1 }), "two results for"],
     [{ format: "cyclops-results", version: 2, results: [] }, "version 2, expected"],
     [null, "format undefined"],
     [{ ...file({}), about: { n: 1 } }, "about is not an object of strings"],
