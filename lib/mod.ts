@@ -31,13 +31,19 @@ export { detach } from "./backend/ops.ts";
 // Files: images, laser scans, arrays and weights that Python reads, too.
 export { type FloatMap, imageSize, readRgb, type RgbImage, writeRgb } from "./data/image.ts";
 export { resizeMap, resizeRgb } from "./data/resize.ts";
-export { readVelodyne } from "./data/velodyne.ts";
 export { readNpy, writeNpy } from "./data/npy.ts";
 export { readSafetensors } from "./data/safetensors.ts";
 
 // Data sets: KITTI raw, Cityscapes, manifests, and streets drawn from a seed; batches made ahead of time.
 export { generateStreet } from "./street/mod.ts";
-export { eigenSplit, type Frame, parseFrame, readCalibration, velodynePath } from "./data/kitti.ts";
+export {
+  eigenSplit,
+  type Frame,
+  parseFrame,
+  readCalibration,
+  readVelodyne,
+  velodynePath,
+} from "./data/kitti.ts";
 export { openDataset, type StereoDataset } from "./data/dataset.ts";
 export { openBatches, type StereoBatch } from "./data/loader.ts";
 
@@ -64,9 +70,13 @@ export {
 
 // Losses, each by itself, and their weighted sum.
 export { betterPixels, photometricLoss, photometricMap, ssim } from "./losses/photometric.ts";
-export { edgeWeights, smoothnessLoss } from "./losses/smoothness.ts";
-export { consistencyLoss } from "./losses/consistency.ts";
-export { disparityDistillation, featureDistillation } from "./losses/distillation.ts";
+export {
+  consistencyLoss,
+  disparityDistillation,
+  edgeWeights,
+  featureDistillation,
+  smoothnessLoss,
+} from "./losses/disparity.ts";
 export { lossTerms, type LossWeights, TERM_NAMES, totalLoss, viewPyramids } from "./losses/objective.ts";
 
 // Training: options and presets, stages, one update, a whole stage as a stream of records, runs in folders.
@@ -93,10 +103,11 @@ export {
 
 // Evaluation by the protocol of the field, and tables of results.
 export { projectScan, readTruth, trainSetMean, type Truth } from "./evaluation/truth.ts";
-export { type DepthMetrics, depthMetrics } from "./evaluation/metrics.ts";
 export {
   combineFlipped,
   cropBox,
+  type DepthMetrics,
+  depthMetrics,
   evaluate,
   evaluateAll,
   mapOf,

@@ -4,9 +4,9 @@
  * @module
  */
 import { dirname, fromFileUrl, join } from "@std/path";
-import { cpuFeatures } from "../lib/backend/cpu.ts";
+import { cpuFeatures } from "../lib/backend/ops.ts";
 import { exists, readJson, writeAtomic } from "../lib/base/files.ts";
-import { Progress } from "../lib/base/progress.ts";
+import { Progress } from "../lib/base/terminal.ts";
 import { resolveAugmentation } from "../lib/data/augment.ts";
 import { readGray16 } from "../lib/data/image.ts";
 import { type Calibration, depthPath, readDepthPng } from "../lib/data/kitti.ts";

@@ -4,14 +4,12 @@
  *
  * @module
  */
-import type { Precision } from "../lib/backend/ops.ts";
-import { cpuFeatures } from "../lib/backend/cpu.ts";
+import { cpuFeatures, type Precision } from "../lib/backend/ops.ts";
 import { compile, type Compiled, selectBackend } from "../lib/backend/mod.ts";
 import { type Tensor4D, tf } from "../lib/backend/tf.ts";
 import { CyclopsError, messageOf } from "../lib/base/errors.ts";
 import { choice, flag, formatSize, integer, type OptionsOf, type Size, text } from "../lib/base/options.ts";
-import { Progress } from "../lib/base/progress.ts";
-import { terminalColumns } from "../lib/base/terminal.ts";
+import { Progress, terminalColumns } from "../lib/base/terminal.ts";
 import { Table, type TableRow } from "../lib/charts/table.ts";
 import type { StereoBatch } from "../lib/data/loader.ts";
 import { float32Tensor, type StoredTensor } from "../lib/data/safetensors.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { backendOptions } from "../lib/backend/options.ts";
+import { backendOptions } from "../lib/backend/select.ts";
 import { flag } from "../lib/base/options.ts";
 import { styled, terminalColumns, wrap } from "../lib/base/terminal.ts";
 import { examine } from "./setup/doctor.ts";

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { backendOptions } from "../lib/backend/options.ts";
+import { backendOptions, selectBackend } from "../lib/backend/select.ts";
 import { UsageError } from "../lib/base/errors.ts";
 import { choice, flag, number, type OptionsOf, text } from "../lib/base/options.ts";
-import { Progress } from "../lib/base/progress.ts";
-import { terminalColumns } from "../lib/base/terminal.ts";
+import { Progress, terminalColumns } from "../lib/base/terminal.ts";
 import { METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
 import { openDataset } from "../lib/data/dataset.ts";
 import { isManifest } from "../lib/data/manifest.ts";
@@ -125,7 +124,6 @@ async function stored(
 
 /** Loads TensorFlow, which is not needed for files of predictions. */
 async function predicted(run: string, options: EvalOptions): Promise<Subject> {
-  const { selectBackend } = await import("../lib/backend/mod.ts");
   const { predictRun } = await import("../lib/evaluation/predict.ts");
   const { writeNpy } = await import("../lib/data/npy.ts");
   await selectBackend(options);

@@ -5,8 +5,7 @@
  */
 import { basename, join } from "@std/path";
 import { flag, number } from "../lib/base/options.ts";
-import { Progress } from "../lib/base/progress.ts";
-import { interruptible, shortDuration } from "../lib/base/terminal.ts";
+import { interruptible, Progress, shortDuration } from "../lib/base/terminal.ts";
 import { checkNotebooks } from "./notebooks/check.ts";
 import { findNotebooks, formatFault } from "./notebooks/notebook.ts";
 import { runTask } from "./_task.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { cpuFeatures } from "../lib/backend/cpu.ts";
+import { cpuFeatures } from "../lib/backend/ops.ts";
 import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { UsageError } from "../lib/base/errors.ts";
 import { exists, readJson, readText, writeAtomic } from "../lib/base/files.ts";
@@ -19,9 +19,8 @@ import {
   size,
   text,
 } from "../lib/base/options.ts";
-import { Progress } from "../lib/base/progress.ts";
+import { Progress, shortDuration, terminalColumns } from "../lib/base/terminal.ts";
 import { median } from "../lib/base/random.ts";
-import { shortDuration, terminalColumns } from "../lib/base/terminal.ts";
 import { type AblationReport, ablationReport, writeAblation } from "../lib/charts/ablation.ts";
 import { openDataset, type StereoDataset } from "../lib/data/dataset.ts";
 import { evaluateNetworks, timePrediction } from "../lib/evaluation/predict.ts";

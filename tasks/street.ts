@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Progress } from "../lib/base/progress.ts";
+import { Progress } from "../lib/base/terminal.ts";
 import { generateStreet, planStreet, STREET_SPECS } from "../lib/street/mod.ts";
 import { runTask } from "./_task.ts";
 

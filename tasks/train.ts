@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { backendOptions } from "../lib/backend/options.ts";
-import { selectBackend } from "../lib/backend/select.ts";
+import { backendOptions, selectBackend } from "../lib/backend/select.ts";
 import { flag, list, type OptionsOf, text } from "../lib/base/options.ts";
 import { configOptions, type PresetName, readTraining, TRAINING_HEADINGS } from "../lib/training/options.ts";
 import { runAllStages, runStage } from "../lib/training/run.ts";

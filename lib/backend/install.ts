@@ -9,8 +9,7 @@ import { statfs } from "node:fs/promises";
 import { basename, dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { exists, fileError, hashFile, lockFile, writeAtomic } from "../base/files.ts";
-import { Progress } from "../base/progress.ts";
-import { formatBytes, interruptible } from "../base/terminal.ts";
+import { formatBytes, interruptible, Progress } from "../base/terminal.ts";
 
 /** The version this project is tested with; the first whose wheel carries a C library is 2.12. */
 export const TENSORFLOW_VERSION = "2.15.1";

@@ -4,9 +4,7 @@
  * @module
  */
 export { compile, type Compiled, type CompileOptions, type TraceInfo, updateInPlace } from "./compile.ts";
-export * from "./cpu.ts";
 export { ensureLibrary } from "./install.ts";
 export * from "./ops.ts";
-export * from "./options.ts";
-export { type BackendInfo, selectBackend } from "./select.ts";
+export * from "./select.ts";
 export * from "./tf.ts";

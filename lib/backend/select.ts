@@ -1,14 +1,41 @@
 /**
- * Chooses what computes: TensorFlow's own library, WebGPU, or plain JavaScript.
+ * Chooses what computes: TensorFlow's own library, WebGPU, or plain JavaScript. TensorFlow.js is loaded when the backend
+ * starts, so that a task's help and what needs no network do without it.
  *
  * @module
  */
 import { CyclopsError, messageOf, UsageError } from "../base/errors.ts";
-import { type Binding, createBinding, setCurrentBinding } from "./binding.ts";
+import { choice, type ChoiceSpec, integer, type NumberSpec } from "../base/options.ts";
+import type { Binding } from "./binding.ts";
 import { ensureLibrary } from "./install.ts";
-import { patchTfjs } from "./patches.ts";
-import { type BackendName, type BackendOptions, BACKENDS } from "./options.ts";
-import { requirePackage, tf } from "./tf.ts";
+
+const BACKENDS = ["auto", "tensorflow", "webgpu", "cpu"] as const;
+type BackendName = typeof BACKENDS[number];
+
+/** The options by which tasks let a user choose; spread them into a task's own. */
+export const backendOptions: {
+  readonly backend: ChoiceSpec<BackendName, undefined>;
+  readonly threads: NumberSpec<undefined>;
+} = {
+  backend: choice(BACKENDS, {
+    help: "What computes; default CYCLOPS_BACKEND, else auto: the fastest found.",
+  }),
+  threads: integer({
+    min: 1,
+    max: 1024,
+    help: "Threads within one operation, tensorflow only; default one per core.",
+  }),
+};
+
+/** Which backend to use and how. */
+export interface BackendOptions {
+  /** `auto` takes tensorflow, else webgpu, else cpu. @default CYCLOPS_BACKEND, else "auto" */
+  readonly backend?: BackendName;
+  /** Threads within one operation, tensorflow only. @default one per core */
+  readonly threads?: number;
+  /** Fetch libtensorflow where it is wanted and absent. @default true */
+  readonly fetch?: boolean;
+}
 
 /** The backend in use. */
 export interface BackendInfo {
@@ -89,17 +116,19 @@ async function start(wanted: BackendName, options: BackendOptions): Promise<Back
   );
 }
 
-interface NodeBackendModule {
-  readonly NodeJSKernelBackend: new (binding: Binding, packageName: string) => object;
-}
+const loadTfjs = async () => ({ ...await import("./tf.ts"), ...await import("./patches.ts") });
 
 async function startTensorFlow({ threads, fetch }: BackendOptions, reason: string): Promise<BackendInfo> {
   const library = await ensureLibrary({ fetch });
+  const { createBinding, setCurrentBinding } = await import("./binding.ts");
+  const { patchTfjs, requirePackage, tf } = await loadTfjs();
   const binding = createBinding(library.path, { intraOpThreads: threads });
   const gpu = binding.isUsingGpuDevice();
   const dist = "@tensorflow/tfjs-node-gpu/dist/";
   requirePackage(`${dist}register_all_kernels.js`);
-  const { NodeJSKernelBackend } = requirePackage(`${dist}nodejs_kernel_backend.js`) as NodeBackendModule;
+  const { NodeJSKernelBackend } = requirePackage(`${dist}nodejs_kernel_backend.js`) as {
+    readonly NodeJSKernelBackend: new (binding: Binding, packageName: string) => object;
+  };
   const backend = new NodeJSKernelBackend(binding, `@tensorflow/tfjs-node${gpu ? "-gpu" : ""}`);
   tf.registerBackend("tensorflow", () => backend as ReturnType<typeof tf.backend>, 3);
   if (!tf.setBackend("tensorflow")) throw new CyclopsError("Cannot start the tensorflow backend");
@@ -125,6 +154,7 @@ async function startWebGpu(reason: string): Promise<BackendInfo> {
         "(Debian: apt-get install mesa-vulkan-drivers libvulkan1)",
     );
   }
+  const { patchTfjs, requirePackage, tf } = await loadTfjs();
   requirePackage("@tensorflow/tfjs-backend-webgpu");
   if (!await tf.setBackend("webgpu")) throw new CyclopsError("Cannot start the webgpu backend");
   await tf.ready();
@@ -136,6 +166,7 @@ async function startWebGpu(reason: string): Promise<BackendInfo> {
 }
 
 async function startCpu(reason: string): Promise<BackendInfo> {
+  const { patchTfjs, tf } = await loadTfjs();
   if (!await tf.setBackend("cpu")) throw new CyclopsError("Cannot start the cpu backend");
   await tf.ready();
   // Otherwise its first use prints a banner that recommends tfjs-node.

@@ -6,7 +6,7 @@
  */
 import { join } from "@std/path";
 import { writeAtomic } from "../base/files.ts";
-import { metricNames } from "../evaluation/metrics.ts";
+import { metricNames } from "../evaluation/protocol.ts";
 import {
   ABLATION_ROWS,
   pairedGain,

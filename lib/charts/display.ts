@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type ProgressSink, setProgressSink } from "../base/progress.ts";
+import { type ProgressSink, setProgressSink } from "../base/terminal.ts";
 
 /** The method that a notebook's kernel calls on a cell's last value. */
 export const JUPYTER_DISPLAY: unique symbol = Symbol.for("Jupyter.display") as never;

@@ -1,5 +1,6 @@
 /**
- * KITTI raw on disk: where its files lie, its calibration, its depth maps, the Eigen split and what a download lacks.
+ * KITTI raw on disk: where its files lie, its calibration, its laser scans and depth maps, the Eigen split
+ * and what a download lacks.
  * Street data use the same layout, so this reads both.
  *
  *     ROOT/2011_09_26/calib_cam_to_cam.txt, calib_velo_to_cam.txt
@@ -12,7 +13,7 @@
  */
 import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
-import { readText } from "../base/files.ts";
+import { readBytes, readText } from "../base/files.ts";
 import { multiply, rigid, type StereoCamera } from "../geometry/camera.ts";
 import { type FloatMap, type PngOptions, readGray16, writeGray16 } from "./image.ts";
 import { findImage, folderLookup, type StereoPair } from "./split.ts";
@@ -265,4 +266,32 @@ export async function checkDownload(root: string) {
   const complete = all.every(({ found, expected }) => found === expected) && calibrations.length === 0 &&
     parts[0].scans === parts[0].pairs;
   return { parts, drives: all, calibrations, complete };
+}
+
+/** A scan file: little-endian float32 x, y, z, reflectance, one point after the other. */
+const POINT_BYTES = 16;
+
+/**
+ * Reads a Velodyne scan.
+ *
+ * @returns [points × 4]: x forward, y left, z up, in m; reflectance in [0, 1].
+ * @throws {CyclopsError} When the file is missing, empty or truncated inside a point.
+ */
+export async function readVelodyne(path: string): Promise<Float32Array<ArrayBuffer>> {
+  const bytes = await readBytes(path);
+  if (bytes.length === 0 || bytes.length % POINT_BYTES !== 0) {
+    throw new CyclopsError(
+      `Cannot read the Velodyne scan ${path}: it has ${bytes.length} bytes, expected a positive multiple of ` +
+        `${POINT_BYTES} (four float32 per point): it is truncated or not a scan, fetch it again`,
+    );
+  }
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+}
+
+/** The bytes of a scan file. @param points [points × 4]: x, y, z in m, reflectance. */
+export function encodeVelodyne(points: Float32Array): Uint8Array {
+  if (points.length % 4 !== 0) {
+    throw new RangeError(`Cannot encode a scan: ${points.length} numbers, expected a multiple of 4`);
+  }
+  return new Uint8Array(points.buffer, points.byteOffset, points.byteLength).slice();
 }

@@ -24,12 +24,12 @@ import {
 } from "../models/chain.ts";
 import { runNetwork } from "../models/network.ts";
 import { type LoadedModel, loadModel } from "../training/weights.ts";
-import type { DepthMetrics } from "./metrics.ts";
 import {
   checkDisparities,
   combineFlipped,
   type CropBox,
   cropBox,
+  type DepthMetrics,
   type Disparities,
   evaluateAll,
   type Evaluation,

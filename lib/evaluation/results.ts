@@ -9,8 +9,7 @@
 import facts from "../../data/paper_tables.json" with { type: "json" };
 import { CyclopsError } from "../base/errors.ts";
 import { readJson, writeAtomic } from "../base/files.ts";
-import { type DepthMetrics, metricNames } from "./metrics.ts";
-import type { Crop, Protocol } from "./protocol.ts";
+import { type Crop, type DepthMetrics, metricNames, type Protocol } from "./protocol.ts";
 import type { TruthKind } from "./truth.ts";
 
 /** The rows of the ablation table, in order: their names in results files, and what they stand for. */

@@ -13,11 +13,11 @@ import {
   parseFrame,
   readCalibration,
   readDepthPng,
+  readVelodyne,
   velodynePath,
 } from "../data/kitti.ts";
 import { readManifestTruth } from "../data/manifest.ts";
 import { folderLookup, listFiles, type StereoPair } from "../data/split.ts";
-import { readVelodyne } from "../data/velodyne.ts";
 import type { FloatMap } from "../data/image.ts";
 import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 

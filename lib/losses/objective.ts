@@ -8,10 +8,15 @@ import { detach, noGradient } from "../backend/ops.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
 import { type Chain, imagePyramid, type Pyramid, type Synthesis } from "../models/chain.ts";
 import type { Prediction } from "../models/network.ts";
-import { consistencyLoss } from "./consistency.ts";
-import { disparityDistillation, featureDistillation } from "./distillation.ts";
+import {
+  consistencyLoss,
+  disparityDistillation,
+  type EdgeWeights,
+  edgeWeights,
+  featureDistillation,
+  smoothnessLoss,
+} from "./disparity.ts";
 import { photometricLoss, SSIM_WEIGHT } from "./photometric.ts";
-import { type EdgeWeights, edgeWeights, smoothnessLoss } from "./smoothness.ts";
 
 /** Every term, in the order in which they are logged. */
 export const TERM_NAMES = [

@@ -11,6 +11,7 @@ import { writeRgb } from "../data/image.ts";
 import {
   calibrationPaths,
   depthPath,
+  encodeVelodyne,
   type Frame,
   framePair,
   framePath,
@@ -18,7 +19,6 @@ import {
   writeDepthPng,
 } from "../data/kitti.ts";
 import { formatSplit } from "../data/split.ts";
-import { encodeVelodyne } from "../data/velodyne.ts";
 import type { Rendered } from "./render.ts";
 import { calibrationFiles } from "./rig.ts";
 

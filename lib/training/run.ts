@@ -6,7 +6,7 @@
 import { join } from "@std/path";
 import { UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
-import { Progress } from "../base/progress.ts";
+import { Progress } from "../base/terminal.ts";
 import { median } from "../base/random.ts";
 import type { TermName } from "../losses/objective.ts";
 import { findCheckpoint, scanCheckpoints } from "./checkpoint.ts";

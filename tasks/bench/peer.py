@@ -127,7 +127,7 @@ def edge_weights(image):
 
 
 def smoothness(disparity, weights):
-    """lib/losses/smoothness.ts."""
+    """lib/losses/disparity.ts."""
     return sum((d.abs() * w).mean() for d, w in zip(differences(disparity), weights))
 
 

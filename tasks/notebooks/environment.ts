@@ -9,7 +9,7 @@ import { dirname, join } from "@std/path";
 import { cacheFolder } from "../../lib/backend/install.ts";
 import { CyclopsError, messageOf } from "../../lib/base/errors.ts";
 import { exists, fileError, lockFile, readJson, readText, writeAtomic } from "../../lib/base/files.ts";
-import { Progress } from "../../lib/base/progress.ts";
+import { Progress } from "../../lib/base/terminal.ts";
 
 /** The packages with their hashes, for Linux and macOS and every Python from 3.9. */
 export const REQUIREMENTS: string = join(import.meta.dirname!, "requirements.txt");

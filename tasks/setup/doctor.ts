@@ -4,10 +4,9 @@
  * @module
  */
 import { dirname } from "@std/path";
-import { cpuFeatures } from "../../lib/backend/cpu.ts";
+import { cpuFeatures } from "../../lib/backend/ops.ts";
 import { cacheFolder, deepLibraryFault, findLibrary, freeBytes } from "../../lib/backend/install.ts";
-import type { BackendOptions } from "../../lib/backend/options.ts";
-import { type BackendInfo, selectBackend } from "../../lib/backend/select.ts";
+import { type BackendInfo, type BackendOptions, selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor4D, tf } from "../../lib/backend/tf.ts";
 import { messageOf } from "../../lib/base/errors.ts";
 import { formatBytes } from "../../lib/base/terminal.ts";

@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertLess, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { compile, type Compiled, updateInPlace } from "../../lib/backend/compile.ts";
-import { cpuFeatures } from "../../lib/backend/cpu.ts";
 import {
   attr,
   bindVariable,
   convolution2d,
+  cpuFeatures,
   executeNative,
   nativeTensorCount,
   noGradient,

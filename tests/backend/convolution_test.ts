@@ -1,8 +1,8 @@
 import { assertEquals, assertGreater, assertLess, assertStringIncludes } from "../_assert.ts";
-import { cpuFeatures } from "../../lib/backend/cpu.ts";
 import {
   checkPrecision,
   convolution2d,
+  cpuFeatures,
   isNative,
   nativeTensorCount,
   type Precision,

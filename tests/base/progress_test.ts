@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "../_assert.ts";
-import { Progress, setProgressSink } from "../../lib/base/progress.ts";
-import { shortDuration } from "../../lib/base/terminal.ts";
+import { Progress, setProgressSink, shortDuration } from "../../lib/base/terminal.ts";
 
 const details = ["loss 0.274", "abs rel 0.1712", "photo 0.26", "cons 0.011", "smooth 0.0097", "cycle 0.14"];
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "../_assert.ts";
-import { Progress, setProgressSink } from "../../lib/base/progress.ts";
+import { Progress, setProgressSink } from "../../lib/base/terminal.ts";
 import { jupyter, type JupyterApi, LiveDisplay, notebookProgress, show } from "../../lib/charts/display.ts";
 
 interface Sent {

@@ -10,6 +10,7 @@ import { writeRgb } from "../../lib/data/image.ts";
 import {
   calibrationPaths,
   depthPath,
+  encodeVelodyne,
   type Frame,
   framePair,
   velodynePath,
@@ -17,7 +18,6 @@ import {
 } from "../../lib/data/kitti.ts";
 import type { StereoCamera } from "../../lib/geometry/camera.ts";
 import type { StereoPair } from "../../lib/data/split.ts";
-import { encodeVelodyne } from "../../lib/data/velodyne.ts";
 import { withFolder } from "../_folder.ts";
 
 /** A stereo camera with a laser scanner, rectified by construction: camera 0 is the left color camera. */

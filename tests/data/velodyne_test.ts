@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { encodeVelodyne, readVelodyne } from "../../lib/data/velodyne.ts";
+import { encodeVelodyne, readVelodyne } from "../../lib/data/kitti.ts";
 import { withFolder } from "../_folder.ts";
 
 Deno.test("a scan survives encoding and reading", async () => {

@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "../_assert.ts";
 import { METRIC_COLUMNS } from "../../lib/charts/table.ts";
-import { DepthErrors, depthMetrics, meanMetrics, metricNames } from "../../lib/evaluation/metrics.ts";
+import { DepthErrors, depthMetrics, meanMetrics, metricNames } from "../../lib/evaluation/protocol.ts";
 
 Deno.test("the metrics are those of the field, worked out by hand", () => {
   const { absRel, sqRel, rmse, rmseLog, a1, a2, a3 } = depthMetrics([12, 10, 40, 5], [10, 20, 40, 2]);

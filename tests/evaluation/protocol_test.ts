@@ -3,14 +3,15 @@ import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
 import { writeNpy } from "../../lib/data/npy.ts";
-import { type DepthMetrics, metricNames } from "../../lib/evaluation/metrics.ts";
 import {
   combineFlipped,
   type Crop,
   cropBox,
+  type DepthMetrics,
   evaluate,
   evaluateAll,
   mapOf,
+  metricNames,
   readDisparities,
   scoreFrame,
 } from "../../lib/evaluation/protocol.ts";

@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows }
 import { join } from "@std/path";
 import facts from "../../data/paper_tables.json" with { type: "json" };
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { metricNames } from "../../lib/evaluation/metrics.ts";
+import { metricNames } from "../../lib/evaluation/protocol.ts";
 import {
   aggregateResults,
   pairedGain,

@@ -1,9 +1,14 @@
 import { assertAlmostEquals, assertEquals, assertGreater, assertLess } from "../_assert.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
-import { consistencyLoss } from "../../lib/losses/consistency.ts";
-import { disparityDistillation, featureDistillation } from "../../lib/losses/distillation.ts";
+import {
+  consistencyLoss,
+  disparityDistillation,
+  type EdgeWeights,
+  edgeWeights,
+  featureDistillation,
+  smoothnessLoss,
+} from "../../lib/losses/disparity.ts";
 import { photometricLoss, photometricMap, ssim } from "../../lib/losses/photometric.ts";
-import { type EdgeWeights, edgeWeights, smoothnessLoss } from "../../lib/losses/smoothness.ts";
 import { checkGradients } from "../_finite_differences.ts";
 import { uniform } from "../_tensors.ts";
 

@@ -16,10 +16,10 @@ import {
   parseFrame,
   readCalibration,
   readDepthPng,
+  readVelodyne,
   velodynePath,
 } from "../../lib/data/kitti.ts";
 import { checkPairs, readSplit } from "../../lib/data/split.ts";
-import { readVelodyne } from "../../lib/data/velodyne.ts";
 import { generateStreet, planStreet, StreetDrive, type StreetOptions } from "../../lib/street/mod.ts";
 import { cameraView, scannerPose } from "../../lib/street/rig.ts";
 import { buildScene } from "../../lib/street/scene.ts";

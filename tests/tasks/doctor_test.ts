@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "../_assert.ts";
 import { fromFileUrl } from "@std/path";
-import { cpuFeatures } from "../../lib/backend/cpu.ts";
+import { cpuFeatures } from "../../lib/backend/ops.ts";
 import { type Diagnosis, examine } from "../../tasks/setup/doctor.ts";
 
 Deno.test("a machine with the library can train, and every finding has a text", async () => {

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
-import { setProgressSink } from "../../lib/base/progress.ts";
+import { setProgressSink } from "../../lib/base/terminal.ts";
 import { lossCurves } from "../../lib/charts/curves.ts";
 import { trainWithProgress } from "../../lib/training/run.ts";
 import type { TrainRecord } from "../../lib/training/loop.ts";

@@ -10,7 +10,7 @@ import { join } from "@std/path";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
-import { setProgressSink } from "../../lib/base/progress.ts";
+import { setProgressSink } from "../../lib/base/terminal.ts";
 import { findCheckpoint, loadCheckpoint } from "../../lib/training/checkpoint.ts";
 import type { TrainRecord } from "../../lib/training/loop.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
