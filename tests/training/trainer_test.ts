@@ -166,7 +166,9 @@ for (const variant of VARIANTS) {
     const length = (vectors: readonly Float32Array[]) =>
       Math.sqrt(vectors.reduce((sum, v) => v.reduce((s, x) => s + x * x, sum), 0));
     const apart = compiled.gradients.map((own, i) => own.map((g, k) => g - eager.gradients[i][k]));
-    assertLess(length(apart) / length(eager.gradients), bf16 ? 5e-2 : 1e-5);
+    // oneDNN's fused ELU rounds differently from Eigen's, which the kinks of |x| and of sampling amplify; without
+    // fusion they agree to 1e-5.
+    assertLess(length(apart) / length(eager.gradients), bf16 ? 5e-2 : 2e-4);
   });
 }
 
