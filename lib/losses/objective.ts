@@ -16,7 +16,7 @@ import {
   featureDistillation,
   smoothnessLoss,
 } from "./disparity.ts";
-import { photometricLoss, SSIM_WEIGHT } from "./photometric.ts";
+import { betterPixels, photometricLoss, SSIM_WEIGHT } from "./photometric.ts";
 
 /** Every term, in the order in which they are logged. */
 export const TERM_NAMES = [
@@ -42,7 +42,7 @@ export const TERM_NAMES = [
 
 /** A loss term's name. */
 export type TermName = (typeof TERM_NAMES)[number];
-/** Coefficient of each term in the total loss; terms with 0 are not computed. */
+/** Coefficient of each term in the total loss. */
 export type LossWeights = Readonly<Record<TermName, number>>;
 /** The computed terms, each summed over scales, unweighted. */
 export type Terms = Partial<Record<TermName, Scalar>>;
@@ -52,8 +52,8 @@ export const SMOOTHNESS_WEIGHT = 0.1;
 
 /** Options of {@linkcode lossTerms}. */
 export interface ObjectiveOptions extends WarpOptions {
-  /** The seen view. */
-  readonly view: View;
+  /** The seen view. @default "left" */
+  readonly view?: View;
   /** Share of SSIM in the photometric terms; L1 has the rest. @default 0.85 */
   readonly ssimWeight?: number;
   /** Whether photometric terms compare the produced view only, or the seen one, too. @default "target" */
@@ -126,7 +126,7 @@ function synthesisTerms(
   network: keyof typeof TERMS_OF,
   { aligned, synthesized }: Synthesis,
   { input, inputEdges, real, realEdges, produced }: Reference,
-  weights: LossWeights,
+  weights: Partial<LossWeights>,
   options: ObjectiveOptions,
 ): Terms {
   const { ssimWeight = SSIM_WEIGHT, photometricViews = "target" } = options;
@@ -153,7 +153,39 @@ function synthesisTerms(
   return Object.fromEntries(Object.entries(sums).map(([term, values]) => [term, tf.addN(values) as Scalar]));
 }
 
-function distillationTerms(student: Prediction, teacher: DistillationTarget, weights: LossWeights): Terms {
+/**
+ * What a student learns from a teacher's output. Call it outside of the differentiated function.
+ *
+ * @param teacher The teacher's chain with its refine network, run on the same views.
+ * @param masked Follow the teacher only where the view that it synthesizes has a lower photometric error than that of
+ * the student in its chain.
+ */
+export function distillationTarget(
+  teacher: Chain,
+  views: ViewPyramids,
+  options: ObjectiveOptions = {},
+  masked: boolean = false,
+): DistillationTarget {
+  const { view = "left", ssimWeight } = options;
+  const { student, refined } = teacher;
+  if (!refined) throw new RangeError("Cannot distill: the teacher's chain has no refine network");
+  const { disparities, features } = refined.prediction;
+  if (!masked) return { disparities, features };
+  const better = betterPixels(
+    refined.synthesized[0],
+    student.synthesized[0],
+    views.target[0],
+    ssimWeight,
+  );
+  const betterInSource = warp(better, refined.aligned[0].source, view, options);
+  return { disparities, features, mask: tf.concat([better, betterInSource], 3) };
+}
+
+function distillationTerms(
+  student: Prediction,
+  teacher: DistillationTarget,
+  weights: Partial<LossWeights>,
+): Terms {
   const terms: Terms = {};
   if (weights.distillation) {
     const perScale = student.disparities.map((d, s) =>
@@ -168,24 +200,26 @@ function distillationTerms(student: Prediction, teacher: DistillationTarget, wei
 }
 
 /**
- * Computes the terms that have a weight and whose part of the chain was run.
+ * Computes the terms that have a weight other than 0 and whose part of the chain was run.
  *
+ * @param chain The output of `runChain` for the seen view.
  * @param teacher The teacher's output, where there is distillation.
  * @returns Scalars, each the sum over scales of the means over pixels.
  */
 export function lossTerms(
   chain: Chain,
   views: ViewPyramids,
-  weights: LossWeights,
-  options: ObjectiveOptions,
+  weights: Partial<LossWeights>,
+  options: ObjectiveOptions = {},
   teacher?: DistillationTarget,
 ): Terms {
+  const { view = "left" } = options;
   const forward: Reference = {
     input: views.source,
     inputEdges: views.sourceEdges,
     real: views.target,
     realEdges: views.targetEdges,
-    produced: opposite(options.view),
+    produced: opposite(view),
   };
   const terms: Terms = synthesisTerms("student", chain.student, forward, weights, options);
   if (chain.backward && chain.generated) {
@@ -194,7 +228,7 @@ export function lossTerms(
       inputEdges: views.targetEdges,
       real: views.source,
       realEdges: views.sourceEdges,
-      produced: options.view,
+      produced: view,
     };
     Object.assign(terms, synthesisTerms("backward", chain.backward, back, weights, options));
   }
@@ -206,7 +240,7 @@ export function lossTerms(
 }
 
 /** The weighted sum of the terms. */
-export function totalLoss(terms: Terms, weights: LossWeights): Scalar {
-  const weighted = Object.entries(terms).map(([name, term]) => tf.mul(term, weights[name as TermName]));
+export function totalLoss(terms: Terms, weights: Partial<LossWeights>): Scalar {
+  const weighted = Object.entries(terms).map(([name, term]) => tf.mul(term, weights[name as TermName] ?? 0));
   return tf.addN(weighted) as Scalar;
 }

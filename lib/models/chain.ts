@@ -163,8 +163,8 @@ export const CLOSED_GATES: GradientGates = { cycleIntoStudent: 0, refineIntoOthe
 
 /** Options of {@linkcode runChain}. */
 export interface ChainOptions extends WarpOptions {
-  /** The seen view. */
-  readonly view: View;
+  /** The seen view. @default "left" */
+  readonly view?: View;
   /** The refine network's inputs and output; needed where there is one. */
   readonly refine?: RefineOptions;
   /** Where gradients stop. @default CLOSED_GATES */
@@ -198,8 +198,8 @@ export interface Chain {
  * @param input The seen view at every scale; see {@linkcode imagePyramid}.
  * @throws {RangeError} When there is a refine network but no `options.refine`.
  */
-export function runChain(networks: Networks, input: Pyramid, options: ChainOptions): Chain {
-  const { view, refine, gates = CLOSED_GATES, privileged, constant = [] } = options;
+export function runChain(networks: Networks, input: Pyramid, options: ChainOptions = {}): Chain {
+  const { view = "left", refine, gates = CLOSED_GATES, privileged, constant = [] } = options;
   const run = <T>(name: keyof Networks, compute: () => T): T =>
     constant.includes(name) ? noGradient(compute) : compute();
   const student = run("student", () => halfCycle(networks.student, input, opposite(view), options));

@@ -1,6 +1,23 @@
 /**
  * The networks of a stage, and one update of them.
  *
+ * @example The half-cycle's update without a trainer
+ * ```ts ignore
+ * const student = createNetwork({ scope: "student", architecture: ARCHITECTURES.quick, seed: 1, headBias: -2.4 });
+ * const variables = [...student.variables.values()];
+ * const adam = new Adam({ variables, learningRate: 2e-3 });
+ * const weights = { photometric: 1, consistency: 1, smoothness: SMOOTHNESS_WEIGHT };
+ * const update = compile((left: Tensor4D, right: Tensor4D) => {
+ *   const views = viewPyramids(left, right);
+ *   const { value, grads } = tf.variableGrads(() => {
+ *     const chain = runChain({ student }, views.source);
+ *     return totalLoss(lossTerms(chain, views, weights), weights);
+ *   }, variables);
+ *   adam.apply(grads);
+ *   return value;
+ * });
+ * ```
+ *
  * @module
  */
 import { compile, type Compiled } from "../backend/compile.ts";
@@ -16,9 +33,9 @@ import {
 } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import type { StereoBatch } from "../data/loader.ts";
-import { opposite, warp } from "../geometry/warp.ts";
+import { opposite } from "../geometry/warp.ts";
 import {
-  type DistillationTarget,
+  distillationTarget,
   lossTerms,
   type LossWeights,
   type TermName,
@@ -26,7 +43,6 @@ import {
   type ViewPyramids,
   viewPyramids,
 } from "../losses/objective.ts";
-import { betterPixels } from "../losses/photometric.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";
 import { type Chain, type ChainOptions, type Networks, refineChannels, runChain } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
@@ -77,15 +93,13 @@ export class Trainer {
   readonly trainable: readonly NetworkName[];
   /** The variables that learn, in a fixed order. */
   readonly trainableVariables: readonly Variable[];
-  /** The variables that do not. */
-  readonly frozenVariables: readonly Variable[];
   /** Coefficients of the loss terms. */
   readonly lossWeights: LossWeights;
   /** Frozen networks that no gradient has to pass on its way to one that learns. */
   readonly #constant: readonly (keyof Networks)[];
   /** Updates the trainable variables. */
   readonly optimizer: Adam;
-  /** Adds a part of a batch to the former ones, and lets Adam apply the last one's sum: one TensorFlow function. */
+  /** Adds a part of a batch to the sum of the former ones; Adam applies the last sum. One TensorFlow function. */
   readonly #updatePart: Compiled<
     [source: Tensor4D, target: Tensor4D, ramp: Scalar | null, former: Part | null, last: boolean],
     Part
@@ -105,10 +119,7 @@ export class Trainer {
     this.lossWeights = lossWeights(options);
     const networks = new Map(STAGES[options.stage].networks.map((name) => [name, newNetwork(name, options)]));
     this.networks = networks;
-    const variablesOf = (names: readonly NetworkName[]) =>
-      names.flatMap((name) => [...networks.get(name)!.variables.values()]);
-    this.trainableVariables = variablesOf(this.trainable);
-    this.frozenVariables = variablesOf([...networks.keys()].filter((name) => !this.trainable.includes(name)));
+    this.trainableVariables = this.trainable.flatMap((name) => [...networks.get(name)!.variables.values()]);
     if (this.trainableVariables.length === 0) {
       throw new CyclopsError(
         `Cannot train stage ${options.stage}: all the networks that it could train are frozen`,
@@ -123,7 +134,7 @@ export class Trainer {
     this.#constant = constant;
     const { learningRate, beta1, beta2, stage, eager } = options;
     this.optimizer = new Adam({ variables: this.trainableVariables, learningRate, beta1, beta2 });
-    this.#updatePart = compile((...inputs) => tf.tidy(() => this.#tracePart(...inputs)), {
+    this.#updatePart = compile((...inputs) => tf.tidy(() => this.#addPart(...inputs)), {
       name: `update_${stage.replace("-", "_")}`,
       enabled: !eager,
     });
@@ -155,22 +166,6 @@ export class Trainer {
     };
   }
 
-  /** Runs the teacher, where there is distillation. */
-  #distillationTarget(views: ViewPyramids): DistillationTarget | undefined {
-    const { stage, view, border, ssimWeight, distillMask } = this.options;
-    if (stage !== "distill") return undefined;
-    return noGradient(() => {
-      const chain = runChain(this.teacherNetworks, views.source, this.#chainOptions(views, null));
-      const refined = chain.refined!;
-      const { disparities, features } = refined.prediction;
-      if (!distillMask) return { disparities, features };
-      const [teachers, students] = [refined.synthesized[0], chain.student.synthesized[0]];
-      const mask = betterPixels(teachers, students, views.target[0], ssimWeight); // aligned with the target view
-      const sourceMask = warp(mask, refined.aligned[0].source, view, { border });
-      return { disparities, features, mask: tf.concat([mask, sourceMask], 3) };
-    });
-  }
-
   /**
    * Loss and gradients of a batch, or of a part of it.
    *
@@ -186,8 +181,13 @@ export class Trainer {
     ramp: Scalar | null = null,
   ): { readonly numbers: Readonly<Record<string, Scalar>>; readonly gradients: NamedTensorMap } {
     const views = viewPyramids(source, target);
-    const teacher = this.#distillationTarget(views);
     const options = this.#chainOptions(views, ramp);
+    const teacher = this.options.stage === "distill"
+      ? noGradient(() => {
+        const chain = runChain(this.teacherNetworks, views.source, options);
+        return distillationTarget(chain, views, this.options, this.options.distillMask);
+      })
+      : undefined;
     let numbers: Record<string, Scalar> = {};
     const { value: loss, grads: gradients } = tf.variableGrads(() => {
       const chain = runChain(this.chainNetworks, views.source, options);
@@ -202,7 +202,7 @@ export class Trainer {
     return { numbers: { loss, ...numbers }, gradients };
   }
 
-  #tracePart(
+  #addPart(
     source: Tensor4D,
     target: Tensor4D,
     ramp: Scalar | null,
@@ -230,8 +230,8 @@ export class Trainer {
   /**
    * One update.
    *
-   * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images; the weights are
-   * then spoiled.
+   * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images. The weights are
+   * not usable then.
    */
   async update(batch: StereoBatch): Promise<StepResult> {
     const { accumulate, gradientRamp, view } = this.options;
@@ -271,11 +271,6 @@ export class Trainer {
         `(seed ${this.options.seed}): ${batch.ids.slice(0, 3).join(", ")}…; start again with a lower ` +
         "--learning-rate, or from this run's best checkpoint with --from",
     );
-  }
-
-  /** Size of the images in training, px. */
-  get size(): { readonly height: number; readonly width: number } {
-    return this.options.size;
   }
 
   /** Frees networks, optimizer and compiled functions. */

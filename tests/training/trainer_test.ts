@@ -9,10 +9,20 @@ import {
 } from "../_assert.ts";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { nativeTensorCount } from "../../lib/backend/ops.ts";
-import { cpuFeatures, selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
+import { compile, cpuFeatures, selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
 import { CLOSED_GATES, imagePyramid, type Networks, runChain, synthesize } from "../../lib/models/chain.ts";
 import { mirror, opposite, type View } from "../../lib/geometry/warp.ts";
-import { lossTerms, TERM_NAMES, type TermName, totalLoss, viewPyramids } from "../../lib/losses/objective.ts";
+import {
+  lossTerms,
+  SMOOTHNESS_WEIGHT,
+  TERM_NAMES,
+  type TermName,
+  totalLoss,
+  viewPyramids,
+} from "../../lib/losses/objective.ts";
+import { ARCHITECTURES } from "../../lib/models/architecture.ts";
+import { createNetwork, disposeNetwork } from "../../lib/models/network.ts";
+import { Adam } from "../../lib/training/adam.ts";
 import { resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
 import { lossWeights, STAGE_NAMES, STAGES } from "../../lib/training/stages.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
@@ -28,7 +38,7 @@ import { noiseBatch, snapshot } from "./_runs.ts";
 
 await selectBackend();
 
-const SMALL = { size: "32x64", coarse: 0, batch: 2, steps: 10, seed: 3 } as const;
+const SMALL = { size: "32x64", coarse: 0, batch: 2, steps: 10, seed: 3, eager: true } as const;
 
 /** Networks with a changed weight. */
 function moved(before: Map<string, Float32Array>, after: Map<string, Float32Array>): string[] {
@@ -172,8 +182,44 @@ for (const variant of VARIANTS) {
   });
 }
 
+Deno.test("an update in a few lines of the public API is the trainer's", async () => {
+  const options = resolveTraining({ ...SMALL, photometricViews: "target", warmup: 0, schedule: "constant" });
+  const trainer = new Trainer(options, 10);
+  const { seed, headBias, learningRate } = options;
+  const student = createNetwork({ scope: "student", architecture: ARCHITECTURES.quick, seed, headBias });
+  const variables = [...student.variables.values()];
+  const adam = new Adam({ variables, learningRate });
+  const weights = { photometric: 1, consistency: 1, smoothness: SMOOTHNESS_WEIGHT };
+  const update = compile((left: Tensor4D, right: Tensor4D) => {
+    const views = viewPyramids(left, right);
+    const { value, grads } = tf.variableGrads(() => {
+      const chain = runChain({ student }, views.source);
+      return totalLoss(lossTerms(chain, views, weights), weights);
+    }, variables);
+    adam.apply(grads);
+    return value;
+  });
+  for (const seed of [1, 5]) {
+    const batch = await noiseBatch(seed);
+    const [left, right] = [batch.left, batch.right].map((x) => tf.tensor4d(x, [2, 32, 64, 3]));
+    const loss = update(left, right);
+    assertAlmostEquals(loss.dataSync()[0], (await trainer.update(batch)).loss, 1e-5);
+    tf.dispose([left, right, loss]);
+  }
+  update.dispose();
+  adam.dispose();
+  disposeNetwork(student);
+  trainer.dispose();
+});
+
 Deno.test("compiled updates continue bit for bit from saved weights and moments", async () => {
-  const options = resolveTraining({ ...SMALL, stage: "cycle", cycleGradient: 1, gradientRamp: 5 });
+  const options = resolveTraining({
+    ...SMALL,
+    stage: "cycle",
+    cycleGradient: 1,
+    gradientRamp: 5,
+    eager: false,
+  });
   const batches = await Promise.all([1, 3, 5, 7].map((seed) => noiseBatch(seed)));
   const whole = new Trainer(options, 10), part = new Trainer(options, 10), rest = new Trainer(options, 10);
   for (const batch of batches) await whole.update(batch);
@@ -315,7 +361,10 @@ Deno.test("the teacher needs one image: the chain runs without the opposite view
 });
 
 Deno.test("200 updates leave tensor and handle counts flat", async () => {
-  const trainer = new Trainer(resolveTraining({ ...SMALL, size: "32x32", batch: 1, steps: 200 }), 200);
+  const trainer = new Trainer(
+    resolveTraining({ ...SMALL, size: "32x32", batch: 1, steps: 200, eager: false }),
+    200,
+  );
   const batch = await noiseBatch(1, 1);
   const small = {
     ...batch,
