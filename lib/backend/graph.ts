@@ -21,40 +21,40 @@ interface Node {
   /** `TF_Output`, as the C functions take it. */
   readonly output: Uint8Array<ArrayBuffer>;
   readonly metadata: TensorMetadata;
-  /** The shape that a constant int32 vector spells, to recognize reshapes that change nothing. */
+  /** Values of a constant int32 vector, to recognize reshapes that change nothing. */
   readonly integers?: readonly number[];
 }
 
-/** What TensorFlow's registry says of an operation. */
+/** An operation's definition in TensorFlow's registry. */
 interface Definition {
-  /** For each input: undefined for one tensor, or the attribute that gives the length of a list. */
+  /** For each input: undefined for a single tensor, or the attribute with the length of a list. */
   readonly inputs: readonly (string | undefined)[];
   readonly stateful: boolean;
 }
 
 /** A TensorFlow variable that the graph reads or changes; its operations must keep their order. */
 interface Resource {
-  /** Shape of its value, where known. */
+  /** Shape of its value, if known. */
   readonly shape?: readonly number[];
   write?: Pointer;
   reads: Pointer[];
-  /** What was read last, until it is written to. */
+  /** The value read last, until the next write. */
   value?: TensorMetadata;
 }
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** Traced tensors count down from -2: tfjs-node means "not uploaded yet" by -1. Never reused, so that strays are found. */
+/** Ids of traced tensors count down from -2; -1 is tfjs-node's "not uploaded yet". Never reused, to detect strays. */
 let nextId = -2;
 let functions = 0;
 
-/** Constants up to this many bytes are shared where they are equal. */
+/** Equal constants of up to this many bytes share a node. */
 const SHARED_BYTES = 64;
-/** Constants of one repeated value and more than this many elements become a Fill. */
+/** Larger constants of one repeated value become a Fill. */
 const FILL_ELEMENTS = 64;
 
-/** Wire format of a protocol buffer, as far as `OpDef` needs it: calls back with each field. */
+/** Parses the wire format of a protocol buffer, as far as `OpDef` needs it. */
 function fields(bytes: Uint8Array, each: (field: number, value: number, part: Uint8Array) => void): void {
   let at = 0;
   const varint = () => {
@@ -91,7 +91,7 @@ function parseDefinition(bytes: Uint8Array): Definition {
   return { inputs, stateful };
 }
 
-/** Where the code being traced stands: the innermost frame that is not ours or tfjs's. */
+/** The innermost stack frame outside of this folder and tfjs. */
 export function callSite(): string {
   const frames = new Error().stack?.split("\n").slice(1) ?? [];
   const frame = frames.find((line) => !/node_modules|\/lib\/backend\/|\bext:|\bnode:/.test(line));

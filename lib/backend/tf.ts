@@ -8,23 +8,23 @@ import { createRequire } from "node:module";
 import util from "node:util";
 import type * as Tf from "@tensorflow/tfjs";
 
-/** Names of tfjs's types of values: "float32", "int32", "bool", "complex64", "string". */
+/** tfjs's data types: "float32", "int32", "bool", "complex64", "string". */
 export type DataType = Tf.DataType;
 /** A tensor; immutable. Freed by `tf.tidy`, `tf.dispose` or its own `dispose`. */
 export type Tensor = Tf.Tensor;
-/** A tensor without dimensions: one number. */
+/** A tensor of rank 0. */
 export type Scalar = Tf.Scalar;
-/** A tensor of one dimension. */
+/** A tensor of rank 1. */
 export type Tensor1D = Tf.Tensor1D;
-/** A tensor of two dimensions. */
+/** A tensor of rank 2. */
 export type Tensor2D = Tf.Tensor2D;
-/** A tensor of four dimensions: mostly [batch, height, width, channels] here. */
+/** A tensor of rank 4, mostly [batch, height, width, channels]. */
 export type Tensor4D = Tf.Tensor4D;
-/** What kernels see of a tensor: where its data are, its shape and type. */
+/** A tensor as kernels see it: data id, shape and type. */
 export type TensorInfo = Tf.TensorInfo;
-/** Tensors by name, as `tf.variableGrads` gives them. */
+/** Tensors by name, as `tf.variableGrads` returns them. */
 export type NamedTensorMap = Tf.NamedTensorMap;
-/** A tensor that can be assigned to: a weight. */
+/** A tensor that can be assigned to, e.g. a weight. */
 export type Variable = Tf.Variable;
 
 // tfjs-node 4.22 calls two helpers that newer Nodes, and Deno, no longer have.

@@ -121,8 +121,8 @@ Deno.test("lists of attributes reach TensorFlow", () => {
     const x = tf.tensor4d([1, -2, 3, 4], [1, 2, 2, 1]);
     const w = tf.tensor4d([2], [1, 1, 1, 1]);
     const [y] = execute("_FusedConv2D", attributes, [x, w, tf.tensor1d([-1])]);
-    const wanted = tf.elu(tf.add(tf.conv2d(x, w, 1, "same"), -1));
-    assert(tf.max(tf.abs(tf.sub(y, wanted))).dataSync()[0] < 1e-6);
+    const expected = tf.elu(tf.add(tf.conv2d(x, w, 1, "same"), -1));
+    assert(tf.max(tf.abs(tf.sub(y, expected))).dataSync()[0] < 1e-6);
   });
 });
 

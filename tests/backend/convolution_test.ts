@@ -23,8 +23,8 @@ Deno.test("convolution, bias and ELU are tfjs's, values and gradients", () => {
         const kernel = uniform([kernelSize, kernelSize, 3, 4], 2, -0.5, 0.5);
         const plain = tf.add(tf.conv2d(x, kernel, stride, "same"), bias());
         const ours = convolution2d(x, kernel, bias(), { stride, activation });
-        const wanted = activation === "elu" ? tf.elu(plain) : plain;
-        assertLess(distance(ours.dataSync(), wanted.dataSync()), 1e-5);
+        const expected = activation === "elu" ? tf.elu(plain) : plain;
+        assertLess(distance(ours.dataSync(), expected.dataSync()), 1e-5);
         checkGradients(
           (a, k, b) => convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, { stride, activation }),
           [x, kernel, bias()],

@@ -15,7 +15,7 @@ Deno.test("the cpu backend is chosen when asked for, and says what it is good fo
 const sizes: readonly [number, number][] = [[10, 14], [8, 4], [3, 4]];
 for (const [height, width] of sizes) {
   for (const [align, half] of [[false, false], [false, true], [true, false]]) {
-    const name = `${align ? "aligned corners" : half ? "half-pixel centres" : "top-left corners"}`;
+    const name = `${align ? "aligned corners" : half ? "half-pixel centers" : "top-left corners"}`;
     Deno.test(`cpu: the gradients of both resizes to ${height}x${width}, ${name}, agree with finite differences`, () => {
       tf.tidy(() => {
         const x = seededTensor<Tensor4D>([2, 5, 7, 2], 3);
