@@ -255,15 +255,9 @@ async function parseSources(data: string): Promise<{ readonly path: string; read
 
 async function openSource(
   path: string,
-  part: DataPart,
-  options: {
-    readonly split: string;
-    readonly side: PairSide;
-    readonly crop?: number;
-    readonly holdout: number;
-  },
+  { part, split, holdout, cropBottom: crop }: DatasetOptions & { readonly part: DataPart },
+  side: PairSide,
 ): Promise<Source> {
-  const { split, side, crop, holdout } = options;
   if (!await exists(path)) {
     const kind = isManifest(path) ? "file" : "folder";
     throw new CyclopsError(
@@ -317,14 +311,12 @@ async function openSource(
  */
 export async function openDataset(options: OpenDatasetOptions = {}): Promise<StereoDataset> {
   const { side = "both", ...rest } = options;
-  const specs = { ...datasetOptions, ...partOption };
-  const { data, split, part, holdout, cropBottom: crop } = resolveOptions("data", specs, rest);
-  const places = await parseSources(data);
+  const resolved = resolveOptions("data", { ...datasetOptions, ...partOption }, rest), { part } = resolved;
+  const places = await parseSources(resolved.data);
   const sources: Source[] = [];
   for (const { path, visits } of part === "train" ? places : places.slice(0, 1)) {
-    const source = await openSource(path, part, { split, side, crop, holdout });
-    const repeats = part === "train" ? visits : 1;
-    for (let i = 0; i < repeats; i++) sources.push(source);
+    const source = await openSource(path, resolved, side);
+    sources.push(...Array<Source>(part === "train" ? visits : 1).fill(source));
   }
   const [{ root, cropBottom }] = sources;
   const pairs = sources.flatMap((source) =>

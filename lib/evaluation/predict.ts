@@ -239,24 +239,16 @@ export async function writeDisparityPng(path: string, { width, height, data }: F
   await writeGray16(path, { width, height, data: values });
 }
 
-/** Which of a run's networks predict what. */
-export interface RunPredictionOptions {
-  readonly checkpoint?: "best" | "latest";
-  readonly network?: PredictOptions["network"];
-  /** Also predict the mirrored images. @default false */
-  readonly flip?: boolean;
-  /** Root folder of the data. @default the run's own */
-  readonly data?: string;
-  /** As in `openDataset`. @default the run's own, of which the test part is predicted */
-  readonly split?: string;
-  /** Called at the start and after each batch with how many frames are done. */
-  readonly onProgress?: (done: number, total: number) => void;
-}
-
 /**
  * Loads a run's networks and predicts every frame of the test part of its data, or of other data.
  *
  * @param run A run's folder, or a checkpoint's own.
+ * @param options.checkpoint Which of the run's checkpoints. @default "best"
+ * @param options.network Whose disparity. @default "student"
+ * @param options.flip Also predict the mirrored images. @default false
+ * @param options.data Root folder of the data. @default the run's own
+ * @param options.split As in `openDataset`. @default the run's own, of which the test part is predicted
+ * @param options.onProgress Called at the start and after each batch with how many frames are done.
  * @returns Predictions, the frames in their order, and the checkpoint's folder.
  * @throws {UsageError} When the run's own split has no test part, or flipping is impossible.
  * @throws {CyclopsError} When checkpoint or data are missing or damaged, or a prediction is not a number.
@@ -269,7 +261,14 @@ export interface RunPredictionOptions {
  */
 export async function predictRun(
   run: string,
-  options: RunPredictionOptions = {},
+  options: {
+    readonly checkpoint?: "best" | "latest";
+    readonly network?: PredictOptions["network"];
+    readonly flip?: boolean;
+    readonly data?: string;
+    readonly split?: string;
+    readonly onProgress?: (done: number, total: number) => void;
+  } = {},
 ): Promise<Predictions & { readonly dataset: StereoDataset; readonly checkpoint: string }> {
   const { network, flip, onProgress } = options;
   const model = await loadModel(run, options.checkpoint);

@@ -86,32 +86,6 @@ function gather(map: Float32Array, { width, height }: ImageSize, camera: StereoC
   return { camera, xs, ys, depths };
 }
 
-async function load(
-  root: string,
-  pair: StereoPair,
-  kind: TruthKind,
-  calibrationOf: (date: string) => Promise<Calibration>,
-): Promise<Truth> {
-  const { camera, truth } = pair;
-  if (camera && truth) {
-    const found = await readManifestTruth(root, { ...pair, camera, truth });
-    return gather(found.depth.data, found.depth, found.camera);
-  }
-  const frame = parseFrame(pair.left);
-  const calibration = await calibrationOf(frame.date);
-  if (kind === "lidar") return projectScan(await readVelodyne(join(root, velodynePath(frame))), calibration);
-  const path = join(root, depthPath(frame, 2));
-  const map = await readDepthPng(path);
-  const { width, height } = calibration.imageSize;
-  if (map.width !== width || map.height !== height) {
-    throw new CyclopsError(
-      `Cannot use the depth map ${path}: it has ${map.width}×${map.height} px, expected ${width}×${height} as in the ` +
-        `calibration of ${frame.date}`,
-    );
-  }
-  return gather(map.data, map, calibration);
-}
-
 /**
  * Reads the true depths of a frame.
  *
@@ -120,7 +94,49 @@ async function load(
  * @throws {CyclopsError} When scan, depth map or calibration is missing or damaged.
  */
 export async function readTruth(root: string, pair: StereoPair, kind: TruthKind): Promise<Truth> {
-  return await load(root, pair, kind, (date) => readCalibration(root, date));
+  return await truthReader(root, kind)(pair);
+}
+
+/**
+ * A reader of many frames that reads each calibration once; see {@linkcode readTruth}.
+ *
+ * @param options.keep Keep the points in memory, about 200 KB per frame, for repeated evaluation of the same frames.
+ * @default false
+ */
+export function truthReader(
+  root: string,
+  kind: TruthKind,
+  options: { readonly keep?: boolean } = {},
+): (pair: StereoPair) => Promise<Truth> {
+  const calibrations = new Map<string, Calibration>(), kept = new Map<string, Truth>();
+  const read = async (pair: StereoPair): Promise<Truth> => {
+    const { camera, truth } = pair;
+    if (camera && truth) {
+      const found = await readManifestTruth(root, { ...pair, camera, truth });
+      return gather(found.depth.data, found.depth, found.camera);
+    }
+    const frame = parseFrame(pair.left), { date } = frame;
+    const calibration = calibrations.get(date) ?? await readCalibration(root, date);
+    calibrations.set(date, calibration);
+    if (kind === "lidar") {
+      return projectScan(await readVelodyne(join(root, velodynePath(frame))), calibration);
+    }
+    const path = join(root, depthPath(frame, 2));
+    const map = await readDepthPng(path);
+    const { width, height } = calibration.imageSize;
+    if (map.width !== width || map.height !== height) {
+      throw new CyclopsError(
+        `Cannot use the depth map ${path}: it has ${map.width}×${map.height} px, expected ${width}×${height} as in ` +
+          `the calibration of ${date}`,
+      );
+    }
+    return gather(map.data, map, calibration);
+  };
+  return async (pair) => {
+    const truth = kept.get(pair.left) ?? await read(pair);
+    if (options.keep) kept.set(pair.left, truth);
+    return truth;
+  };
 }
 
 /**
@@ -152,33 +168,6 @@ export async function checkTruth(
         `${wanted.size} files are missing under ${root}\n${listFiles(absent)}`,
     );
   }
-}
-
-/** Reads the true depths of one frame after the other. */
-export type TruthReader = (pair: StereoPair) => Promise<Truth>;
-
-/**
- * A reader of many frames that reads each calibration once.
- *
- * @param options.keep Keep the points in memory, about 200 KB per frame, for repeated evaluation of the same frames.
- * @default false
- */
-export function truthReader(
-  root: string,
-  kind: TruthKind,
-  options: { readonly keep?: boolean } = {},
-): TruthReader {
-  const calibrations = new Map<string, Calibration>(), kept = new Map<string, Truth>();
-  const calibrationOf = async (date: string) => {
-    const calibration = calibrations.get(date) ?? await readCalibration(root, date);
-    calibrations.set(date, calibration);
-    return calibration;
-  };
-  return async (pair) => {
-    const truth = kept.get(pair.left) ?? await load(root, pair, kind, calibrationOf);
-    if (options.keep) kept.set(pair.left, truth);
-    return truth;
-  };
 }
 
 /** True depths as a map of the whole image, m, 0 where unknown. */
