@@ -71,11 +71,6 @@ export class LiveDisplay {
     this.#kernel = options.kernel ?? jupyter();
   }
 
-  /** Whether there is a notebook to show anything in. */
-  get visible(): boolean {
-    return this.#kernel !== undefined;
-  }
-
   /** Shows the content, unless something was shown a moment ago or is still being drawn. */
   async update(content: LiveContent): Promise<void> {
     if (this.#busy || performance.now() - this.#last < this.#every) return;

@@ -25,7 +25,6 @@ function fakeKernel(): { kernel: JupyterApi; sent: Sent[] } {
 Deno.test("outside a notebook everything is silent and nothing is drawn", async () => {
   assertEquals(jupyter(), undefined);
   const live = new LiveDisplay();
-  assertEquals(live.visible, false);
   let drawn = 0;
   await live.update(() => `${++drawn}`);
   await live.finish(() => `${++drawn}`);
