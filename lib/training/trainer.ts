@@ -237,25 +237,24 @@ export class Trainer {
     const { accumulate, gradientRamp, view } = this.options;
     const learningRate = learningRateAt(this.step, this.steps, this.options);
     this.optimizer.setLearningRate(learningRate);
-    const ramp = gradientRamp > 0 ? tf.scalar(Math.min(1, this.step / gradientRamp)) : null;
     const shape: [number, number, number, number] = [batch.batch / accumulate, batch.height, batch.width, 3];
-    const size = shape.reduce((product, n) => product * n);
-    let sum: Part | null = null;
-    for (let part = 0; part < accumulate; part++) {
-      const cut = (images: Float32Array) =>
-        tf.tensor4d(images.subarray(part * size, (part + 1) * size), shape);
-      const [source, target] = [cut(batch[view]), cut(batch[opposite(view)])];
-      try {
+    const size = tf.util.sizeFromShape(shape);
+    const { names, values: stacked } = tf.tidy(() => {
+      const ramp = gradientRamp > 0 ? tf.scalar(Math.min(1, this.step / gradientRamp)) : null;
+      let sum: Part | null = null;
+      for (let part = 0; part < accumulate; part++) {
+        const [source, target] = [view, opposite(view)].map((side) =>
+          tf.tensor4d(batch[side].subarray(part * size, (part + 1) * size), shape)
+        );
         const next: Part = this.#updatePart(source, target, ramp, sum, part === accumulate - 1);
-        tf.dispose([sum?.values, sum?.gradients]);
+        tf.dispose([source, target, sum?.values, sum?.gradients]);
         sum = next;
-      } finally {
-        tf.dispose([source, target]);
       }
-    }
-    const values = await sum!.values.data();
-    tf.dispose([sum!.values, ...ramp ? [ramp] : []]);
-    const numbers = Object.fromEntries(sum!.names.map((name, i) => [name, values[i]]));
+      return sum!;
+    });
+    const values = await stacked.data();
+    stacked.dispose();
+    const numbers = Object.fromEntries(names.map((name, i) => [name, values[i]]));
     this.#checkFinite(numbers, batch);
     this.step++;
     const { loss, disparityMean, disparityDeviation, residual, ...terms } = numbers;
