@@ -15,7 +15,7 @@ import { join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { asideName, exists, fileError, hashFile, readJson, writeAtomic } from "../base/files.ts";
 import type { DataIdentity } from "../data/dataset.ts";
-import { encodeSafetensors, readSafetensors, type TensorMap, toFloat32 } from "../data/safetensors.ts";
+import { encodeSafetensors, readSafetensors, type TensorMap } from "../data/safetensors.ts";
 import type { TrainingOptions } from "./options.ts";
 
 /** Version of the layout; others are refused. */
@@ -50,19 +50,15 @@ export type ValidationMetrics = Readonly<Record<string, number>>;
 
 /** A checkpoint on disk, its tensors not read. */
 export interface CheckpointEntry {
-  /** Its path. */
   readonly folder: string;
-  /** Its metadata. */
   readonly facts: CheckpointFacts;
 }
 
-/** The content of a checkpoint. */
 export interface CheckpointContent {
   /** Weights by name. */
   readonly model: TensorMap;
   /** The optimizer's moments by name. */
   readonly optimizer?: TensorMap;
-  /** Its metadata. */
   readonly facts: CheckpointFacts;
 }
 
@@ -71,10 +67,8 @@ export interface Checkpoint extends CheckpointEntry, CheckpointContent {}
 
 /** A checkpoint could not be saved. Nothing half-written is left and older ones are untouched, so it can be retried. */
 export class SaveError extends CyclopsError {
-  /** As error messages show it. */
   override name = "SaveError";
 
-  /** Wraps the error of the file system. */
   constructor(folder: string, cause: unknown) {
     // An error that was made from the system's names the file.
     const known = cause instanceof CyclopsError ? cause : fileError("write", folder, cause);
@@ -333,7 +327,7 @@ export async function findCheckpoint(
  * @returns The folders that were removed.
  * @throws {SaveError} When one cannot be removed.
  */
-export async function pruneCheckpoints(folder: string, keepLast = 3): Promise<string[]> {
+export async function pruneCheckpoints(folder: string, keepLast: number): Promise<string[]> {
   const { whole } = await scanCheckpoints(folder);
   const kept = new Set([...whole.slice(-keepLast), bestCheckpoint(whole)]);
   const removed = whole.filter((entry) => !kept.has(entry)).map((entry) => entry.folder);
@@ -357,42 +351,6 @@ export async function cleanCheckpoints(folder: string): Promise<void> {
       await Deno.remove(join(folder, name), { recursive: true }).catch(() => {});
     }
   }
-}
-
-/**
- * Picks the tensors that a network needs out of those of a checkpoint.
- *
- * @param expected Shapes by name.
- * @param from The checkpoint, for the error.
- * @returns The values by name, in the order of `expected`.
- * @throws {CyclopsError} When they belong to another architecture: counts and names what is missing or differs.
- */
-export function matchTensors(
-  found: TensorMap,
-  expected: ReadonlyMap<string, readonly number[]>,
-  from: string,
-): Map<string, Float32Array> {
-  const missing: string[] = [], other: string[] = [];
-  const values = new Map<string, Float32Array>();
-  for (const [name, shape] of expected) {
-    const tensor = found.get(name);
-    if (!tensor) missing.push(name);
-    else if (tensor.shape.length !== shape.length || tensor.shape.some((size, i) => size !== shape[i])) {
-      other.push(`${name} is [${tensor.shape}], expected [${shape}]`);
-    } else values.set(name, toFloat32(tensor));
-  }
-  const faults = [[`of ${expected.size} tensors missing`, missing], ["of another shape", other]] as const;
-  const shown = faults.filter(([, items]) => items.length).map(([what, items]) => {
-    const more = items.length > 4 ? `, … ${items.length - 4} more` : "";
-    return `${items.length} ${what} (${items.slice(0, 4).join(", ")}${more})`;
-  });
-  if (shown.length) {
-    throw new CyclopsError(
-      `Cannot load the weights of ${from}: they belong to another architecture: ${shown.join(", ")} ` +
-        `(use the options it was trained with, see ${FACTS} beside it)`,
-    );
-  }
-  return values;
 }
 
 /** The result of saving: a checkpoint's folder, or why there is none. */

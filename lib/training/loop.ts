@@ -24,12 +24,18 @@ import {
 import { openPart, storedOptions, type TrainingOptions } from "./options.ts";
 import { Diagnostics, type DiagnosticsState, type Ending, Recorder } from "./records.ts";
 import { OPTIONS_FILE, type Run } from "./run_folder.ts";
-import { applyPretrained, loadLite0 } from "./pretrained.ts";
 import { STAGES } from "./stages.ts";
-import { chainImages } from "./tensorboard.ts";
 import { type StepResult, Trainer } from "./trainer.ts";
-import { openValidation, type RunValidation, type ValidationResult } from "./validation.ts";
-import { collectMoments, collectWeights, hasNetwork, restoreMoments, restoreWeights } from "./weights.ts";
+import { chainImages, openValidation, type RunValidation, type ValidationResult } from "./validation.ts";
+import {
+  applyPretrained,
+  collectMoments,
+  collectWeights,
+  hasNetwork,
+  loadLite0,
+  restoreMoments,
+  restoreWeights,
+} from "./weights.ts";
 
 /** The project's version, saved with every checkpoint. */
 export const VERSION: string = project.version;

@@ -1,19 +1,27 @@
 /**
- * Validation: how good the networks are on pairs that they were not trained on.
+ * Validation: how good the networks are on pairs that they were not trained on, in numbers and pictures.
  *
  * @module
  */
 import { compile, type Compiled } from "../backend/compile.ts";
-import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
+import { type Scalar, type Tensor, type Tensor4D, tf } from "../backend/tf.ts";
 import { messageOf } from "../base/errors.ts";
 import type { StereoDataset } from "../data/dataset.ts";
+import { imageFromUnit, type RgbImage } from "../data/image.ts";
 import { openPairCache, readStereo, sequentialBatches, type StereoBatch } from "../data/loader.ts";
 import { type DepthMetrics, meanMetrics, type Protocol, scoreFrame } from "../evaluation/protocol.ts";
 import { checkTruth, truthReader } from "../evaluation/truth.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { opposite, warp } from "../geometry/warp.ts";
 import { photometricLoss } from "../losses/photometric.ts";
-import { CLOSED_GATES, imagePyramid, type Networks, runChain, splitAligned } from "../models/chain.ts";
+import {
+  CLOSED_GATES,
+  halfCycle,
+  imagePyramid,
+  type Networks,
+  runChain,
+  splitAligned,
+} from "../models/chain.ts";
 import { type Network, runNetwork } from "../models/network.ts";
 import { openPart, refineOptions, type TrainingOptions } from "./options.ts";
 
@@ -181,4 +189,66 @@ export async function openValidation(
   const indices = options.tensorboard ? [...new Set([0, length >> 1])] : [];
   const drawn = await Promise.all(indices.map((index) => readStereo(dataset, index, size)));
   return { validate, pairs: length, drawn, warnings };
+}
+
+/** Difference of two images, in [0,1], that is drawn white. */
+const STRONG_DIFFERENCE = 0.3;
+
+/**
+ * Images of what a chain of networks does with a pair: the seen view, the opposite one, the synthesized opposite view
+ * and the disparity; of a longer chain also the re-synthesized input, the inconsistency (mean |input − re-synthesis|)
+ * and the refined disparity. Disparities are drawn gray, the nearest white.
+ *
+ * @param networks The chain that is trained, as a `Trainer` has it.
+ * @param teacher The teacher that a student is distilled from.
+ * @param name Before each image's own name: "pair1" gives "pair1/disparity".
+ */
+export async function chainImages(
+  { networks, teacher, options, pair, name }: {
+    readonly networks: Networks;
+    readonly teacher?: Networks;
+    readonly options: TrainingOptions;
+    readonly pair: StereoBatch;
+    readonly name: string;
+  },
+): Promise<Record<string, RgbImage>> {
+  const { view, border, privilegedTeacher } = options;
+  const { height, width } = pair;
+  const drawn = tf.tidy(() => {
+    const shape: [number, number, number, number] = [1, height, width, 3];
+    const source = tf.tensor4d(pair[view], shape), target = tf.tensor4d(pair[opposite(view)], shape);
+    const pyramid = imagePyramid(source);
+    const chain = runChain(teacher ?? networks, pyramid, {
+      view,
+      border,
+      refine: refineOptions(options),
+      gates: CLOSED_GATES,
+      privileged: privilegedTeacher ? target : undefined,
+    });
+    const student = teacher
+      ? halfCycle(networks.student, pyramid, opposite(view), { border })
+      : chain.student;
+    const gray = (values: Tensor4D, white: Tensor | number): Tensor4D =>
+      tf.tile(tf.div<Tensor4D>(values, white), [1, 1, 1, 3]);
+    const disparity = (values: Tensor4D) => gray(values, tf.max(values));
+    const images: Record<string, Tensor4D> = {
+      input: source,
+      opposite: target,
+      synthesized: student.synthesized[0],
+      disparity: disparity(student.aligned[0].source),
+    };
+    if (chain.backward) {
+      images.resynthesis = chain.backward.synthesized[0];
+      const difference = tf.mean(tf.abs(tf.sub(source, images.resynthesis)), 3, true) as Tensor4D;
+      images.inconsistency = gray(difference, STRONG_DIFFERENCE);
+    }
+    if (chain.refined) images.refined = disparity(chain.refined.aligned[0].source);
+    return images;
+  });
+  const images: Record<string, RgbImage> = {};
+  for (const [own, values] of Object.entries(drawn)) {
+    images[`${name}/${own}`] = imageFromUnit({ width, height }, await values.data());
+    values.dispose();
+  }
+  return images;
 }

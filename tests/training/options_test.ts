@@ -5,7 +5,7 @@ import { CyclopsError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
 import { exportCityscapes } from "../data/_cityscapes.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
-import { hasLite0 } from "../../lib/training/pretrained.ts";
+import { hasLite0 } from "../../lib/training/weights.ts";
 import { resolveTraining, trainingOptions } from "../../lib/training/options.ts";
 import { train } from "../../lib/training/loop.ts";
 import { Trainer } from "../../lib/training/trainer.ts";

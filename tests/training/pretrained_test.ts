@@ -14,7 +14,7 @@ import { readSafetensors } from "../../lib/data/safetensors.ts";
 import { ARCHITECTURES } from "../../lib/models/architecture.ts";
 import { createNetwork, disposeNetwork, runEncoder } from "../../lib/models/network.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
-import { applyPretrained, CONVERT, hasLite0, loadLite0 } from "../../lib/training/pretrained.ts";
+import { applyPretrained, CONVERT, hasLite0, loadLite0 } from "../../lib/training/weights.ts";
 import { withFolder } from "../_folder.ts";
 
 await selectBackend();

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "../_assert.ts";
 import { join } from "@std/path";
 import { decodeRgb } from "../../lib/data/image.ts";
-import { Summary } from "../../lib/training/tensorboard.ts";
+import { Summary } from "../../lib/training/records.ts";
 import { withFolder } from "../data/_pairs.ts";
 import { eventFiles, float, message, text } from "./_events.ts";
 
