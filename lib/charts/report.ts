@@ -7,7 +7,6 @@ import { writeAtomic } from "../base/files.ts";
 import { Chart } from "./chart.ts";
 import { Picture } from "./picture.ts";
 import { escapeHtml } from "./svg.ts";
-import { Table } from "./table.ts";
 
 /**
  * What a section can hold: a paragraph (`code` between backticks is set as such), facts by name (null: unknown, shown
@@ -15,31 +14,25 @@ import { Table } from "./table.ts";
  */
 export type ReportBlock =
   | string
-  | Table
   | Picture
   | Chart
   | { readonly facts: Readonly<Record<string, string | number | boolean | null | undefined>> }
   | { readonly code: string }
   | { html(): string | Promise<string> };
 
-/** A part of a report under a heading. */
-export interface ReportSection {
-  readonly heading: string;
-  readonly blocks: readonly ReportBlock[];
-  /** Closed until it is clicked. @default false */
-  readonly folded?: boolean;
-}
-
-/** A report. */
+/** A report, from top to bottom. */
 export interface Report {
+  /** Above the title, small: date, run, commit. */
+  readonly kicker?: string;
   readonly title: string;
   /** The result in a sentence or two, in large type. */
   readonly summary?: string;
-  /** Above the title, small: date, run, commit. */
-  readonly kicker?: string;
-  readonly sections: readonly ReportSection[];
-  /** Below everything, small: how it was made. */
-  readonly footer?: string;
+  readonly sections: readonly {
+    readonly heading: string;
+    readonly blocks: readonly ReportBlock[];
+    /** Closed until it is clicked. @default false */
+    readonly folded?: boolean;
+  }[];
 }
 
 const STYLE = `
@@ -68,7 +61,6 @@ code, pre { font: .88em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monos
 code { padding: .1em .35em; }
 pre { padding: .8rem 1rem; overflow-x: auto; }
 details > summary { cursor: pointer; font-size: 1.25rem; font-weight: 600; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line); }
-footer { color: var(--soft); font-size: .85rem; margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; }
 @media (max-width: 720px) {
   main { padding: 1.5rem .8rem 3rem; }
   /* Too small to read when shrunk to a phone: these scroll sideways instead. */
@@ -91,8 +83,7 @@ export async function reportHtml(report: Report): Promise<string> {
       ? `<details><summary>${heading}</summary>\n${blocks}\n</details>`
       : `<section><h2>${heading}</h2>\n${blocks}\n</section>`;
   }));
-  const optional = (tag: string, name: string, text?: string) =>
-    text ? `<${tag}${name ? ` class="${name}"` : ""}>${inline(text)}</${tag}>\n` : "";
+  const optional = (name: string, text?: string) => text ? `<p class="${name}">${inline(text)}</p>\n` : "";
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -103,9 +94,9 @@ export async function reportHtml(report: Report): Promise<string> {
 </head>
 <body>
 <main>
-${optional("p", "kicker", report.kicker)}<h1>${escapeHtml(report.title)}</h1>
-${optional("p", "summary", report.summary)}${sections.join("\n")}
-${optional("footer", "", report.footer)}</main>
+${optional("kicker", report.kicker)}<h1>${escapeHtml(report.title)}</h1>
+${optional("summary", report.summary)}${sections.join("\n")}
+</main>
 </body>
 </html>
 `;
@@ -131,7 +122,6 @@ export async function writeReport(path: string, report: Report): Promise<void> {
 
 async function blockHtml(block: ReportBlock): Promise<string> {
   if (typeof block === "string") return `<p>${inline(block)}</p>`;
-  if (block instanceof Table) return block.html();
   if (block instanceof Picture) return `<figure class="picture">${await block.html()}</figure>`;
   if (block instanceof Chart) {
     const svg = await block.svg({ inherit: true });

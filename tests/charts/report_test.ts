@@ -13,7 +13,6 @@ const report = {
   title: "A <run>",
   summary: "abs rel 0.1467, `57 %` below",
   kicker: "today",
-  footer: "made by `deno task quickstart`",
   sections: [
     { heading: "Result & more", blocks: [table, "A <b>plain</b> text with `code`."] },
     { heading: "Pictures", blocks: [picture, lossCurves([{ step: 1, loss: 1 }, { step: 2, loss: 0.5 }])] },
