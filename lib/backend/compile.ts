@@ -252,6 +252,9 @@ function mapLeaves(value: unknown, by: (leaf: unknown) => unknown): unknown {
  */
 const CALL: readonly Attribute[] = [attr.string("config_proto", "\x52\x04\x52\x02\x60\x01")];
 
+/** Whether TensorFlow may rewrite compiled functions; switched off, they round exactly as single operations do. */
+export const rewriting = { enabled: true };
+
 /** Tensors from outside with at most this many elements are constants of the function. */
 const CONSTANT_ELEMENTS = 1024;
 
@@ -274,7 +277,7 @@ function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknow
   for (const resource of resources) resource.release();
   let metadata: TensorMetadata[];
   try {
-    metadata = binding.executeOp(trace.name, CALL, ids, trace.outputs);
+    metadata = binding.executeOp(trace.name, rewriting.enabled ? CALL : [], ids, trace.outputs);
   } finally {
     for (const resource of resources) resource.refresh();
   }
