@@ -135,7 +135,7 @@ export async function readJson(path: string): Promise<unknown> {
  * An exclusive lock on a file, held until disposed or until this process ends: the kernel's own, so that a killed
  * process leaves none behind.
  *
- * @param path The file that stands for what is locked; created if absent, and left there.
+ * @param path The lock file; created if absent, never removed.
  * @param onWait Called when another process holds the lock.
  * @throws {CyclopsError} When the file cannot be written.
  *

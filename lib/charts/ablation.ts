@@ -133,7 +133,7 @@ export function ablationTable(means: SettingMeans, capM: number, published?: Pub
 /** Rows that a gain is measured against: the plain student, and the same student after more training. */
 const BASES = ["HC", "HC-continued", "HC equal cost"] as const;
 
-/** Whether a gain over seeds is more than noise: its mean lies two standard errors from zero. */
+/** Whether a gain exceeds the seeds' noise: its mean is more than two standard errors from zero. */
 function verdict({ mean, deviation, seeds }: SeedMean): string {
   if (deviation === undefined) return "one seed";
   if (Math.abs(mean) <= 2 * deviation / Math.sqrt(seeds)) return "within noise";

@@ -99,7 +99,7 @@ export interface ColorBar {
   readonly ticks: Ticks;
   /** Ticks above the bar, in another unit. */
   readonly upperTicks?: Ticks;
-  /** First column that it stands under. @default 0 */
+  /** First column that it spans. @default 0 */
   readonly column?: number;
   /** How many columns it spans. @default all to the right */
   readonly columns?: number;

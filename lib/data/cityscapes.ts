@@ -5,7 +5,7 @@
  *          rightImg8bit/train/aachen/aachen_000000_000019_rightImg8bit.png    right color camera
  *          camera/train/aachen/aachen_000000_000019_camera.json               baseline, focal length, principal point
  *
- * The folders `val` and `test` are laid out alike. `train_extra`, 19,998 more pairs, belongs to the training part if
+ * The folders `val` and `test` have the same layout. `train_extra`, 19,998 more pairs, belongs to the training part if
  * it exists: with the 2,975 of `train` these are the 22,973 pairs of Godard et al. 2017.
  *
  * @module

@@ -146,7 +146,7 @@ async function identify(
  * How two identities differ, in words; empty when they are of the same data.
  *
  * @param saved As kept with a checkpoint.
- * @param found Of the data at hand.
+ * @param found Of the data just opened.
  */
 export function identityDifferences(saved: DataIdentity, found: DataIdentity): string[] {
   const differences: string[] = [];
@@ -230,7 +230,7 @@ async function withCameras(root: string, pairs: StereoPair[], cropBottom: number
   };
   const found: StereoPair[] = [];
   for (const pair of pairs) {
-    // KITTI has one calibration per date; Cityscapes has a file per frame, alike within a city.
+    // KITTI has one calibration per date; Cityscapes has a file per frame, the same within a city.
     const key = isCityscapes(pair.left) ? dirname(pair.left) : pair.left.split("/")[0];
     if (!cameras.has(key)) cameras.set(key, await read(pair.left));
     const camera = cameras.get(key);

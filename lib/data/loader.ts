@@ -190,8 +190,8 @@ export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBat
   const cache = new PairCache(plan.cache), count = dataset.pairs.length;
   let epoch = -1, order: readonly number[] = [];
   const pairAt = (position: number) => {
-    const wanted = Math.floor(position / count);
-    if (wanted !== epoch) order = epochOrder(count, seed, epoch = wanted);
+    const current = Math.floor(position / count);
+    if (current !== epoch) order = epochOrder(count, seed, epoch = current);
     return order[position % count];
   };
   return async (step) => {
@@ -334,7 +334,7 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
   const request = (count: number) => {
     while (queue.length < count) {
       const made = make(requested++);
-      // Whoever awaits the batch sees the error; until then it is not unhandled.
+      // The error reaches whoever awaits the batch; until then it must not count as unhandled.
       made.catch(() => {});
       queue.push(made);
     }

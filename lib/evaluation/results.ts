@@ -12,7 +12,7 @@ import { readJson, writeAtomic } from "../base/files.ts";
 import { type Crop, type DepthMetrics, metricNames, type Protocol } from "./protocol.ts";
 import type { TruthKind } from "./truth.ts";
 
-/** The rows of the ablation table, in order: their names in results files, and what they stand for. */
+/** The rows of the ablation table, in order: their names in results files, and what they mean. */
 export const ABLATION_ROWS = [
   { name: "train-set mean", meaning: "the mean depth of the training set at each pixel; sees no image" },
   { name: "HC", meaning: "half-cycle: the student alone" },

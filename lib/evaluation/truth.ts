@@ -150,22 +150,22 @@ export async function checkTruth(
   kind: TruthKind,
 ): Promise<void> {
   const has = folderLookup(root);
-  const wanted = new Set<string>();
+  const needed = new Set<string>();
   for (const { left, truth } of pairs) {
     if (truth) {
-      wanted.add(truth.path);
+      needed.add(truth.path);
       continue;
     }
     const frame = parseFrame(left);
     const { camToCam, veloToCam } = calibrationPaths(frame.date);
-    wanted.add(camToCam).add(veloToCam).add(kind === "lidar" ? velodynePath(frame) : depthPath(frame, 2));
+    needed.add(camToCam).add(veloToCam).add(kind === "lidar" ? velodynePath(frame) : depthPath(frame, 2));
   }
   const absent: string[] = [];
-  for (const path of wanted) if (!await has(path)) absent.push(path);
+  for (const path of needed) if (!await has(path)) absent.push(path);
   if (absent.length) {
     throw new CyclopsError(
       `Cannot evaluate against ${kind === "lidar" ? "laser scans" : "depth maps"}: ${absent.length} of ` +
-        `${wanted.size} files are missing under ${root}\n${listFiles(absent)}`,
+        `${needed.size} files are missing under ${root}\n${listFiles(absent)}`,
     );
   }
 }
