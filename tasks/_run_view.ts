@@ -11,48 +11,25 @@ import { isHeld } from "../lib/training/run_folder.ts";
 
 const METRICS = "metrics.jsonl";
 
-/** A value at a step. */
+/** A value measured at a step. */
 export interface StepValue {
-  /** Updates done. */
   readonly step: number;
-  /** What was measured there. */
   readonly value: number;
 }
 
-/** The state of a run by its records. */
-export interface RunState {
-  /** The stage's name; `undefined` before the first record. */
-  readonly stage?: string;
-  /** Updates done. */
-  readonly step: number;
-  /** Updates in the whole run. */
-  readonly steps?: number;
-  /** Recent updates per second. */
-  readonly rate?: number;
-  /** The weighted sum of the terms. */
-  readonly loss: readonly StepValue[];
-  /** The loss terms, in the order of the records. */
-  readonly terms: ReadonlyMap<string, readonly StepValue[]>;
-  /** Validation metrics: absRel, rmse, photometric. */
-  readonly validation: ReadonlyMap<string, readonly StepValue[]>;
-  /** The last line's other numbers: learningRate, disparityMean, disparityDeviation, residual. */
-  readonly numbers: Readonly<Record<string, number>>;
-  readonly warnings: readonly { readonly step: number; readonly message: string }[];
-  /** How the last session ended; `undefined` while it runs, or when it was killed. */
-  readonly ending?: Ending;
-  /** Why it failed. */
-  readonly error?: string;
-}
-
-/** Lines of which {@linkcode RunState.rate} is the mean. */
+/** Lines of which the rate is the mean. */
 const RATE_LINES = 10;
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Derives a run's state from its records; see `records.ts` for their format. */
-export function runState(records: readonly MetricsRecord[]): RunState {
+/**
+ * Derives a run's state from its records; see `records.ts` for their format. Stage and steps are `undefined` before the
+ * first record; `rate` is in recent updates per second; `numbers` are the last line's other ones; `ending` is
+ * `undefined` while the run is trained, or when it was killed.
+ */
+export function runState(records: readonly MetricsRecord[]) {
   const loss: StepValue[] = [];
   const terms = new Map<string, StepValue[]>(), validation = new Map<string, StepValue[]>();
   const warnings: { step: number; message: string }[] = [];
@@ -119,7 +96,7 @@ export function runState(records: readonly MetricsRecord[]): RunState {
 export interface RunView {
   readonly folder: string;
   readonly records: readonly MetricsRecord[];
-  readonly state: RunState;
+  readonly state: ReturnType<typeof runState>;
   /** Milliseconds since it last wrote a record. */
   readonly silentFor: number;
   /** Whether it runs, has ended by itself, or was killed. */
@@ -159,12 +136,6 @@ async function newestMetrics(
  *
  * @param folder A run's folder, or one of several runs, e.g. the stages in a row: then the one that was written to last.
  * @throws {CyclopsError} When there is none.
- *
- * @example
- * ```ts ignore
- * const { state } = await viewRun("runs/first");
- * console.log(state.step, state.loss.at(-1)?.value);
- * ```
  */
 export async function viewRun(folder: string): Promise<RunView> {
   const found = await newestMetrics(folder, DEPTH);

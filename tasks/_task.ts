@@ -106,23 +106,20 @@ function describe(spec: OptionSpec): string {
   return notes.length ? `${spec.help} (${notes.join(", ")})`.replace(/ (?=[^(]*\)$)/g, NBSP) : spec.help;
 }
 
-/** What a command line says. */
-export interface TaskArgs<S extends OptionSpecs> {
-  readonly options: OptionsOf<S>;
-  readonly positionals: readonly string[];
-  /** Keys of the options that were given. */
-  readonly given: ReadonlySet<string>;
-}
-
 /**
- * Parses a command line into options and positional arguments.
+ * Parses a command line.
  *
+ * @returns Options, arguments that are not options, and the keys of the options that were given.
  * @throws {UsageError} On an unknown option, a missing or a disallowed value.
  */
 export function parseTaskArgs<S extends OptionSpecs>(
   task: TaskDescription<S>,
   args: readonly string[],
-): TaskArgs<S> {
+): {
+  readonly options: OptionsOf<S>;
+  readonly positionals: readonly string[];
+  readonly given: ReadonlySet<string>;
+} {
   const refuse = (why: string) => new UsageError(`Cannot run ${task.name}: ${why}`);
   const keys = new Map(Object.keys(task.options).map((key) => [toKebabCase(key), key]));
   const isFlag = (name: string) => keys.has(name) && task.options[keys.get(name)!].kind === "flag";
@@ -250,15 +247,12 @@ export async function runTask<S extends OptionSpecs>(
   }
 }
 
-/** SIGINT and SIGTERM as a signal that work in progress can heed; a second one ends the process at once. */
-export interface StopSignal {
-  readonly signal: AbortSignal;
-  /** The exit status that the process then owes: 130 or 143; 0 before any signal. */
-  readonly status: number;
-}
-
-/** Listens for SIGINT and SIGTERM. */
-export function stopSignal(): StopSignal {
+/**
+ * SIGINT and SIGTERM as a signal that work in progress can heed; a second one ends the process at once.
+ *
+ * @returns `status` is the exit status that the process then owes: 130 or 143; 0 before any signal.
+ */
+export function stopSignal(): { readonly signal: AbortSignal; readonly status: number } {
   const controller = new AbortController();
   const stop = { signal: controller.signal, status: 0 };
   for (const [name, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {

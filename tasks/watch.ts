@@ -36,13 +36,6 @@ const BARS = "▁▂▃▄▅▆▇█";
  *
  * @param width Maximum columns; more values are averaged.
  * @returns Empty where there are fewer than two values.
- *
- * @example
- * ```ts
- * import { sparkline } from "./watch.ts";
- *
- * sparkline([4, 3, 2, 1], 10); // "█▆▃▁"
- * ```
  */
 export function sparkline(values: readonly number[], width: number): string {
   const finite = values.filter(Number.isFinite);

@@ -85,7 +85,6 @@ export function cacheFolder(): string {
 }
 
 const libraryRoot = () => join(cacheFolder(), "libtensorflow");
-/** "tensorflow-cpu-2.15.1". */
 const variantName = (variant: Variant) => `${variant.package}-${variant.version}`;
 const requirementOf = (variant: Variant) => `${variant.package}==${variant.version}`;
 /** Records which variant `deno task setup` fetched last. */
@@ -247,25 +246,19 @@ export interface InstallOptions {
   readonly platform?: { readonly os: string; readonly arch: string };
 }
 
-/** What was installed. */
-export interface Installed {
-  readonly folder: string;
-  /** Path of the C library. */
-  readonly library: string;
-  /** False when it was there already. */
-  readonly fetched: boolean;
-}
-
 /**
  * Fetches a variant unless it is already there intact, and makes it the one that is used. Its folder appears whole or
  * not at all. One process works while others wait; the lock is the kernel's, so it goes when its holder dies.
  *
+ * @returns The variant's folder, the C library in it, and whether it had to be fetched.
  * @throws {CyclopsError} Without Python, pip, network, disk space or a supported machine; on a wrong or damaged wheel.
  */
-export async function installLibrary(options: InstallOptions = {}): Promise<Installed> {
+export async function installLibrary(
+  options: InstallOptions = {},
+): Promise<{ readonly folder: string; readonly library: string; readonly fetched: boolean }> {
   const { variant = DEFAULT_VARIANT, root = libraryRoot(), platform = Deno.build, signal } = options;
   const folder = join(root, variantName(variant));
-  const done = async (fetched: boolean): Promise<Installed> => {
+  const done = async (fetched: boolean) => {
     const record = JSON.stringify(variant) + "\n";
     const current = await Deno.readTextFile(chosenFile(root)).catch(() => "");
     if (current !== record) await writeAtomic(chosenFile(root), record);

@@ -233,21 +233,17 @@ export async function loadCheckpoint(folder: string, parts: "all" | "model" = "a
   return { folder, facts, model, optimizer: parts === "all" ? await read(OPTIMIZER) : undefined };
 }
 
-/** The checkpoints in a folder. */
-export interface CheckpointScan {
-  /** The usable ones, by step. */
-  readonly whole: readonly CheckpointEntry[];
-  /** What is wrong with the others. */
-  readonly broken: readonly CyclopsError[];
-}
-
 /**
  * Lists the checkpoints in a folder; none where it is missing.
  *
  * @param verify Also compare the hashes of the last one's files, and of earlier ones while these do not fit; else only
  * metadata and file sizes are checked. @default false
+ * @returns The usable ones, by step, and what is wrong with the others.
  */
-export async function scanCheckpoints(folder: string, verify = false): Promise<CheckpointScan> {
+export async function scanCheckpoints(
+  folder: string,
+  verify = false,
+): Promise<{ readonly whole: readonly CheckpointEntry[]; readonly broken: readonly CyclopsError[] }> {
   const found = new Map<number, CheckpointEntry>();
   const broken: CyclopsError[] = [];
   const attempt = async (use: () => Promise<void>) => {
@@ -383,11 +379,7 @@ export class Checkpointer {
   #failedAt: number | undefined;
   #last: string | undefined;
 
-  /**
-   * @param run Its folder of checkpoints, and those that are there.
-   * @param trainer What is saved, and how often.
-   * @param content Collects the content of a checkpoint.
-   */
+  /** @param content Collects the content of a checkpoint. */
   constructor(
     run: { readonly checkpoints: string; readonly saved: readonly CheckpointEntry[] },
     trainer: { readonly step: number; readonly options: TrainingOptions },

@@ -37,9 +37,6 @@ import {
   restoreWeights,
 } from "./weights.ts";
 
-/** The project's version, saved with every checkpoint. */
-export const VERSION: string = project.version;
-
 /** An event of a training. */
 export type TrainRecord =
   /** Once, at the start. */
@@ -94,8 +91,6 @@ export interface TrainInput {
   readonly signal?: AbortSignal;
   /** Training pairs, if they are open already. */
   readonly dataset?: StereoDataset;
-  /** Validation pairs, if they are open already; `null` for none. */
-  readonly validation?: StereoDataset | null;
 }
 
 /** Milliseconds after which signals, timers and a notebook's interrupt are let in; each time costs about two. */
@@ -118,7 +113,7 @@ function plannedSteps(options: TrainingOptions, pairs: number): number {
  * @throws {UsageError} When a frozen network is in none of them.
  * @throws {CyclopsError} When a checkpoint is damaged or belongs to another architecture.
  */
-export async function startWeights(trainer: Trainer, from: readonly string[]): Promise<void> {
+async function startWeights(trainer: Trainer, from: readonly string[]): Promise<void> {
   const { options, networks } = trainer;
   if (options.pretrained) {
     const weights = await loadLite0();
@@ -252,7 +247,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         cacheMib,
         first,
       });
-      validation = await openValidation(options, dataset, input.validation, now);
+      validation = await openValidation(options, dataset, now);
     };
     await openData();
     const { stepsPerEpoch } = batches!;
@@ -287,7 +282,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
           options: storedOptions(options),
           data: dataset.identity,
           versions: {
-            cyclops: VERSION,
+            cyclops: project.version,
             deno: Deno.version.deno,
             tfjs: tf.version.tfjs,
             [backend.name]: backend.version,

@@ -240,11 +240,6 @@ export const PRESETS = Object.fromEntries(
   ) => [preset, resolveOptions("training", trainingOptions, { ...CHANGES[preset], preset })]),
 ) as Readonly<Record<PresetName, TrainingOptions>>;
 
-/** The options of a training run with a preset's defaults. */
-export function presetOptions(preset: PresetName): typeof trainingOptions {
-  return withDefaults(trainingOptions, PRESETS[preset]);
-}
-
 /** Options without those that only older versions had: their `options.json` and checkpoints still load. */
 function withoutRetired(
   { replicas: _, ...options }: Readonly<Record<string, unknown>>,
@@ -371,7 +366,7 @@ const configStage = {
 export function configOptions(
   preset: PresetName = "quick",
 ): Omit<typeof trainingOptions, "stage"> & typeof configStage {
-  return { ...presetOptions(preset), ...configStage };
+  return { ...withDefaults(trainingOptions, PRESETS[preset]), ...configStage };
 }
 
 /** A key that a flat JSON object has twice; `JSON.parse` would silently keep the last value. */

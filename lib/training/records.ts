@@ -46,7 +46,6 @@ export async function readMetrics(path: string): Promise<MetricsRecord[]> {
 
 /** Appends records to a file. Each has been handed to the system when {@linkcode MetricsLog.write} returns. */
 export class MetricsLog implements Disposable {
-  /** The file. */
   readonly path: string;
   #file: Deno.FsFile | undefined;
   #length: number;
@@ -106,16 +105,10 @@ export class MetricsLog implements Disposable {
     return this.#problem === undefined;
   }
 
-  /** Closes the file. */
-  close(): void {
+  [Symbol.dispose](): void {
     this.flush();
     this.#file?.close();
     this.#file = undefined;
-  }
-
-  /** Closes the file. */
-  [Symbol.dispose](): void {
-    this.close();
   }
 }
 
@@ -294,7 +287,6 @@ export class Recorder {
     return this.#before + (performance.now() - this.#opened) / 1000;
   }
 
-  /** Whether images are written. */
   get wantsImages(): boolean {
     return this.#summary !== undefined && this.#summary.problem === undefined;
   }
@@ -305,12 +297,11 @@ export class Recorder {
     }
   }
 
-  /** A session begins. @param facts Stage, steps, pairs, batch, parameters. */
+  /** @param facts Stage, steps, pairs, batch, parameters. */
   start(step: number, facts: Readonly<Record<string, string | number>>): void {
     this.#metrics?.write({ step, start: facts, time: new Date().toISOString() });
   }
 
-  /** An update was made. */
   step(step: number, result: StepResult, milliseconds: number): void {
     this.#results.push(result);
     this.#milliseconds += milliseconds;
@@ -330,7 +321,6 @@ export class Recorder {
     this.#milliseconds = 0;
   }
 
-  /** A validation was made. @param images Images by name. */
   async validation(
     step: number,
     result: ValidationResult,
@@ -341,7 +331,6 @@ export class Recorder {
     for (const [name, image] of Object.entries(images)) await this.#summary?.image(name, image, step);
   }
 
-  /** The user was warned. */
   warning(step: number, message: string): void {
     this.#metrics?.write({ step, warning: message });
   }
@@ -401,10 +390,7 @@ const PATIENCE = 100;
 const NEWEST = 0.05;
 
 /** A loss term's running mean, and the lowest it has been after {@linkcode PATIENCE} updates. */
-interface Level {
-  readonly mean: number;
-  readonly best: number | null;
-}
+type Level = { readonly mean: number; readonly best: number | null };
 
 /** The state of {@linkcode Diagnostics}; plain values, for a checkpoint. */
 export interface DiagnosticsState {

@@ -64,19 +64,17 @@ function describeStep(means: ReadonlyMap<string, number>, absRel: number | undef
 }
 
 /** A validation in words. */
-export function describeValidation({ absRel, rmse, photometric }: ValidationResult): string {
+function describeValidation({ absRel, rmse, photometric }: ValidationResult): string {
   const depth = absRel === undefined ? "" : `abs rel ${absRel.toFixed(4)}, RMSE ${rmse?.toFixed(2)} m, `;
   return `${depth}photometric ${photometric.toFixed(4)}`;
 }
-
-/** Receives every record too, e.g. to draw curves in a notebook; training waits for it. */
-export type OnRecord = (record: TrainRecord) => void | Promise<void>;
 
 /**
  * Runs a training to its end with a progress line: rate, loss, terms, validation abs rel, time left.
  *
  * @param records As `train` yields them.
  * @param label Before the bar, e.g. the stage.
+ * @param onRecord Receives every record too, e.g. to draw curves in a notebook; training waits for it.
  *
  * @example
  * ```ts ignore
@@ -87,7 +85,7 @@ export type OnRecord = (record: TrainRecord) => void | Promise<void>;
 export async function trainWithProgress(
   records: AsyncIterable<TrainRecord>,
   label: string,
-  onRecord?: OnRecord,
+  onRecord?: StageRunOptions["onRecord"],
 ): Promise<TrainingSummary> {
   let progress: Progress | undefined;
   let validation: ValidationResult | undefined;
@@ -159,8 +157,8 @@ export interface StageRunOptions {
   readonly signal?: AbortSignal;
   /** Before the progress bar. @default the stage's name */
   readonly label?: string;
-  /** Receives every record. */
-  readonly onRecord?: OnRecord;
+  /** Receives every record; training waits for it. */
+  readonly onRecord?: (record: TrainRecord) => void | Promise<void>;
 }
 
 /**
@@ -201,10 +199,7 @@ export async function runStage(options: StageRunOptions): Promise<TrainingSummar
 
 /** Whether a folder holds a run that has finished all its steps. */
 export async function isFinished(out: string): Promise<boolean> {
-  const folder = join(out, "checkpoints");
-  if (!await exists(folder)) return false;
-  const { whole } = await scanCheckpoints(folder);
-  const last = whole.at(-1);
+  const last = (await scanCheckpoints(join(out, "checkpoints"))).whole.at(-1);
   return last !== undefined && last.facts.step >= Number(last.facts.state?.steps ?? Infinity);
 }
 
@@ -255,23 +250,18 @@ export async function runAllStages(options: StageRunOptions): Promise<TrainingSu
     // All at once: a later stage of the previous row must not pass for one of this row.
     for (const stage of STAGE_NAMES) await removeRun(join(options.out, stage));
   }
-  const run = async (stage: (typeof STAGE_NAMES)[number]) => {
+  let summary: TrainingSummary | undefined;
+  for (const stage of STAGE_NAMES) {
     const out = join(options.out, stage), previous = STAGES[stage].from;
-    const from = previous ? [join(options.out, previous)] : options.from;
-    const started = resume && await exists(out);
-    return await runStage({
+    if (resume && stage !== STAGE_NAMES.at(-1) && await isFinished(out)) continue;
+    summary = await runStage({
       ...options,
       out,
       overrides: { ...overrides, stage },
-      resume: started,
+      resume: resume && await exists(out),
       overwrite: false,
-      from,
+      from: previous ? [join(options.out, previous)] : options.from,
     });
-  };
-  let summary: TrainingSummary | undefined;
-  for (const stage of STAGE_NAMES) {
-    if (resume && stage !== STAGE_NAMES.at(-1) && await isFinished(join(options.out, stage))) continue;
-    summary = await run(stage);
     if (summary.reason === "stopped") break;
   }
   return summary!;

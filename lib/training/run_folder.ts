@@ -27,7 +27,6 @@ const MARK = ".cyclops-run";
 /** How often, and after how many milliseconds, a lock is tried again: `deno task watch` holds it for a moment. */
 const LOCK_TRIES = 5, LOCK_PAUSE = 50;
 
-/** How a run's folder is opened. */
 export interface OpenRunOptions {
   /** Resume from the last checkpoint. @default false */
   readonly resume?: boolean;
@@ -41,7 +40,6 @@ export interface OpenRunOptions {
 
 /** A run's folder, locked by this process until it is closed. */
 export interface Run extends Disposable {
-  /** Its path. */
   readonly folder: string;
   /** The folder of checkpoints, for `saveCheckpoint`. */
   readonly checkpoints: string;
@@ -51,17 +49,16 @@ export interface Run extends Disposable {
   readonly metrics: MetricsLog;
   /** The options that the run was started with, as they are stored. */
   readonly options: Readonly<Record<string, unknown>>;
-  /** Checkpoints whose weights the run was started from, as absolute paths. */
+  /** Checkpoints whose weights the run was started from. */
   readonly from: readonly string[];
   /** The checkpoint to resume from; `undefined` for a new run, or one that was killed before its first checkpoint. */
   readonly resumed: CheckpointEntry | undefined;
   /** Warnings for the user, e.g. of a damaged checkpoint that was skipped. */
   readonly warnings: readonly string[];
-  /** The path of a file or folder in the run's folder. */
+  /** The path of a file in its folder. */
   path(name: string): string;
   /** Replaces the stored options, as when the run is extended. */
   storeOptions(options: Readonly<Record<string, unknown>>): Promise<void>;
-  /** Closes the records and unlocks the run. */
   close(): void;
 }
 
@@ -129,8 +126,8 @@ async function readFrom(path: string): Promise<readonly string[]> {
   throw new CyclopsError(`Cannot resume the run: ${path} lacks "from", a list of folders`);
 }
 
-async function writeObject(path: string, object: Readonly<Record<string, unknown>>): Promise<void> {
-  await writeAtomic(path, `${JSON.stringify(object, undefined, 2)}\n`);
+function writeObject(path: string, object: Readonly<Record<string, unknown>>): Promise<void> {
+  return writeAtomic(path, `${JSON.stringify(object, undefined, 2)}\n`);
 }
 
 /** Refuses what {@linkcode openRun} would refuse, as a dry run before long work. */
@@ -243,7 +240,7 @@ export async function openRun(folder: string, options: OpenRunOptions): Promise<
     }
     const warnings = broken.map(({ message }) => `${message}; resuming from ${basename(resumed!.folder)}`);
     const close = () => {
-      metrics.close();
+      metrics[Symbol.dispose]();
       held.close();
     };
     return {

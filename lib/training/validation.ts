@@ -47,6 +47,9 @@ export type Validate = (
   signal?: AbortSignal,
 ) => Promise<ValidationResult | undefined>;
 
+/** Memory for the images of a validation, MiB. */
+const CACHE_MIB = 256;
+
 /** What is measured while training; the field's protocol. */
 const PROTOCOL: Protocol = { crop: "garg", capM: 80 };
 
@@ -91,16 +94,16 @@ function predictView(
  * Prepares a validation: images and ground truth are read once and kept.
  *
  * @param dataset Pairs; see {@linkcode spreadPairs}. Without laser scans, only the photometric loss is measured.
- * @param options Size of the networks' input, px; images at a time; memory for images, MiB.
+ * @param options Size of the networks' input, px; images at a time.
  * @returns `withoutTruth` is why depth is not measured; `undefined` where it is.
  */
 export async function prepareValidation(
   dataset: StereoDataset,
-  options: { readonly size: ImageSize; readonly batch?: number; readonly cacheMib?: number },
+  options: { readonly size: ImageSize; readonly batch?: number },
 ): Promise<{ readonly validate: Validate; readonly withoutTruth?: string }> {
-  const { size, batch = 8, cacheMib = 256 } = options;
+  const { size, batch = 8 } = options;
   const { root, pairs } = dataset;
-  const cache = openPairCache(dataset, size, cacheMib);
+  const cache = openPairCache(dataset, size, CACHE_MIB);
   let withoutTruth: string | undefined;
   try {
     await checkTruth(root, pairs, "lidar");
@@ -165,18 +168,16 @@ export interface RunValidation {
  * Opens the validation of a run.
  *
  * @param training The training pairs.
- * @param given Validation pairs that are open already; `null` for none.
  * @param size Size of the networks' input, px.
  * @returns `undefined` where nothing is validated.
  */
 export async function openValidation(
   options: TrainingOptions,
   training: StereoDataset,
-  given: StereoDataset | null | undefined,
   size: ImageSize,
 ): Promise<RunValidation | undefined> {
-  if (options.validateEvery === 0 || given === null) return undefined;
-  const dataset = spreadPairs(given ?? await openPart(options, "val"), options.validationPairs);
+  if (options.validateEvery === 0) return undefined;
+  const dataset = spreadPairs(await openPart(options, "val"), options.validationPairs);
   const { length } = dataset.pairs;
   // No more images at a time than a training that fits in memory has.
   const batch = Math.min(8, options.batch / options.accumulate);
