@@ -82,11 +82,11 @@ async function drawFrames(
   truth: TruthKind,
   text: { readonly title: string; readonly footnote?: string },
 ): Promise<Picture> {
-  const { networks, size, options: { view } } = model;
+  const { networks, size, options: { view, camera } } = model;
   const count = Math.min(4, dataset.pairs.length);
   const samples = await Promise.all(Array.from({ length: count }, (_, i) => {
     const index = Math.floor((i + 0.5) * dataset.pairs.length / count);
-    return predictFrame(networks, dataset, index, { size, view, truth, protocol: PROTOCOL });
+    return predictFrame(networks, dataset, index, { size, view, camera, truth, protocol: PROTOCOL });
   }));
   return panel(samples, text);
 }
@@ -94,9 +94,10 @@ async function drawFrames(
 /** Real frames, predicted by the street-trained student. */
 async function predictKitti(model: LoadedModel, root: string): Promise<{ picture: Picture; table: Table }> {
   const dataset = await openDataset({ data: root, split: join(root, "split.txt"), side: "left" });
-  const { networks, size, options: { view } } = model;
+  const { networks, size, options: { view, camera } } = model;
   const [{ metrics }] = await evaluateNetworks(networks, dataset, {
     size,
+    camera,
     view,
     protocols: [PROTOCOL],
     flip: false,
@@ -156,7 +157,7 @@ export async function quickstart(options: OptionsOf<typeof quickstartOptions>) {
   const summary = await trainWithProgress(train({ options: training, run, dataset: trainSet }), "half-cycle");
   const model = await loadModel(summary.checkpoint!);
   try {
-    const { networks, size } = model, predict = { size, view: training.view };
+    const { networks, size } = model, predict = { size, view: training.view, camera: training.camera };
     const rows: Row[] = [];
     for (const truth of TRUTHS) {
       rows.push({

@@ -173,7 +173,8 @@ async function evaluateJob(
 ): Promise<Result[]> {
   const { networks, size, options, refine, dispose } = await loadModel(run, "latest");
   try {
-    const how = { size, view: options.view, network: job.network, refine };
+    const { view, camera } = options;
+    const how = { size, view, camera, network: job.network, refine };
     const used = job.network === "teacher"
       ? [networks.student, networks.backward, networks.refine].filter((n) => n !== undefined)
       : [networks.student];

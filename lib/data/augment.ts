@@ -7,7 +7,7 @@
  * @module
  */
 import { UsageError } from "../base/errors.ts";
-import { flag, number, type OptionsOf, resolveOptions, toKebabCase } from "../base/options.ts";
+import { choice, flag, number, type OptionsOf, resolveOptions, toKebabCase } from "../base/options.ts";
 import type { Random } from "../base/random.ts";
 
 /** The augmentation's options. Every range is drawn from uniformly; low = high fixes the value. */
@@ -31,6 +31,11 @@ export const augmentationOptions = {
   brightnessHigh: number({ default: 2, min: 0, max: 10, help: "Largest factor for all channels." }),
   colourLow: number({ default: 0.8, min: 0, max: 10, help: "Smallest factor for each channel separately." }),
   colourHigh: number({ default: 1.2, min: 0, max: 10, help: "Largest factor for each channel separately." }),
+  grayProbability: number({ default: 0, min: 0, max: 1, help: "Probability of removing the color." }),
+  colourViews: choice(["both", "input"], {
+    default: "both",
+    help: "Change the colors of both views, or only those that the student sees: losses compare true colors.",
+  }),
 } as const;
 
 /** Resolved {@linkcode augmentationOptions}. */
@@ -44,6 +49,8 @@ export interface Augmentation {
   /** Factor for all channels, after the exponent. */
   readonly brightness: number;
   readonly color: readonly [red: number, green: number, blue: number];
+  /** Replace the channels by their mean, after all else. */
+  readonly gray: boolean;
 }
 
 /** The augmentation that changes nothing. */
@@ -52,6 +59,7 @@ export const NO_AUGMENTATION: Augmentation = Object.freeze({
   gamma: 1,
   brightness: 1,
   color: [1, 1, 1] as const,
+  gray: false,
 });
 
 /**
@@ -84,8 +92,9 @@ export function drawAugmentation(options: AugmentationOptions, random: Random): 
   const brightness = random.uniform(options.brightnessLow, options.brightnessHigh);
   const draw = () => random.uniform(options.colourLow, options.colourHigh);
   const color = [draw(), draw(), draw()] as const;
+  const gray = random.chance(options.grayProbability);
   if (!options.augment) return NO_AUGMENTATION;
-  return recolor ? { flip, gamma, brightness, color } : { ...NO_AUGMENTATION, flip };
+  return recolor ? { flip, gamma, brightness, color, gray } : { ...NO_AUGMENTATION, flip, gray };
 }
 
 /**
@@ -137,7 +146,7 @@ export function fillPair(
         `for batches of ${left.length} and ${right.length} values`,
     );
   }
-  const table = colorTable(augmentation), { flip } = augmentation;
+  const table = colorTable(augmentation), { flip, gray } = augmentation;
   const fill = (from: Uint8Array, to: Float32Array) => {
     let at = index * size;
     for (let start = 0; start < size; start += row) {
@@ -146,6 +155,7 @@ export function fillPair(
         to[at] = table[from[i]];
         to[at + 1] = table[256 + from[i + 1]];
         to[at + 2] = table[512 + from[i + 2]];
+        if (gray) to[at] = to[at + 1] = to[at + 2] = (to[at] + to[at + 1] + to[at + 2]) / 3;
       }
     }
   };

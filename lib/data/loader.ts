@@ -10,7 +10,7 @@
 import { CyclopsError, receiveError, type SentError } from "../base/errors.ts";
 import { integer, type OptionsOf, resolveOptions } from "../base/options.ts";
 import { hash32, Random } from "../base/random.ts";
-import type { ImageSize } from "../geometry/camera.ts";
+import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 import {
   type AugmentationOptions,
   drawAugmentation,
@@ -66,6 +66,13 @@ export interface StereoBatch {
   readonly step: number;
   /** The pairs' left images, relative to the data's root: for messages about a batch. */
   readonly ids: readonly string[];
+  /** The pairs' cameras, as of the stored images; `undefined` where the data have no calibration. */
+  readonly cameras?: readonly (StereoCamera | undefined)[];
+  /**
+   * Color changes that only the student's input gets, [batch, 5]: the exponent, the factors for red, green and blue, and
+   * 1 where the color is removed.
+   */
+  readonly colors?: Float32Array<ArrayBuffer>;
 }
 
 /** A {@linkcode PairCache} as it travels to a worker: the memory is shared, not copied. */
@@ -197,16 +204,22 @@ export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBat
   return async (step) => {
     const values = batch * size.height * size.width * 3;
     const left = new Float32Array(values), right = new Float32Array(values);
-    const ids: string[] = [];
+    const ids: string[] = [], cameras: (StereoCamera | undefined)[] = [];
+    const colors = augmentation.colourViews === "input" ? new Float32Array(batch * 5) : undefined;
     for (let i = 0; i < batch; i++) {
       const position = step * batch + i, index = pairAt(position);
       // One pair at a time: both views decode in parallel, and more threads would only take cores from the network.
       const pixels = await readPair(dataset, index, size, cache);
       const random = new Random(position).fork(`augment ${seed}`);
-      fillPair(pixels, size.width, drawAugmentation(augmentation, random), left, right, i);
+      const drawn = drawAugmentation(augmentation, random);
+      const seen = colors ? { ...NO_AUGMENTATION, flip: drawn.flip } : drawn;
+      fillPair(pixels, size.width, seen, left, right, i);
+      const { gamma, brightness, color, gray } = drawn;
+      colors?.set([gamma, ...color.map((factor) => brightness * factor), Number(gray)], 5 * i);
       ids.push(dataset.pairs[index].left);
+      cameras.push(dataset.pairs[index].camera);
     }
-    return { left, right, batch, ...size, step, ids };
+    return { left, right, batch, ...size, step, ids, cameras, colors };
   };
 }
 
@@ -383,7 +396,8 @@ async function readBatch(
     const out = side === "left" ? left : right;
     for (let at = 0; at < data.length; at++) out[i * data.length + at] = data[at] / 255;
   }));
-  return { left, right, batch: pairs.length, ...size, step: 0, ids: pairs.map((pair) => pair.left) };
+  const ids = pairs.map((pair) => pair.left), cameras = pairs.map((pair) => pair.camera);
+  return { left, right, batch: pairs.length, ...size, step: 0, ids, cameras };
 }
 
 /**

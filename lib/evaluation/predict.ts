@@ -12,7 +12,7 @@ import { isManifest } from "../data/manifest.ts";
 import { type FloatMap, readRgb, type RgbImage, writeGray16 } from "../data/image.ts";
 import { sequentialBatches } from "../data/loader.ts";
 import { resizeMap } from "../data/resize.ts";
-import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
+import { canonicalScales, type ImageSize, type StereoCamera } from "../geometry/camera.ts";
 import { mirror, type View } from "../geometry/warp.ts";
 import {
   CLOSED_GATES,
@@ -50,6 +50,11 @@ export interface PredictOptions {
    */
   readonly network?: "student" | "teacher";
   readonly refine?: RefineOptions;
+  /**
+   * What the network predicts fractions of: the width of the image's own camera, or of the canonical one; then frames
+   * need a camera. @default "fraction"
+   */
+  readonly camera?: "fraction" | "canonical";
   /** Images at a time. @default 8 */
   readonly batch?: number;
 }
@@ -59,10 +64,16 @@ export interface PredictOptions {
  * that see the right view the one that synthesizes the left view, as in the paper's wiring.
  *
  * @param images The seen view, [B, H, W, 3] in [0, 1].
+ * @param scale What to multiply each image's disparity by, [B, 1, 1, 1]; see `canonicalScales`. @default 1
  * @returns Fraction of the width, [B, H, W, 1].
  * @throws {UsageError} When the teacher is asked for and there is no refine network.
  */
-export function predictDisparity(networks: Networks, images: Tensor4D, options: PredictOptions): Tensor4D {
+export function predictDisparity(
+  networks: Networks,
+  images: Tensor4D,
+  options: PredictOptions,
+  scale?: Tensor4D,
+): Tensor4D {
   const { view = "left", network = "student", refine } = options;
   return tf.tidy(() => {
     let finest: Tensor4D;
@@ -73,11 +84,12 @@ export function predictDisparity(networks: Networks, images: Tensor4D, options: 
           "Cannot predict with the teacher: the checkpoint holds only a student, no refine network",
         );
       }
-      const chain = runChain(networks, imagePyramid(images), { view, refine, gates: CLOSED_GATES });
+      const chain = runChain(networks, imagePyramid(images), { view, refine, scale, gates: CLOSED_GATES });
       finest = chain.refined!.prediction.disparities[0];
     }
     const { source, target } = splitAligned(finest);
-    return view === "left" ? source : target;
+    const disparity = view === "left" ? source : target;
+    return scale ? tf.mul(disparity, scale) : disparity;
   });
 }
 
@@ -89,7 +101,7 @@ export interface Predictions {
 }
 
 /**
- * Predicts every frame of a data set.
+ * Predicts every frame of a data set, as fractions of the width of its own camera.
  *
  * @param options `flip` also predicts the mirrored images, for flip post-processing.
  * @throws {UsageError} When flipping is requested of networks that see the right view: the mirrored image's disparity
@@ -100,7 +112,7 @@ export async function predictDataset(
   dataset: StereoDataset,
   options: PredictOptions & { readonly flip?: boolean; readonly onProgress?: (done: number) => void },
 ): Promise<Predictions> {
-  const { size, view = "left", flip = false, batch = 8 } = options;
+  const { size, view = "left", camera = "fraction", flip = false, batch = 8 } = options;
   if (flip && view === "right") {
     throw new UsageError(
       "Cannot average with the mirrored image: this network sees the right view, expected the left",
@@ -111,14 +123,18 @@ export async function predictDataset(
   const maps = () => ({ count, height, width, data: new Float32Array(count * height * width) });
   const plain = maps(), flipped = flip ? maps() : undefined;
   // Compiling takes as long as predicting some batches.
-  using predict = compile((x: Tensor4D) => predictDisparity(networks, x, options), {
-    enabled: count > 8 * batch,
-  });
+  using predict = compile(
+    (x: Tensor4D, scale: Tensor4D | null) => predictDisparity(networks, x, options, scale ?? undefined),
+    { enabled: count > 8 * batch },
+  );
   let done = 0;
   for await (const images of sequentialBatches(dataset, { size, batch, side: view })) {
     const input = tf.tensor4d(images[view], [images.batch, height, width, 3]);
+    const scale = camera === "canonical"
+      ? tf.tensor4d(canonicalScales(images.cameras ?? [], images.ids), [images.batch, 1, 1, 1])
+      : null;
     const run = async (into: Disparities, x: Tensor4D) => {
-      const map = predict(x);
+      const map = predict(x, scale);
       into.data.set(await map.data(), done * height * width);
       map.dispose();
     };
@@ -128,7 +144,7 @@ export async function predictDataset(
       await run(flipped, mirrored);
       mirrored.dispose();
     }
-    input.dispose();
+    tf.dispose([input, ...scale ? [scale] : []]);
     done += images.batch;
     options.onProgress?.(done);
   }
@@ -139,20 +155,21 @@ export async function predictDataset(
  * Predicts one image.
  *
  * @param image Already at the network's size.
- * @param options `flip` averages with the mirrored image's prediction.
- * @returns Fraction of the width.
+ * @param options `flip` averages with the mirrored image's prediction; `scale` multiplies it, see `canonicalScales`.
+ * @returns Fraction of the width; without `scale`, a canonical network's is that of the canonical camera.
  */
 export async function predictImage(
   networks: Networks,
   image: RgbImage,
-  options: PredictOptions & { readonly flip?: boolean },
+  options: PredictOptions & { readonly flip?: boolean; readonly scale?: number },
 ): Promise<FloatMap> {
   const { width, height, data } = image;
   const input = tf.tensor4d(Float32Array.from(data, (v) => v / 255), [1, height, width, 3]);
   const predict = async (x: Tensor4D): Promise<FloatMap> => {
-    const map = predictDisparity(networks, x, options);
+    const scale = options.scale === undefined ? undefined : tf.tensor4d([options.scale], [1, 1, 1, 1]);
+    const map = predictDisparity(networks, x, options, scale);
     const values = await map.data() as Float32Array;
-    tf.dispose([x, map]);
+    tf.dispose([x, map, ...scale ? [scale] : []]);
     return { width, height, data: values };
   };
   const mirrored = options.flip ? mirror(input) : undefined;
@@ -184,7 +201,8 @@ export async function predictFrame(
 ): Promise<FramePrediction> {
   const pair = dataset.pairs[index];
   const path = imagePath(dataset, pair, options.view ?? "left");
-  const disparity = await predictImage(networks, await readRgb(path, options.size), options);
+  const scale = options.camera === "canonical" ? canonicalScales([pair.camera], [pair.left])[0] : undefined;
+  const disparity = await predictImage(networks, await readRgb(path, options.size), { ...options, scale });
   const truth = await readTruth(dataset.root, pair, options.truth);
   const [errors] = scoreFrame(truth, disparity, [options.protocol]);
   return {
@@ -297,6 +315,7 @@ export async function predictRun(
     const predictions = await predictDataset(model.networks, dataset, {
       size: model.size,
       view,
+      camera: model.options.camera,
       network,
       refine: model.refine,
       flip,

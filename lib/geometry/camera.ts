@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { UsageError } from "../base/errors.ts";
 
 /** Width and height, px. */
 export interface ImageSize {
@@ -43,6 +44,35 @@ export function depthFromDisparity(disparity: number, camera: StereoCamera): num
  */
 export function disparityFromDepth(depth: number, camera: StereoCamera): number {
   return camera.focalPx * camera.baselineM / (depth * camera.imageSize.width);
+}
+
+/**
+ * Disparity as a fraction of the width times depth, of the canonical camera, m: focal · baseline / width of KITTI's color
+ * cameras on 2011_09_26.
+ */
+export const CANONICAL_REACH: number = 721.5377 * 0.532725 / 1242;
+
+/**
+ * Disparities of cameras relative to those that the canonical camera would have at the same place. Resizing does not
+ * change it.
+ *
+ * @param cameras One per image.
+ * @param names The images', for the error.
+ * @throws {UsageError} When a camera is not known.
+ */
+export function canonicalScales(
+  cameras: readonly (StereoCamera | undefined)[],
+  names: readonly string[],
+): Float32Array<ArrayBuffer> {
+  return Float32Array.from(cameras, (camera, i) => {
+    if (camera) return camera.focalPx * camera.baselineM / (camera.imageSize.width * CANONICAL_REACH);
+    throw new UsageError(
+      `Cannot use the canonical camera: the focal length and baseline of ${
+        names[i]
+      } are not known; add the data's ` +
+        "calibration, write a manifest with focal_px and baseline_m, or train with --camera fraction",
+    );
+  });
 }
 
 /** The same camera after resizing its images: focal length and principal point scale with them. */

@@ -43,15 +43,18 @@ export function edgeWeights(image: Tensor4D): EdgeWeights {
  *
  * @param disparity Fraction of width, [B,H,W,1].
  * @param weights {@linkcode edgeWeights} of the image that the disparity is aligned with; constants.
- * @returns Scalar ≥ 0, fraction of width per px.
+ * @param normalize Divide each disparity by its mean first, so that shrinking it does not pay (Wang et al. 2018).
+ * @returns Scalar ≥ 0, fraction of width per px; 1 per px if normalized.
  */
-export function smoothnessLoss(disparity: Tensor4D, weights: EdgeWeights): Scalar {
-  return tf.tidy(() =>
-    tf.add(
-      tf.mean(tf.mul(tf.abs(difference(disparity, 2)), weights.x)),
-      tf.mean(tf.mul(tf.abs(difference(disparity, 1)), weights.y)),
-    ) as Scalar
-  );
+export function smoothnessLoss(disparity: Tensor4D, weights: EdgeWeights, normalize = false): Scalar {
+  return tf.tidy(() => {
+    const mean = () => tf.add(tf.mean(disparity, [1, 2], true), 1e-7);
+    const d = normalize ? tf.div<Tensor4D>(disparity, mean()) : disparity;
+    return tf.add(
+      tf.mean(tf.mul(tf.abs(difference(d, 2)), weights.x)),
+      tf.mean(tf.mul(tf.abs(difference(d, 1)), weights.y)),
+    ) as Scalar;
+  });
 }
 
 /**

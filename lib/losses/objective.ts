@@ -6,7 +6,7 @@
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { detach, noGradient } from "../backend/ops.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
-import { type Chain, imagePyramid, type Pyramid, type Synthesis } from "../models/chain.ts";
+import { type Chain, imagePyramid, type LossSize, type Pyramid, type Synthesis } from "../models/chain.ts";
 import type { Prediction } from "../models/network.ts";
 import {
   consistencyLoss,
@@ -56,8 +56,13 @@ export interface ObjectiveOptions extends WarpOptions {
   readonly view?: View;
   /** Share of SSIM in the photometric terms; L1 has the rest. @default 0.85 */
   readonly ssimWeight?: number;
-  /** Whether photometric terms compare the produced view only, or the seen one, too. @default "target" */
-  readonly photometricViews?: "target" | "both";
+  /**
+   * The views that photometric terms compare: the produced one, both, or only the seen one, which trains the
+   * source-aligned disparity alone. @default "target"
+   */
+  readonly photometricViews?: "target" | "both" | "source";
+  /** Smoothness of the disparity divided by its mean. @default false */
+  readonly normalizeSmoothness?: boolean;
 }
 
 /** A batch of pairs as the loss terms need it: both views and their edges, at every scale. Constants. */
@@ -77,15 +82,16 @@ export interface ViewPyramids {
  *
  * @param source The seen view in [0,1], [B,H,W,3].
  * @param target The opposite view in [0,1], [B,H,W,3].
+ * @param lossSize See {@linkcode imagePyramid}. @default "scale"
  */
-export function viewPyramids(source: Tensor4D, target: Tensor4D): ViewPyramids {
+export function viewPyramids(source: Tensor4D, target: Tensor4D, lossSize?: LossSize): ViewPyramids {
   return noGradient(() => {
-    const pyramids = { source: imagePyramid(source), target: imagePyramid(target) };
-    return {
-      ...pyramids,
-      sourceEdges: pyramids.source.map(edgeWeights),
-      targetEdges: pyramids.target.map(edgeWeights),
+    const edgesOf = (pyramid: Pyramid) => {
+      const edges = new Map([...new Set(pyramid)].map((image) => [image, edgeWeights(image)]));
+      return pyramid.map((image) => edges.get(image)!);
     };
+    const pyramids = { source: imagePyramid(source, lossSize), target: imagePyramid(target, lossSize) };
+    return { ...pyramids, sourceEdges: edgesOf(pyramids.source), targetEdges: edgesOf(pyramids.target) };
   });
 }
 
@@ -129,14 +135,16 @@ function synthesisTerms(
   weights: Partial<LossWeights>,
   options: ObjectiveOptions,
 ): Terms {
-  const { ssimWeight = SSIM_WEIGHT, photometricViews = "target" } = options;
+  const { ssimWeight = SSIM_WEIGHT, photometricViews = "target", normalizeSmoothness } = options;
   const names = TERMS_OF[network];
   const sums: Partial<Record<TermName, Scalar[]>> = {};
   const add = (term: TermName, value: Scalar) => (sums[term] ??= []).push(value);
   aligned.forEach(({ target, source }, s) => {
     if (weights[names.photometric]) {
-      add(names.photometric, photometricLoss(synthesized[s], real[s], ssimWeight));
-      if (photometricViews === "both") {
+      if (photometricViews !== "source") {
+        add(names.photometric, photometricLoss(synthesized[s], real[s], ssimWeight));
+      }
+      if (photometricViews !== "target") {
         const back = warp(real[s], source, opposite(produced), options);
         // The input is the reference here: a generated image must not move towards its own reconstruction.
         add(names.photometric, photometricLoss(back, detach(input[s]), ssimWeight));
@@ -146,7 +154,10 @@ function synthesisTerms(
       add(names.consistency, consistencyLoss(target, source, produced, options));
     }
     if (weights[names.smoothness]) {
-      const both = tf.add(smoothnessLoss(target, realEdges[s]), smoothnessLoss(source, inputEdges[s]));
+      const both = tf.add(
+        smoothnessLoss(target, realEdges[s], normalizeSmoothness),
+        smoothnessLoss(source, inputEdges[s], normalizeSmoothness),
+      );
       add(names.smoothness, tf.div(both, 2 ** s));
     }
   });

@@ -49,6 +49,8 @@ export interface Architecture {
   readonly decoder: readonly number[];
   /** Convolve before upsampling in the decoder: a quarter of that convolution's operations. @default false */
   readonly convolveFirst?: boolean;
+  /** Scale of the initial weights of decoder and heads, relative to He's. @default 1 */
+  readonly gains?: { readonly decoder: number; readonly heads: number };
   /** The encoder sees (image − mean) / deviation, intensities in [0,1]. @default the image itself */
   readonly normalization?: { readonly mean: number; readonly deviation: number };
 }
@@ -126,6 +128,8 @@ export const ARCHITECTURES: Readonly<Record<ArchitectureName, Architecture>> = {
     ],
     decoder: [16, 32, 64, 96, 128],
     convolveFirst: true,
+    // Pretrained features have a deviation near 7, which would saturate the heads.
+    gains: { decoder: 0.4, heads: 0.12 },
     normalization: { mean: 127 / 255, deviation: 128 / 255 },
   },
 };

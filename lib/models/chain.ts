@@ -14,8 +14,16 @@ import { type Network, type Prediction, runNetwork } from "./network.ts";
 /** An image at every disparity scale, finest first: [B,H/2^s,W/2^s,C]. */
 export type Pyramid = readonly Tensor4D[];
 
-/** Halves an image three times by 2×2 averaging: [B,H,W,C] → {@linkcode Pyramid}. */
-export function imagePyramid(image: Tensor4D): Pyramid {
+/** Where the losses of coarse disparities are computed: at their own size, or upsampled to the image's. */
+export type LossSize = "scale" | "full";
+
+/**
+ * Halves an image three times by 2×2 averaging: [B,H,W,C] → {@linkcode Pyramid}.
+ *
+ * @param lossSize "full" repeats the image instead. @default "scale"
+ */
+export function imagePyramid(image: Tensor4D, lossSize: LossSize = "scale"): Pyramid {
+  if (lossSize === "full") return new Array<Tensor4D>(SCALES).fill(image);
   const pyramid = [image];
   while (pyramid.length < SCALES) pyramid.push(tf.avgPool(pyramid.at(-1)!, 2, 2, "valid"));
   return pyramid;
@@ -27,6 +35,15 @@ export interface AlignedDisparity {
   readonly target: Tensor4D;
   /** Aligned with the network's input: the depth of that image. */
   readonly source: Tensor4D;
+}
+
+/** How a prediction synthesizes the opposite view. */
+export interface SynthesisOptions extends WarpOptions {
+  /**
+   * Disparities of each pair's camera relative to the predicted ones, [B,1,1,1]: networks that predict for the canonical
+   * camera need it, see `canonicalScales`. @default 1
+   */
+  readonly scale?: Tensor4D;
 }
 
 /** Splits a head's two channels: [B,H,W,2] → two of [B,H,W,1]. */
@@ -42,7 +59,7 @@ export function splitAligned(disparity: Tensor4D): AlignedDisparity {
 export interface Synthesis {
   /** What the network predicted. */
   readonly prediction: Prediction;
-  /** The prediction's disparities, split, at every scale. */
+  /** The disparities of the pair's own camera, split, at every scale and of the pyramid's size. */
   readonly aligned: readonly AlignedDisparity[];
   /** The opposite view in [0,1], sampled from the input by the target-aligned disparity, at every scale. */
   readonly synthesized: Pyramid;
@@ -53,6 +70,7 @@ export interface Synthesis {
  *
  * @param input The seen view at every scale; see {@linkcode imagePyramid}.
  * @param produced The view to synthesize.
+ * @param seen What the network sees, where that differs from the view: changed colors. @default input[0]
  *
  * @example
  * ```ts
@@ -73,9 +91,10 @@ export function halfCycle(
   network: Network,
   input: Pyramid,
   produced: View,
-  options: WarpOptions = {},
+  options: SynthesisOptions = {},
+  seen: Tensor4D = input[0],
 ): Synthesis {
-  return synthesize(input, runNetwork(network, input[0]), produced, options);
+  return synthesize(input, runNetwork(network, seen), produced, options);
 }
 
 /** Warps the seen view into the opposite one by a prediction's target-aligned disparities, at every scale. */
@@ -83,9 +102,16 @@ export function synthesize(
   input: Pyramid,
   prediction: Prediction,
   produced: View,
-  options: WarpOptions = {},
+  options: SynthesisOptions = {},
 ): Synthesis {
-  const aligned = prediction.disparities.map(splitAligned);
+  const { scale } = options;
+  const aligned = prediction.disparities.map((disparity, s) => {
+    const [, height, width] = input[s].shape;
+    const sized = disparity.shape[1] === height
+      ? disparity
+      : tf.image.resizeBilinear(disparity, [height, width], false, true);
+    return splitAligned(scale ? tf.mul(sized, scale) : sized);
+  });
   const synthesized = aligned.map(({ target }, s) => warp(input[s], target, produced, options));
   return { prediction, aligned, synthesized };
 }
@@ -162,7 +188,7 @@ export interface GradientGates {
 export const CLOSED_GATES: GradientGates = { cycleIntoStudent: 0, refineIntoOthers: 0 };
 
 /** Options of {@linkcode runChain}. */
-export interface ChainOptions extends WarpOptions {
+export interface ChainOptions extends SynthesisOptions {
   /** The seen view. @default "left" */
   readonly view?: View;
   /** The refine network's inputs and output; needed where there is one. */
@@ -174,6 +200,8 @@ export interface ChainOptions extends WarpOptions {
    * student's synthesis against the real view, which is not known at test time.
    */
   readonly privileged?: Tensor4D;
+  /** What the student sees, where that differs from the view: changed colors, [B,H,W,3]. @default the view */
+  readonly seen?: Tensor4D;
   /** Networks whose outputs are constants: no gradient reaches or passes them. @default none */
   readonly constant?: readonly (keyof Networks)[];
 }
@@ -202,7 +230,10 @@ export function runChain(networks: Networks, input: Pyramid, options: ChainOptio
   const { view = "left", refine, gates = CLOSED_GATES, privileged, constant = [] } = options;
   const run = <T>(name: keyof Networks, compute: () => T): T =>
     constant.includes(name) ? noGradient(compute) : compute();
-  const student = run("student", () => halfCycle(networks.student, input, opposite(view), options));
+  const student = run(
+    "student",
+    () => halfCycle(networks.student, input, opposite(view), options, options.seen),
+  );
 
   let generated: Pyramid | undefined;
   let backward: Synthesis | undefined;

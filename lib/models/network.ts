@@ -83,6 +83,7 @@ export interface Prediction {
 export function createNetwork(options: NetworkOptions): Network {
   const { scope, architecture, inputChannels = 3, seed, headBias = 0, headScale = 1 } = options;
   const { precision = "fp32", padding = "zero" } = options;
+  const { gains = { decoder: 1, heads: 1 } } = architecture;
   const plan = planNetwork(architecture, inputChannels);
   const random = seed === undefined ? undefined : new Random(seed).fork(scope);
   const variables = new Map<string, Variable>();
@@ -94,7 +95,8 @@ export function createNetwork(options: NetworkOptions): Network {
     const head = name.startsWith("head/");
     // The two branches that a bottleneck adds share the variance of one convolution.
     const summed = name.endsWith("/conv3") || name.endsWith("/project");
-    const scale = head ? headScale : summed ? Math.SQRT1_2 : 1;
+    const decoder = name.startsWith("decoder/") ? gains.decoder : 1;
+    const scale = head ? headScale * gains.heads : summed ? Math.SQRT1_2 : decoder;
     const deviation = scale * Math.sqrt(2 / (kernel * kernel * inputs));
     const values = new Float32Array(kernel * kernel * inputs * outputs);
     if (random) { for (let i = 0; i < values.length; i++) values[i] = random.normal(0, deviation); }

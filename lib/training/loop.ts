@@ -11,6 +11,8 @@ import { exists } from "../base/files.ts";
 import { augmentationOptions, resolveAugmentation } from "../data/augment.ts";
 import { identityDifferences, type StereoDataset } from "../data/dataset.ts";
 import type { RgbImage } from "../data/image.ts";
+import type { TensorMap } from "../data/safetensors.ts";
+import { canonicalScales } from "../geometry/camera.ts";
 import { type BatchSource, openBatches, type StereoBatch } from "../data/loader.ts";
 import {
   type CheckpointContent,
@@ -169,15 +171,32 @@ async function resumeRun(
     );
   }
   const networks = [...trainer.networks.values()];
-  for (const network of networks) restoreWeights(network, model, folder);
+  for (const network of trainer.evaluated.values()) restoreWeights(network, model, folder);
+  // The weights that an average is of are saved beside their moments.
+  for (const name of trainer.averages.keys()) {
+    restoreWeights(trainer.networks.get(name)!, withoutSuffix(optimizer, RAW), folder);
+  }
   restoreMoments(trainer.optimizer, networks, optimizer, Number(facts.state?.updates ?? facts.step));
   trainer.step = facts.step;
   return facts;
 }
 
+/** After the name of a weight whose running mean is in the model. */
+const RAW = "/raw";
+
+async function rawWeights({ networks, averages }: Trainer): Promise<TensorMap> {
+  const weights = await collectWeights([...averages.keys()].map((name) => networks.get(name)!));
+  return new Map([...weights].map(([name, tensor]) => [name + RAW, tensor]));
+}
+
+function withoutSuffix(tensors: TensorMap, suffix: string): TensorMap {
+  const named = [...tensors].filter(([name]) => name.endsWith(suffix));
+  return new Map(named.map(([name, tensor]) => [name.slice(0, -suffix.length), tensor]));
+}
+
 /** Images for TensorBoard of what the networks do with a few validation pairs. */
 async function drawPairs(trainer: Trainer, pairs: readonly StereoBatch[]): Promise<Record<string, RgbImage>> {
-  const { options, chainNetworks: networks } = trainer;
+  const { options, evaluatedChain: networks } = trainer;
   const teacher = options.stage === "distill" ? trainer.teacherNetworks : undefined;
   const images: Record<string, RgbImage> = {};
   for (const [i, pair] of pairs.entries()) {
@@ -209,6 +228,9 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
   const dataset = input.dataset ?? await openPart(options, "train");
   const pairs = dataset.pairs.length;
   const steps = plannedSteps(options, pairs);
+  if (options.camera === "canonical") {
+    canonicalScales(dataset.pairs.map(({ camera }) => camera), dataset.pairs.map(({ left }) => left));
+  }
   const trainer = new Trainer(options, steps);
   let batches: BatchSource | undefined;
   let recorder: Recorder | undefined;
@@ -272,8 +294,11 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       }
       const networks = [...trainer.networks.values()];
       return {
-        model: await collectWeights(networks),
-        optimizer: await collectMoments(trainer.optimizer, networks),
+        model: await collectWeights(trainer.evaluated.values()),
+        optimizer: new Map([
+          ...await collectMoments(trainer.optimizer, networks),
+          ...await rawWeights(trainer),
+        ]),
         facts: {
           step: trainer.step,
           epoch: trainer.step / stepsPerEpoch,
@@ -348,7 +373,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       const last = step === steps;
       if (validation && (last || step % options.validateEvery === 0)) {
         yield { kind: "validating", step, pairs: validation.pairs };
-        const measured = await validation.validate(trainer.chainNetworks, options, signal);
+        const measured = await validation.validate(trainer.evaluatedChain, options, signal);
         if (measured) {
           // What was measured at half the size does not compare with what comes later: no candidate for the best.
           if (step > coarseSteps) {

@@ -66,6 +66,16 @@ export const trainingOptions = {
     max: 10,
     help: "Initial bias of the disparity heads' logits; -2.4 starts at 0.025 of the width.",
   }),
+  padding: choice(["zero", "reflect"], {
+    default: "zero",
+    help: "What the decoder sees beyond the edges; zeros darken the frame of the maps.",
+  }),
+  camera: choice(["fraction", "canonical"], {
+    default: "fraction",
+    help:
+      "Predict fractions of the width of the image's own camera, or of a canonical one, so that cameras can " +
+      "be mixed; needs calibrated data.",
+  }),
   precision: choice(["fp32", "bf16"], { default: "fp32", help: "Number format of the convolutions." }),
   eager: flag({ help: "Run updates operation by operation instead of compiled, for debugging." }),
 
@@ -92,6 +102,17 @@ export const trainingOptions = {
   }),
   beta1: number({ default: 0.9, min: 0, max: 0.999999, help: "Adam's decay of the first moment." }),
   beta2: number({ default: 0.999, min: 0, max: 0.999999, help: "Adam's decay of the second moment." }),
+  clipNorm: number({
+    default: 0,
+    min: 0,
+    help: "Longest gradient of an update; longer ones are shortened; 0: off.",
+  }),
+  ema: number({
+    default: 0,
+    min: 0,
+    max: 0.999999,
+    help: "Decay of a running mean of the weights, which is then validated and saved; 0: off.",
+  }),
 
   ssimWeight: number({
     default: 0.85,
@@ -99,10 +120,15 @@ export const trainingOptions = {
     max: 1,
     help: "Weight of SSIM in photometric terms; L1 has the rest.",
   }),
-  photometricViews: choice(["target", "both"], {
+  photometricViews: choice(["target", "both", "source"], {
     default: "target",
-    help: "Compare the synthesized view only, or the input view too.",
+    help: "Compare the synthesized view only, the input view too, or the input view only.",
   }),
+  lossSize: choice(["scale", "full"], {
+    default: "scale",
+    help: "Compute the losses of coarse disparities at their own size, or upsampled to the image's.",
+  }),
+  normalizeSmoothness: flag({ help: "Smoothness of the disparity divided by its mean." }),
   border: choice(["edge", "zero"], { default: "edge", help: "What warps read beyond the image." }),
   photometricWeight: lossWeight("the student's photometric term"),
   consistencyWeight: lossWeight("the student's left-right consistency"),
@@ -277,6 +303,10 @@ export function resolveTraining(
   }
   const architecture = ARCHITECTURES[options.architecture], { height, width } = options.size;
   checkSize(architecture, height, width);
+  const smallest = Math.min(height, width) / (coarse > 0 ? 2 : 1);
+  if (options.padding === "reflect" && smallest < 2 * sizeMultiple(architecture)) {
+    throw refuse(`padding is reflect and size is ${formatSize(options.size)}: too small to be mirrored`);
+  }
   const multiple = 2 * sizeMultiple(architecture);
   if (coarse > 0 && (height % multiple !== 0 || width % multiple !== 0)) {
     const origin = overrides.coarse === undefined ? ` (the default of preset ${preset})` : "";

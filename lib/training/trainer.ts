@@ -27,12 +27,14 @@ import {
   type Scalar,
   type Tensor,
   type Tensor1D,
+  type Tensor2D,
   type Tensor4D,
   tf,
   type Variable,
 } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import type { StereoBatch } from "../data/loader.ts";
+import { canonicalScales } from "../geometry/camera.ts";
 import { opposite } from "../geometry/warp.ts";
 import {
   distillationTarget,
@@ -64,6 +66,16 @@ export interface StepResult {
   readonly disparityDeviation: number;
   /** Mean |correction| that the refine network makes to the student's finest logits; near 0 when it is dead. */
   readonly residual?: number;
+}
+
+/** What changes from batch to batch besides the views; each may be missing. */
+interface BatchExtras {
+  /** How far the gates between networks are open, relative to the options, 0 to 1. @default 1 */
+  readonly ramp?: Scalar;
+  /** See `SynthesisOptions`. */
+  readonly scale?: Tensor4D;
+  /** Color changes of the student's input; see `StereoBatch`. */
+  readonly colors?: Tensor2D;
 }
 
 /** What one call of an update computes; `accumulate` parts add up to a batch. */
@@ -101,9 +113,11 @@ export class Trainer {
   readonly optimizer: Adam;
   /** Adds a part of a batch to the sum of the former ones; Adam applies the last sum. One TensorFlow function. */
   readonly #updatePart: Compiled<
-    [source: Tensor4D, target: Tensor4D, ramp: Scalar | null, former: Part | null, last: boolean],
+    [source: Tensor4D, target: Tensor4D, extras: BatchExtras, former: Part | null, decay: Scalar | null],
     Part
   >;
+  /** Running means of the trainable networks' weights, by name; none unless the options ask for them. */
+  readonly averages: ReadonlyMap<NetworkName, Network>;
 
   /**
    * Creates the stage's networks, with new weights.
@@ -125,6 +139,9 @@ export class Trainer {
         `Cannot train stage ${options.stage}: all the networks that it could train are frozen`,
       );
     }
+    this.averages = new Map(
+      options.ema > 0 ? this.trainable.map((name) => [name, newNetwork(name, options, "average")]) : [],
+    );
     const constant: (keyof Networks)[] = [];
     const studentLearns = this.trainable.includes("student");
     if (!studentLearns) constant.push("student");
@@ -147,18 +164,31 @@ export class Trainer {
     return { student, backward: this.networks.get("backward"), refine: this.networks.get("refine") };
   }
 
+  /** The networks to validate, save and predict with, by name: averages where there are any. */
+  get evaluated(): ReadonlyMap<NetworkName, Network> {
+    return new Map([...this.networks].map(([name, network]) => [name, this.averages.get(name) ?? network]));
+  }
+
+  /** {@linkcode chainNetworks} of the networks to evaluate. */
+  get evaluatedChain(): Networks {
+    const evaluated = this.evaluated, chain = Object.keys(this.chainNetworks) as (keyof Networks)[];
+    return Object.fromEntries(chain.map((name) => [name, evaluated.get(name)])) as unknown as Networks;
+  }
+
   /** The teacher's chain; when distilling, with a frozen student of its own. */
   get teacherNetworks(): Networks {
     const student = this.networks.get("teacherStudent") ?? this.networks.get("student")!;
     return { student, backward: this.networks.get("backward"), refine: this.networks.get("refine") };
   }
 
-  #chainOptions(views: ViewPyramids, ramp: Scalar | null): ChainOptions {
+  #chainOptions(views: ViewPyramids, { ramp, scale, colors }: BatchExtras): ChainOptions {
     const { view, border, cycleGradient, refineGradient, privilegedTeacher } = this.options;
     const gate = (open: number) => ramp && open > 0 ? tf.mul(ramp, open) as Scalar : open;
     return {
       view,
       border,
+      scale,
+      seen: colors && noGradient(() => recolor(views.source[0], colors)),
       refine: refineOptions(this.options),
       gates: { cycleIntoStudent: gate(cycleGradient), refineIntoOthers: gate(refineGradient) },
       privileged: privilegedTeacher ? views.target[0] : undefined,
@@ -171,20 +201,19 @@ export class Trainer {
    *
    * @param source The seen view in [0,1], [B,H,W,3].
    * @param target The opposite view in [0,1], [B,H,W,3].
-   * @param ramp How far the gates between networks are open, relative to the options, 0 to 1. @default 1
    * @returns `numbers`: the loss, its terms and diagnostics, by name; `gradients` by variable name. The caller
    * disposes of them.
    */
   gradients(
     source: Tensor4D,
     target: Tensor4D,
-    ramp: Scalar | null = null,
+    extras: BatchExtras = {},
   ): { readonly numbers: Readonly<Record<string, Scalar>>; readonly gradients: NamedTensorMap } {
-    const views = viewPyramids(source, target);
-    const options = this.#chainOptions(views, ramp);
+    const views = viewPyramids(source, target, this.options.lossSize);
+    const options = this.#chainOptions(views, extras);
     const teacher = this.options.stage === "distill"
       ? noGradient(() => {
-        const chain = runChain(this.teacherNetworks, views.source, options);
+        const chain = runChain(this.teacherNetworks, views.source, { ...options, seen: undefined });
         return distillationTarget(chain, views, this.options, this.options.distillMask);
       })
       : undefined;
@@ -205,12 +234,12 @@ export class Trainer {
   #addPart(
     source: Tensor4D,
     target: Tensor4D,
-    ramp: Scalar | null,
+    extras: BatchExtras,
     former: Part | null,
-    last: boolean,
+    decay: Scalar | null,
   ): Part {
-    const { accumulate } = this.options;
-    const { numbers, gradients: own } = this.gradients(source, target, ramp);
+    const { accumulate, clipNorm } = this.options;
+    const { numbers, gradients: own } = this.gradients(source, target, extras);
     const names = Object.keys(numbers);
     const add = <T extends Tensor>(own: T, sum?: T) => {
       if (accumulate === 1) return own;
@@ -222,8 +251,15 @@ export class Trainer {
     const gradients = Object.fromEntries(
       Object.entries(own).map(([name, gradient]) => [name, add(gradient, former?.gradients[name])]),
     );
-    if (!last) return { names, values, gradients };
-    this.optimizer.apply(gradients);
+    if (!decay) return { names, values, gradients };
+    this.optimizer.apply(clipNorm > 0 ? clipGradients(gradients, clipNorm) : gradients);
+    for (const [name, average] of this.averages) {
+      const weights = this.networks.get(name)!.variables;
+      for (const [key, variable] of average.variables) {
+        const weight = weights.get(key)!;
+        variable.assign(tf.add(weight, tf.mul(tf.sub(variable, weight), decay)));
+      }
+    }
     return { names, values, gradients: {} };
   }
 
@@ -234,19 +270,35 @@ export class Trainer {
    * not usable then.
    */
   async update(batch: StereoBatch): Promise<StepResult> {
-    const { accumulate, gradientRamp, view } = this.options;
+    const { accumulate, gradientRamp, view, camera, ema } = this.options;
     const learningRate = learningRateAt(this.step, this.steps, this.options);
     this.optimizer.setLearningRate(learningRate);
-    const shape: [number, number, number, number] = [batch.batch / accumulate, batch.height, batch.width, 3];
-    const size = tf.util.sizeFromShape(shape);
+    const scales = camera === "canonical" && canonicalScales(batch.cameras ?? [], batch.ids);
+    const pairs = batch.batch / accumulate;
+    const shape: [number, number, number, number] = [pairs, batch.height, batch.width, 3];
     const { names, values: stacked } = tf.tidy(() => {
-      const ramp = gradientRamp > 0 ? tf.scalar(Math.min(1, this.step / gradientRamp)) : null;
+      // Early on, the mean is that of few updates; the first one replaces it.
+      const decay = tf.scalar(Math.min(ema, this.step / (this.step + 9)));
+      const ramp = gradientRamp > 0 && { ramp: tf.scalar(Math.min(1, this.step / gradientRamp)) };
       let sum: Part | null = null;
       for (let part = 0; part < accumulate; part++) {
-        const [source, target] = [view, opposite(view)].map((side) =>
-          tf.tensor4d(batch[side].subarray(part * size, (part + 1) * size), shape)
+        const cut = <T extends Tensor>(values: Float32Array, shape: number[]) => {
+          const size = tf.util.sizeFromShape(shape);
+          return tf.tensor(values.subarray(part * size, (part + 1) * size), shape) as T;
+        };
+        const [source, target] = [view, opposite(view)].map((side) => cut<Tensor4D>(batch[side], shape));
+        const extras: BatchExtras = {
+          ...ramp,
+          ...scales && { scale: cut<Tensor4D>(scales, [pairs, 1, 1, 1]) },
+          ...batch.colors && { colors: cut<Tensor2D>(batch.colors, [pairs, 5]) },
+        };
+        const next: Part = this.#updatePart(
+          source,
+          target,
+          extras,
+          sum,
+          part === accumulate - 1 ? decay : null,
         );
-        const next: Part = this.#updatePart(source, target, ramp, sum, part === accumulate - 1);
         tf.dispose([source, target, sum?.values, sum?.gradients]);
         sum = next;
       }
@@ -275,20 +327,36 @@ export class Trainer {
   /** Frees networks, optimizer and compiled functions. */
   dispose(): void {
     this.#updatePart.dispose();
-    for (const network of this.networks.values()) disposeNetwork(network);
+    for (const network of [...this.networks.values(), ...this.averages.values()]) disposeNetwork(network);
     this.optimizer.dispose();
   }
 }
 
-function newNetwork(scope: NetworkName, options: TrainingOptions): Network {
-  const { seed, headBias, precision, refineHead, refineHeadScale } = options;
+function newNetwork(scope: NetworkName, options: TrainingOptions, values?: "average"): Network {
+  const { headBias, precision, padding, refineHead, refineHeadScale } = options;
   const architecture = ARCHITECTURES[options.architecture];
-  const common = { scope, architecture, seed, precision };
+  const common = { scope, architecture, seed: values ? undefined : options.seed, precision, padding };
   if (scope !== "refine") return createNetwork({ ...common, headBias });
   const inputChannels = refineChannels(architecture, options.teacherInputs);
   return refineHead === "residual"
     ? createNetwork({ ...common, inputChannels, headScale: refineHeadScale })
     : createNetwork({ ...common, inputChannels, headBias });
+}
+
+/** Changes the colors of images in [0,1]. @param colors See `StereoBatch`. */
+function recolor(image: Tensor4D, colors: Tensor2D): Tensor4D {
+  const column = (from: number, channels: number) =>
+    tf.reshape(tf.slice(colors, [0, from], [-1, channels]), [-1, 1, 1, channels]);
+  const changed = tf.clipByValue(tf.mul(tf.pow(image, column(0, 1)), column(1, 3)), 0, 1) as Tensor4D;
+  const gray = tf.sub(tf.mean(changed, 3, true), changed);
+  return tf.add(changed, tf.mul(gray, column(4, 1)));
+}
+
+/** Shortens gradients, taken together as one vector, to a length. */
+function clipGradients(gradients: NamedTensorMap, length: number): NamedTensorMap {
+  const squares = Object.values(gradients).map((gradient) => tf.sum(tf.square(gradient)));
+  const factor = tf.minimum(1, tf.div(length, tf.maximum(tf.sqrt(tf.addN(squares)), 1e-12)));
+  return Object.fromEntries(Object.entries(gradients).map(([name, g]) => [name, tf.mul(g, factor)]));
 }
 
 /** Scalars that tell whether the last network of a chain is alive; see {@linkcode StepResult}. */

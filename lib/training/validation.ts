@@ -11,10 +11,11 @@ import { imageFromUnit, type RgbImage } from "../data/image.ts";
 import { openPairCache, readStereo, sequentialBatches, type StereoBatch } from "../data/loader.ts";
 import { type DepthMetrics, meanMetrics, type Protocol, scoreFrame } from "../evaluation/protocol.ts";
 import { checkTruth, truthReader } from "../evaluation/truth.ts";
-import type { ImageSize } from "../geometry/camera.ts";
+import { canonicalScales, type ImageSize } from "../geometry/camera.ts";
 import { opposite, warp } from "../geometry/warp.ts";
 import { photometricLoss } from "../losses/photometric.ts";
 import {
+  type AlignedDisparity,
   CLOSED_GATES,
   halfCycle,
   imagePyramid,
@@ -69,25 +70,29 @@ function predictView(
   source: Tensor4D,
   target: Tensor4D,
   options: TrainingOptions,
-): { readonly synthesized: Tensor4D; readonly disparity: Tensor4D } {
-  const { stage, view, border, privilegedTeacher } = options;
+  scale?: Tensor4D,
+): { readonly synthesized: Tensor4D; readonly real: Tensor4D; readonly disparity: Tensor4D } {
+  const { stage, view, border, privilegedTeacher, photometricViews } = options;
+  const outcome = (aligned: AlignedDisparity) => ({
+    // Only what is trained can be measured.
+    ...photometricViews === "source"
+      ? { synthesized: warp(target, aligned.source, view, { border }), real: source }
+      : { synthesized: warp(source, aligned.target, opposite(view), { border }), real: target },
+    disparity: view === "left" ? aligned.source : aligned.target,
+  });
   if (stage === "teacher") {
     const chain = runChain(networks, imagePyramid(source), {
       view,
       border,
+      scale,
       refine: refineOptions(options),
       gates: CLOSED_GATES,
       privileged: privilegedTeacher ? target : undefined,
     });
-    const { synthesized, aligned } = chain.refined!;
-    return {
-      synthesized: synthesized[0],
-      disparity: view === "left" ? aligned[0].source : aligned[0].target,
-    };
+    return outcome(chain.refined!.aligned[0]);
   }
-  const aligned = splitAligned(runNetwork(networks.student, source).disparities[0]);
-  const synthesized = warp(source, aligned.target, opposite(view), { border });
-  return { synthesized, disparity: view === "left" ? aligned.source : aligned.target };
+  const [disparity] = runNetwork(networks.student, source).disparities;
+  return outcome(splitAligned(scale ? tf.mul(disparity, scale) : disparity));
 }
 
 /**
@@ -112,14 +117,26 @@ export async function prepareValidation(
   }
   const truthOf = truthReader(root, "lidar", { keep: true });
   // Validations repeat: the compiled function is kept for as long as the networks stay the same.
-  let compiled: [student: Network, measure: Compiled<[Tensor4D, Tensor4D], [Scalar, Tensor4D]>] | undefined;
+  let compiled: [
+    student: Network,
+    measure: Compiled<[Tensor4D, Tensor4D, Tensor4D | null], [Scalar, Tensor4D]>,
+  ] | undefined;
   const measureOf = (networks: Networks, training: TrainingOptions) => {
     if (compiled?.[0] === networks.student) return compiled[1];
     compiled?.[1].dispose();
-    const measure = compile((source: Tensor4D, target: Tensor4D): [Scalar, Tensor4D] => {
-      const { synthesized, disparity } = predictView(networks, source, target, training);
-      return [photometricLoss(synthesized, target), disparity];
-    }, { name: "validate", enabled: !training.eager });
+    const measure = compile(
+      (source: Tensor4D, target: Tensor4D, scale: Tensor4D | null): [Scalar, Tensor4D] => {
+        const { synthesized, real, disparity } = predictView(
+          networks,
+          source,
+          target,
+          training,
+          scale ?? undefined,
+        );
+        return [photometricLoss(synthesized, real), disparity];
+      },
+      { name: "validate", enabled: !training.eager },
+    );
     compiled = [networks.student, measure];
     return measure;
   };
@@ -132,8 +149,13 @@ export async function prepareValidation(
     for await (const images of sequentialBatches(dataset, { size, batch, cache })) {
       if (signal?.aborted) return undefined;
       const shape: [number, number, number, number] = [images.batch, height, width, 3];
+      const scales = training.camera === "canonical" && canonicalScales(images.cameras ?? [], images.ids);
       const [loss, map] = tf.tidy(() =>
-        measure(tf.tensor4d(images[view], shape), tf.tensor4d(images[opposite(view)], shape))
+        measure(
+          tf.tensor4d(images[view], shape),
+          tf.tensor4d(images[opposite(view)], shape),
+          scales ? tf.tensor4d(scales, [images.batch, 1, 1, 1]) : null,
+        )
       );
       const [[value], values] = await Promise.all([loss.data(), map.data() as Promise<Float32Array>]);
       photometric += value * images.batch / pairs.length;
@@ -219,15 +241,19 @@ export async function chainImages(
     const shape: [number, number, number, number] = [1, height, width, 3];
     const source = tf.tensor4d(pair[view], shape), target = tf.tensor4d(pair[opposite(view)], shape);
     const pyramid = imagePyramid(source);
+    const scale = options.camera === "canonical"
+      ? tf.tensor4d(canonicalScales(pair.cameras ?? [], pair.ids), [1, 1, 1, 1])
+      : undefined;
     const chain = runChain(teacher ?? networks, pyramid, {
       view,
       border,
+      scale,
       refine: refineOptions(options),
       gates: CLOSED_GATES,
       privileged: privilegedTeacher ? target : undefined,
     });
     const student = teacher
-      ? halfCycle(networks.student, pyramid, opposite(view), { border })
+      ? halfCycle(networks.student, pyramid, opposite(view), { border, scale })
       : chain.student;
     const gray = (values: Tensor4D, white: Tensor | number): Tensor4D =>
       tf.tile(tf.div<Tensor4D>(values, white), [1, 1, 1, 3]);

@@ -164,7 +164,7 @@ export async function loadModel(place: string, which: "best" | "latest" = "best"
   const restore = (scope: NetworkName): Network | undefined => {
     if (!hasNetwork(checkpoint.model, scope)) return undefined;
     const inputChannels = scope === "refine" ? refineChannels(architecture, options.teacherInputs) : 3;
-    const network = createNetwork({ scope, architecture, inputChannels });
+    const network = createNetwork({ scope, architecture, inputChannels, padding: options.padding });
     try {
       restoreWeights(network, checkpoint.model, folder);
       return network;

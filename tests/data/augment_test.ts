@@ -36,7 +36,7 @@ Deno.test("without augmentation values are v / 255, each pair at its place in th
 });
 
 Deno.test("the color table is gamma, brightness and color, clipped to [0, 1]", () => {
-  const table = colorTable({ flip: false, gamma: 1.2, brightness: 1.5, color: [0.8, 1, 1.2] });
+  const table = colorTable({ flip: false, gamma: 1.2, brightness: 1.5, color: [0.8, 1, 1.2], gray: false });
   for (const v of [0, 1, 100, 255]) {
     for (const [c, factor] of [0.8, 1, 1.2].entries()) {
       const expected = Math.min(1, (v / 255) ** 1.2 * 1.5 * factor);
@@ -51,7 +51,7 @@ Deno.test("both views get the same colors", () => {
   fillPair(
     { left: view, right: view },
     4,
-    { flip: false, gamma: 0.9, brightness: 0.7, color: [0.9, 1, 1.1] },
+    { flip: false, gamma: 0.9, brightness: 0.7, color: [0.9, 1, 1.1], gray: false },
     l,
     r,
     0,

@@ -88,6 +88,16 @@ Deno.test("smoothness: value by hand, gradient by finite differences", () => {
   });
 });
 
+Deno.test("normalized smoothness does not pay for shrinking, image by image; gradient by finite differences", () => {
+  tf.tidy(() => {
+    const d = uniform([2, 5, 6, 1], 6, 0.5, 10);
+    const weights = edgeWeights(uniform([2, 5, 6, 3], 7));
+    const loss = (x: Tensor4D) => smoothnessLoss(x, weights, true).dataSync()[0];
+    assertAlmostEquals(loss(tf.mul(d, tf.tensor4d([3, 0.5], [2, 1, 1, 1]))), loss(d), 1e-4);
+    checkGradients((q) => smoothnessLoss(q as Tensor4D, weights, true), [d]);
+  });
+});
+
 Deno.test("smoothness forgives a step at an image edge, in x and in y", () => {
   for (const axis of [1, 2]) {
     const step = tf.tidy(() => {
