@@ -1,12 +1,11 @@
-"""The peer of `deno task bench`: the same network, loss and update in PyTorch, on the CPU.
+"""One contender of `deno task bench` in PyTorch, on the CPU: the same networks, loss and update as ours.
 
     python3 peer.py THREADS
 
 First it prints a line of JSON that says which PyTorch it is. Then it answers each line of JSON with one:
 
-    {"do": "make", "name": …, "bytes": N, …} and N bytes of safetensors → {"parameters": …}
-    {"do": "run", "name": …}                                            → {"ms": …, "value": …}
-    {"do": "drop"}                                                      → {}
+    {"do": "make", …} → {}                      see Contender; weights and images come in a safetensors file
+    {"do": "run"}     → {"ms": …, "value": …}
 
 Failures are answered with {"error": …}.
 
@@ -16,6 +15,7 @@ which nobody would do in PyTorch. Rotation also swaps left and right, and with t
 """
 
 import json
+import shutil
 import sys
 import time
 
@@ -36,6 +36,13 @@ except ImportError as error:
 
 SCALES = 4
 MAX_DISPARITY = 0.3
+# The left view is seen, and left(x + d·W) is the right one: rotated by 180 degrees, x − d·W.
+TO_RIGHT, TO_LEFT = -1, 1
+TERMS = {
+    "student": ("photometric", "consistency", "smoothness"),
+    "backward": ("cycle", "cycleConsistency", "cycleSmoothness"),
+    "refine": ("refined", "refinedConsistency", "refinedSmoothness"),
+}
 
 
 def upsample(x):
@@ -45,7 +52,7 @@ def upsample(x):
 class Network(torch.nn.Module):
     """The encoder–decoder of lib/models/network.ts, from the same description."""
 
-    def __init__(self, encoder, decoder):
+    def __init__(self, encoder, decoder, channels):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.convolutions = torch.nn.ModuleDict()
@@ -54,7 +61,7 @@ class Network(torch.nn.Module):
             self.convolutions[name] = torch.nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
             return outputs
 
-        channels, skips = 3, []
+        skips = []
         for i, stage in enumerate(encoder):
             if stage["kind"] != "plain":
                 raise ValueError(f"no {stage['kind']} stages here, expected plain ones")
@@ -71,8 +78,8 @@ class Network(torch.nn.Module):
             if level < SCALES:
                 add(f"head/{level}", 3, channels, 2)
 
-    def forward(self, x):
-        """[B,3,H,W] → disparities, finest first, [B,2,H/2^s,W/2^s]."""
+    def forward(self, x, base_logits=None):
+        """[B,C,H,W] → logits and disparities, finest first, [B,2,H/2^s,W/2^s]."""
 
         def elu(name, x):
             return F.elu(self.convolutions[name](x), inplace=True)
@@ -82,7 +89,7 @@ class Network(torch.nn.Module):
             for c in range(stage["convolutions"]):
                 x = elu(f"encoder/{i + 1}/conv{c + 1}", x)
             skips.append(x)
-        disparities = [None] * SCALES
+        logits, disparities = [None] * SCALES, [None] * SCALES
         for level in reversed(range(len(self.decoder))):
             parts = [elu(f"decoder/{level}/up", upsample(x))]
             if level > 0:
@@ -91,8 +98,10 @@ class Network(torch.nn.Module):
                 parts.append(upsample(disparities[level + 1]))
             x = elu(f"decoder/{level}/merge", torch.cat(parts, 1) if len(parts) > 1 else parts[0])
             if level < SCALES:
-                disparities[level] = MAX_DISPARITY * torch.sigmoid(self.convolutions[f"head/{level}"](x))
-        return disparities
+                own = self.convolutions[f"head/{level}"](x)
+                logits[level] = own if base_logits is None else own + base_logits[level]
+                disparities[level] = MAX_DISPARITY * torch.sigmoid(logits[level])
+        return logits, disparities
 
 
 def warp(image, disparity, direction):
@@ -138,81 +147,132 @@ def pyramid(image):
     return images
 
 
-class Contender:
-    """One network and how it runs: a prediction, or a half-cycle update."""
+def synthesize(images, disparities, direction):
+    return [warp(image, d[:, :1], direction) for image, d in zip(images, disparities)]
 
-    def __init__(self, request, tensors):
-        self.step, self.loss = request["kind"] == "step", request.get("loss")
-        self.bf16 = request["bf16"]
-        layout = torch.channels_last if request["channelsLast"] else torch.contiguous_format
-        self.network = Network(request["encoder"], request["decoder"]).to(memory_format=layout)
-        with torch.no_grad():
-            for name, convolution in self.network.convolutions.items():
-                kernel = tensors[f"{name}/kernel"].permute(3, 2, 0, 1).flip(2, 3)
-                convolution.weight.copy_(kernel)
-                convolution.bias.copy_(tensors[f"{name}/bias"])
+
+class Contender:
+    """Networks and what is done with them: a prediction, or an update of a stage."""
+
+    def __init__(self, request):
+        self.step, self.loss = request["kind"] == "step", request["loss"]
+        self.stage, self.bf16 = request["stage"], request.get("bf16", False)
+        layout = torch.channels_last if request.get("channelsLast") else torch.contiguous_format
+        tensors = read_tensors(request["file"])
+        self.networks = {}
+        for name, inputs in request["networks"].items():
+            network = Network(request["encoder"], request["decoder"], inputs).to(memory_format=layout)
+            network.requires_grad_(name in request["trainable"])
+            with torch.no_grad():
+                for path, convolution in network.convolutions.items():
+                    kernel = tensors[f"{name}/{path}/kernel"].permute(3, 2, 0, 1).flip(2, 3)
+                    convolution.weight.copy_(kernel)
+                    convolution.bias.copy_(tensors[f"{name}/{path}/bias"])
+            self.networks[name] = network
         self.source, self.target = (
             tensors[view].permute(0, 3, 1, 2).flip(2, 3).contiguous(memory_format=layout)
             for view in ("source", "target")
         )
+        self.compute = self.total if self.step else self.finest
+        self.compiled = request.get("compiled", False)
+        if self.compiled:
+            if not (shutil.which("g++") or shutil.which("clang++")):
+                raise RuntimeError("torch.compile needs a C++ compiler")
+            # Prepacks the weights for convolutions, which PyTorch recommends for predictions on a CPU.
+            import torch._inductor.config as inductor
+
+            inductor.freezing = not self.step
+            self.compute = torch.compile(self.compute, dynamic=False)
         if self.step:
             self.optimizer = torch.optim.Adam(
-                self.network.parameters(),
+                [p for network in self.networks.values() for p in network.parameters() if p.requires_grad],
                 lr=request["learningRate"],
                 eps=1e-7,
-                **({"fused": True} if request["fused"] else {}),
+                fused=True,
             )
 
-    @property
-    def parameters(self):
-        return sum(p.numel() for p in self.network.parameters())
-
-    def predict(self):
+    def predict(self, name, x, base_logits=None):
         if not self.bf16:
-            return self.network(self.source)
+            return self.networks[name](x, base_logits)
         with torch.autocast("cpu", torch.bfloat16):
-            return [d.float() for d in self.network(self.source)]
+            logits, disparities = self.networks[name](x, base_logits)
+        return logits, [d.float() for d in disparities]
+
+    def finest(self):
+        return self.predict("student", self.source)[1][0]
+
+    def terms(self, network, disparities, synthesized, seen, real, seen_edges, real_edges, direction):
+        """Photometric loss, consistency and smoothness of one network: lib/losses/objective.ts."""
+        weights, ssim_weight = self.loss["weights"], self.loss["ssimWeight"]
+        total = 0
+        for s, d in enumerate(disparities):
+            of_target, of_source = d.split(1, 1)
+            similar = photometric(synthesized[s], real[s], ssim_weight)
+            if self.loss["both"]:
+                back = warp(real[s], of_source, -direction)
+                similar = similar + photometric(back, seen[s], ssim_weight)
+            consistent = (warp(of_source, of_target, direction) - of_target).abs().mean()
+            consistent = consistent + (warp(of_target, of_source, -direction) - of_source).abs().mean()
+            smooth = (smoothness(of_target, real_edges[s]) + smoothness(of_source, seen_edges[s])) / 2**s
+            for name, term in zip(TERMS[network], (similar, consistent, smooth)):
+                total = total + weights[name] * term
+        return total
 
     def total(self):
-        """lib/training/objective.ts, stage half-cycle."""
+        """The loss of a stage: lib/models/chain.ts with closed gates, and its terms."""
         with torch.no_grad():
             sources, targets = pyramid(self.source), pyramid(self.target)
-            source_edges, target_edges = map(edge_weights, sources), map(edge_weights, targets)
-        weights, ssim_weight = self.loss["weights"], self.loss["ssimWeight"]
-        # The left view is seen, and left(x + d·W) is the right one: rotated by 180 degrees, x − d·W.
-        to_target, to_source = -1, 1
-        total = 0
-        for s, (disparities, source, target, at_source, at_target) in enumerate(
-            zip(self.predict(), sources, targets, source_edges, target_edges)
-        ):
-            of_target, of_source = disparities.split(1, 1)
-            similar = photometric(warp(source, of_target, to_target), target, ssim_weight)
-            if self.loss["both"]:
-                similar = similar + photometric(warp(target, of_source, to_source), source, ssim_weight)
-            consistent = (warp(of_source, of_target, to_target) - of_target).abs().mean()
-            consistent = consistent + (warp(of_target, of_source, to_source) - of_source).abs().mean()
-            smooth = (smoothness(of_target, at_target) + smoothness(of_source, at_source)) / 2**s
-            terms = {"photometric": similar, "consistency": consistent, "smoothness": smooth}
-            total = total + sum(weights[name] * term for name, term in terms.items())
+            source_edges = [edge_weights(image) for image in sources]
+            target_edges = [edge_weights(image) for image in targets]
+        forward = sources, targets, source_edges, target_edges, TO_RIGHT
+
+        def refine(image, resynthesis, logits, student, backward):
+            parts = image, resynthesis, image - resynthesis, student, backward
+            return self.predict("refine", torch.cat(parts, 1), logits)[1]
+
+        if self.stage == "teacher":
+            with torch.no_grad():
+                logits, student = self.predict("student", sources[0])
+                generated = synthesize(sources, student, TO_RIGHT)
+            backward = self.predict("backward", generated[0])[1]
+            seen = synthesize(generated, backward, TO_LEFT)
+            total = self.terms(
+                "backward", backward, seen, generated, sources, target_edges, source_edges, TO_LEFT
+            )
+            refined = refine(sources[0], seen[0].detach(), logits, student[0], backward[0].detach())
+            return total + self.terms("refine", refined, synthesize(sources, refined, TO_RIGHT), *forward)
+
+        student = self.predict("student", sources[0])[1]
+        total = self.terms("student", student, synthesize(sources, student, TO_RIGHT), *forward)
+        if self.stage == "distill":
+            with torch.no_grad():
+                logits, teachers = self.predict("teacherStudent", sources[0])
+                generated = synthesize(sources, teachers, TO_RIGHT)
+                backward = self.predict("backward", generated[0])[1]
+                seen = warp(generated[0], backward[0][:, :1], TO_LEFT)
+                refined = refine(sources[0], seen, logits, teachers[0], backward[0])
+            for d, teacher in zip(student, refined):
+                total = total + self.loss["weights"]["distillation"] * (d - teacher).abs().mean()
         return total
 
     def run(self):
         start = time.perf_counter()
         if self.step:
-            loss = self.total()
+            loss = self.compute()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             value = loss.item()
             return (time.perf_counter() - start) * 1000, value
-        with torch.inference_mode():
-            finest = self.predict()[0]
+        with torch.no_grad() if self.compiled else torch.inference_mode():
+            finest = self.compute()
         return (time.perf_counter() - start) * 1000, finest.mean().item()
 
 
-def read_tensors(count):
-    """The tensors of a safetensors file of float32, from standard input."""
-    data = bytearray(sys.stdin.buffer.read(count))
+def read_tensors(path):
+    """The tensors of a safetensors file of float32."""
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
     body = 8 + int.from_bytes(data[:8], "little")
     tensors = {}
     for name, entry in json.loads(data[8:body]).items():
@@ -225,22 +285,18 @@ def read_tensors(count):
 def main():
     torch.set_num_threads(int(sys.argv[1]))
     answer(torch=torch.__version__, threads=torch.get_num_threads(), python=sys.version.split()[0])
-    contenders = {}
+    contender = None
     while line := sys.stdin.buffer.readline():
         request = json.loads(line)
         try:
             if request["do"] == "make":
-                tensors = read_tensors(request["bytes"])
-                contender = contenders[request["name"]] = Contender(request, tensors)
-                answer(parameters=contender.parameters)
-            elif request["do"] == "run":
-                milliseconds, value = contenders[request["name"]].run()
-                answer(ms=milliseconds, value=value)
+                contender = Contender(request)
+                answer(parameters=sum(p.numel() for n in contender.networks.values() for p in n.parameters()))
             else:
-                contenders.clear()
-                answer()
-        except Exception as error:  # The other contenders can still run.
-            answer(error=f"{type(error).__name__}: {error}")
+                milliseconds, value = contender.run()
+                answer(ms=milliseconds, value=value)
+        except Exception as error:  # The first line says what is wrong.
+            answer(error=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
 
 
 main()

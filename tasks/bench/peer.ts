@@ -1,49 +1,49 @@
 /**
- * PyTorch in a process of its own (peer.py), which is asked one thing at a time: a line of JSON each way.
+ * A contender in a process of its own, ours (ours.ts) or PyTorch's (peer.py), which is asked one thing at a time: a
+ * line of JSON each way.
  *
  * @module
  */
 import { fromFileUrl } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { encodeSafetensors, type TensorMap } from "../../lib/data/safetensors.ts";
 
-/** Python and the PyTorch that it found. */
+type Json = Readonly<Record<string, unknown>>;
+
+/** What the processes say first. */
 export interface PeerInfo {
-  /** Version, e.g. "2.5.1+cpu". */
-  readonly torch: string;
+  /** PyTorch's version, e.g. "2.5.1+cpu". */
+  readonly torch?: string;
   /** Python's version. */
-  readonly python: string;
+  readonly python?: string;
+  /** TensorFlow's version. */
+  readonly tensorflow?: string;
   /** Threads within one operation. */
   readonly threads: number;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
 /** The process. */
-export class TorchPeer {
-  /** What computes there. */
+export class Peer {
   info!: PeerInfo;
-  readonly #python: string;
+  readonly #command: string;
   readonly #process: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #output: ReadableStreamDefaultReader<string>;
   readonly #stderr: Promise<string>;
   #received = "";
 
-  private constructor(python: string, threads: number) {
-    this.#python = python;
-    // Not called torch.py: Python would import it in place of PyTorch.
-    const script = fromFileUrl(new URL("./peer.py", import.meta.url));
+  private constructor(command: string, args: readonly string[], env: Record<string, string>) {
+    this.#command = command;
     try {
-      this.#process = new Deno.Command(python, {
-        args: ["-u", script, String(threads)],
+      this.#process = new Deno.Command(command, {
+        args: [...args],
+        env,
         stdin: "piped",
         stdout: "piped",
         stderr: "piped",
       }).spawn();
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) throw new CyclopsError(`there is no ${python}`);
-      if (error instanceof Deno.errors.PermissionDenied) throw new CyclopsError(`${python} cannot be run`);
+      if (error instanceof Deno.errors.NotFound) throw new CyclopsError(`there is no ${command}`);
+      if (error instanceof Deno.errors.PermissionDenied) throw new CyclopsError(`${command} cannot be run`);
       throw error;
     }
     this.#input = this.#process.stdin.getWriter();
@@ -51,15 +51,8 @@ export class TorchPeer {
     this.#stderr = new Response(this.#process.stderr).text();
   }
 
-  /**
-   * Starts Python.
-   *
-   * @param python Name or path of a Python that can import torch.
-   * @param threads Threads within one operation.
-   * @throws {CyclopsError} When there is no such program, or it cannot import torch.
-   */
-  static async start(python: string, threads: number): Promise<TorchPeer> {
-    const peer = new TorchPeer(python, threads);
+  static async #start(command: string, args: readonly string[], env = {}): Promise<Peer> {
+    const peer = new Peer(command, args, env);
     try {
       peer.info = await peer.#read() as unknown as PeerInfo;
       return peer;
@@ -69,27 +62,47 @@ export class TorchPeer {
     }
   }
 
-  /**
-   * Makes a network with the given weights; see peer.py.
-   *
-   * @returns Its number of trainable parameters.
-   * @throws {CyclopsError} When this PyTorch cannot do it, e.g. because it is too old.
-   */
-  async make(request: Json & { readonly name: string }, tensors: TensorMap): Promise<number> {
-    const pieces = encodeSafetensors(tensors);
-    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
-    return (await this.#ask({ ...request, do: "make", bytes }, pieces)).parameters as number;
+  /** Starts one of ours. */
+  static ours(): Promise<Peer> {
+    const script = fromFileUrl(new URL("./ours.ts", import.meta.url));
+    return Peer.#start(Deno.execPath(), ["run", "-q", "-P=compute", script]);
   }
 
-  /** Runs a network once: its time measured there, and the loss or the finest disparities' mean. */
-  async run(name: string): Promise<{ readonly milliseconds: number; readonly value: number }> {
-    const { ms, value } = await this.#ask({ do: "run", name });
+  /**
+   * Starts Python.
+   *
+   * @param python Name or path of a Python that can import torch.
+   * @param threads Threads within one operation.
+   * @param cache Folder for what torch.compile makes: a new one, so that it compiles. @default PyTorch's own
+   * @throws {CyclopsError} When there is no such program, or it cannot import torch.
+   */
+  static torch(python: string, threads: number, cache?: string): Promise<Peer> {
+    // Not called torch.py: Python would import it in place of PyTorch.
+    const script = fromFileUrl(new URL("./peer.py", import.meta.url));
+    return Peer.#start(python, ["-u", script, String(threads)], cache && { TORCHINDUCTOR_CACHE_DIR: cache });
+  }
+
+  /** Runs the contender once: its time measured there, and the loss or the finest disparities' mean. */
+  async run(): Promise<{ readonly milliseconds: number; readonly value: number }> {
+    const { ms, value } = await this.ask({ do: "run" });
     return { milliseconds: ms as number, value: value as number };
   }
 
-  /** Frees all networks. */
-  async drop(): Promise<void> {
-    await this.#ask({ do: "drop" });
+  /** Resident memory, now or at its peak since {@linkcode Peer.resetPeak}, MiB; NaN where it cannot be read. */
+  async residentMib(when: "now" | "peak" = "now"): Promise<number> {
+    const status = await this.#shell(`cat /proc/${this.#process.pid}/status`);
+    const field = when === "now" ? /^VmRSS:\s*(\d+)/m : /^VmHWM:\s*(\d+)/m;
+    return Number(field.exec(status)?.[1] ?? NaN) / 1024;
+  }
+
+  async resetPeak(): Promise<void> {
+    await this.#shell(`echo 5 > /proc/${this.#process.pid}/clear_refs`);
+  }
+
+  /** Deno lets only processes with all permissions read `/proc` themselves. */
+  async #shell(command: string): Promise<string> {
+    const { stdout } = await new Deno.Command("sh", { args: ["-c", command], stderr: "null" }).output();
+    return new TextDecoder().decode(stdout);
   }
 
   /** Ends the process, which exits at the end of its input. */
@@ -100,10 +113,10 @@ export class TorchPeer {
     await this.#process.status;
   }
 
-  async #ask(request: Json, pieces: readonly Uint8Array[] = []): Promise<Json> {
+  /** @throws {CyclopsError} When the answer is an error, or there is none. */
+  async ask(request: Json & { readonly do: "make" | "run" | "profile" | "peak" }): Promise<Json> {
     try {
       await this.#input.write(new TextEncoder().encode(JSON.stringify(request) + "\n"));
-      for (const piece of pieces) await this.#input.write(piece);
     } catch (error) {
       // What it printed last, which #read reports, says more than a broken pipe.
       if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
@@ -117,7 +130,7 @@ export class TorchPeer {
       const { value, done } = await this.#output.read();
       if (done) {
         const last = (await this.#stderr).trim().split("\n").at(-1);
-        throw new CyclopsError(`${this.#python} stopped${last ? ` (${last})` : ""}`);
+        throw new CyclopsError(`${this.#command} stopped${last ? ` (${last})` : ""}`);
       }
       this.#received += value;
     }
@@ -127,9 +140,9 @@ export class TorchPeer {
     try {
       reply = JSON.parse(line);
     } catch {
-      throw new CyclopsError(`${this.#python} printed ${JSON.stringify(line.slice(0, 80))}, expected JSON`);
+      throw new CyclopsError(`${this.#command} printed ${JSON.stringify(line.slice(0, 80))}, expected JSON`);
     }
-    if (reply.error !== undefined) throw new CyclopsError(`${this.#python} says: ${reply.error}`);
+    if (reply.error !== undefined) throw new CyclopsError(`${this.#command} says: ${reply.error}`);
     return reply;
   }
 }
