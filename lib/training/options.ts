@@ -29,7 +29,7 @@ import type { RefineOptions } from "../models/chain.ts";
 import { STAGE_NAMES } from "./stages.ts";
 
 /** The named sets of defaults. */
-export const PRESET_NAMES = ["quick", "vgg", "resnet50", "paper"] as const;
+export const PRESET_NAMES = ["quick", "lite0", "vgg", "resnet50", "paper"] as const;
 /** A preset's name. */
 export type PresetName = (typeof PRESET_NAMES)[number];
 
@@ -251,6 +251,32 @@ const LARGE: TrainingInput = {
 const CHANGES: Readonly<Record<PresetName, TrainingInput>> = {
   // Two CPU cores, minutes: too few updates to learn that colors change, so they do not.
   quick: { steps: 1900, coarse: 0.3, photometricViews: "both", colourProbability: 0 },
+  // A strong student from real pairs in an hour on two cores: half-cycle only.
+  lite0: {
+    architecture: "lite0",
+    pretrained: true,
+    padding: "reflect",
+    camera: "canonical",
+    headBias: -2.2,
+    size: "128x416",
+    steps: 1600,
+    batch: 6,
+    learningRate: 3e-4,
+    warmup: 100,
+    clipNorm: 4,
+    ema: 0.995,
+    photometricViews: "source",
+    lossSize: "full",
+    consistencyWeight: 0,
+    smoothnessWeight: 1e-3,
+    normalizeSmoothness: true,
+    brightnessLow: 0.7,
+    brightnessHigh: 1.4,
+    colourLow: 0.9,
+    colourHigh: 1.1,
+    grayProbability: 0.2,
+    colourViews: "input",
+  },
   // monodepth's VGG-like network at its own size and schedule.
   vgg: { ...LARGE, architecture: "vgg" },
   // The same with ResNet-50.
@@ -297,6 +323,12 @@ export function resolveTraining(
   }
   if (batch % accumulate !== 0) {
     throw refuse(`accumulate is ${accumulate}, expected a divisor of batch, ${batch}`);
+  }
+  if (options.photometricViews === "source" && (options.stage === "cycle" || options.stage === "teacher")) {
+    throw refuse(
+      `photometricViews is source and stage is ${options.stage}, which warps by the disparity that only target and ` +
+        "both train; give --photometric-views both",
+    );
   }
   if (options.pretrained && options.architecture !== "lite0") {
     throw refuse(`pretrained is true and architecture is ${options.architecture}, expected lite0`);

@@ -237,6 +237,13 @@ Deno.test("colors of the input alone: the views stay as they are, the student se
   trainer.dispose();
 });
 
+Deno.test("the cycle needs the disparity that photometricViews source does not train", () => {
+  for (const stage of ["cycle", "teacher"] as const) {
+    const error = assertThrows(() => resolveTraining({ stage, photometricViews: "source" }), UsageError);
+    assertStringIncludes(error.message, "give --photometric-views both");
+  }
+});
+
 Deno.test("what is too small to be mirrored is refused", () => {
   const given = { architecture: "lite0", padding: "reflect", coarse: 0, size: "32x96" } as const;
   assertThrows(() => resolveTraining(given), UsageError);
