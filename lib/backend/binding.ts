@@ -314,6 +314,7 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     inputs: readonly number[],
     outputs: number,
   ): TensorMetadata[] {
+    if (addon.recorder) return addon.recorder.executeOp(name, attributes, inputs, outputs);
     const n = cName(name);
     if (op === undefined) op = c.TFE_NewOp(context, n, status) as Pointer ?? undefined;
     else c.TFE_OpReset(op, n, null, status);
@@ -467,8 +468,7 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     },
     resourceShapes: new Map(),
     tensorDataSync: (id) => addon.recorder?.read() ?? tensorDataSync(id),
-    executeOp: (name, attributes, inputs, outputs) =>
-      (addon.recorder?.executeOp ?? executeOp)(name, attributes, inputs, outputs),
+    executeOp,
     getNumOfTensors: () => handles.size,
     isUsingGpuDevice: () => gpu !== undefined,
   };
