@@ -99,8 +99,7 @@ export async function withRoot(
 }
 
 /** Where the real KITTI frames are, if they are. */
-export const kittiSample = Deno.env.get("KITTI_SAMPLE") ??
-  join(import.meta.dirname!, "../../../shared/kitti-sample");
+export const kittiSample = Deno.env.get("KITTI_SAMPLE") ?? "";
 
 /** True where there are no real KITTI frames: tests that need them show as ignored. */
 export const noKittiSample = await Deno.stat(join(kittiSample, "raw/expected.json")).then(
