@@ -69,6 +69,12 @@ export const NO_AUGMENTATION: Augmentation = Object.freeze({
  */
 export function resolveAugmentation(overrides: Readonly<Record<string, unknown>> = {}): AugmentationOptions {
   const options = resolveOptions("augmentation", augmentationOptions, overrides);
+  checkRanges(options);
+  return options;
+}
+
+/** @throws {UsageError} On a range whose low end lies above its high end. */
+export function checkRanges(options: AugmentationOptions): void {
   for (const range of ["gamma", "brightness", "colour"] as const) {
     const low = options[`${range}Low`], high = options[`${range}High`];
     if (low > high) {
@@ -78,7 +84,6 @@ export function resolveAugmentation(overrides: Readonly<Record<string, unknown>>
       );
     }
   }
-  return options;
 }
 
 /**

@@ -8,15 +8,12 @@ import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
-import { augmentationOptions, resolveAugmentation } from "../data/augment.ts";
 import { identityDifferences, type StereoDataset } from "../data/dataset.ts";
-import type { RgbImage } from "../data/image.ts";
 import type { TensorMap } from "../data/safetensors.ts";
 import { canonicalScales } from "../geometry/camera.ts";
 import { type BatchSource, openBatches, type StereoBatch } from "../data/loader.ts";
 import {
   type CheckpointContent,
-  type CheckpointEntry,
   Checkpointer,
   type CheckpointFacts,
   loadCheckpoint,
@@ -28,7 +25,7 @@ import { Diagnostics, type DiagnosticsState, type Ending, Recorder } from "./rec
 import { OPTIONS_FILE, type Run } from "./run_folder.ts";
 import { STAGES } from "./stages.ts";
 import { type StepResult, Trainer } from "./trainer.ts";
-import { chainImages, openValidation, type RunValidation, type ValidationResult } from "./validation.ts";
+import { openValidation, type RunValidation, type ValidationResult } from "./validation.ts";
 import {
   applyPretrained,
   collectMoments,
@@ -154,10 +151,11 @@ async function startWeights(trainer: Trainer, from: readonly string[]): Promise<
  */
 async function resumeRun(
   trainer: Trainer,
-  run: { readonly folder: string; readonly resumed: CheckpointEntry },
+  run: Run,
+  checkpoint: string,
   dataset: StereoDataset,
 ): Promise<CheckpointFacts> {
-  const { folder, facts, model, optimizer } = await loadCheckpoint(run.resumed.folder);
+  const { folder, facts, model, optimizer } = await loadCheckpoint(checkpoint);
   const differences = facts.data ? identityDifferences(facts.data, dataset.identity) : [];
   if (differences.length) {
     throw new UsageError(
@@ -194,17 +192,6 @@ function withoutSuffix(tensors: TensorMap, suffix: string): TensorMap {
   return new Map(named.map(([name, tensor]) => [name.slice(0, -suffix.length), tensor]));
 }
 
-/** Images for TensorBoard of what the networks do with a few validation pairs. */
-async function drawPairs(trainer: Trainer, pairs: readonly StereoBatch[]): Promise<Record<string, RgbImage>> {
-  const { options, evaluatedChain: networks } = trainer;
-  const teacher = options.stage === "distill" ? trainer.teacherNetworks : undefined;
-  const images: Record<string, RgbImage> = {};
-  for (const [i, pair] of pairs.entries()) {
-    Object.assign(images, await chainImages({ networks, teacher, options, pair, name: `pair${i + 1}` }));
-  }
-  return images;
-}
-
 /**
  * Trains one stage.
  *
@@ -238,21 +225,13 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
   let failure: unknown;
   try {
     let run = typeof input.run === "function" ? undefined : input.run;
-    const resumed = run?.resumed &&
-      await resumeRun(trainer, { folder: run.folder, resumed: run.resumed }, dataset);
+    const resumed = run?.resumed && await resumeRun(trainer, run, run.resumed.folder, dataset);
     if (!resumed) await startWeights(trainer, input.from ?? []);
 
     const { size, batch, seed, workers, prefetch, cacheMib } = options;
     const half = { height: size.height / 2, width: size.width / 2 };
     const coarseSteps = Math.round(options.coarse * steps);
     const isCoarse = () => trainer.step < coarseSteps;
-    const augmentation = resolveAugmentation(
-      Object.fromEntries(
-        Object.keys(augmentationOptions).map((
-          key,
-        ) => [key, options[key as keyof typeof augmentationOptions]]),
-      ),
-    );
     // Coarse steps are also validated at half the size: networks perform best at the size they were trained at last.
     let coarse = isCoarse();
     let validation: RunValidation | undefined;
@@ -263,7 +242,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         size: now,
         batch,
         seed,
-        augmentation,
+        augmentation: options,
         workers,
         prefetch,
         cacheMib,
@@ -379,11 +358,9 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
           if (step > coarseSteps) {
             metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
           }
-          await record.validation(
-            step,
-            measured,
-            record.wantsImages ? await drawPairs(trainer, validation.drawn) : {},
-          );
+          const teacher = options.stage === "distill" ? trainer.teacherNetworks : undefined;
+          const images = record.wantsImages ? await validation.draw(trainer.evaluatedChain, teacher) : {};
+          await record.validation(step, measured, images);
           yield { kind: "validation", step, validation: measured };
         }
       }

@@ -21,7 +21,7 @@ import {
   size,
   withDefaults,
 } from "../base/options.ts";
-import { augmentationOptions } from "../data/augment.ts";
+import { augmentationOptions, checkRanges } from "../data/augment.ts";
 import { type DataPart, datasetOptions, openDataset, type StereoDataset } from "../data/dataset.ts";
 import { loaderOptions } from "../data/loader.ts";
 import { ARCHITECTURES, checkSize, sizeMultiple } from "../models/architecture.ts";
@@ -317,6 +317,7 @@ export function resolveTraining(
   const own = overrides.steps !== undefined || overrides.epochs !== undefined;
   const defaults = own ? { ...PRESETS[preset], steps: undefined, epochs: undefined } : PRESETS[preset];
   const options = resolveOptions(what, withDefaults(trainingOptions, defaults), overrides);
+  checkRanges(options);
   const { steps, epochs, batch, accumulate, coarse } = options;
   if (steps !== undefined && epochs !== undefined) {
     throw refuse(`steps is ${steps} and epochs is ${epochs}, expected only one of them`);

@@ -181,8 +181,14 @@ export interface RunValidation {
   readonly validate: Validate;
   /** How many pairs it measures. */
   readonly pairs: number;
-  /** The pairs of which images are drawn for TensorBoard. */
-  readonly drawn: readonly StereoBatch[];
+  /**
+   * Draws for TensorBoard what the networks do with a few of the pairs.
+   *
+   * @param networks The chain that is trained, as a `Trainer` has it.
+   * @param teacher The teacher that a student is distilled from.
+   * @returns Images by name, e.g. "pair1/disparity".
+   */
+  readonly draw: (networks: Networks, teacher?: Networks) => Promise<Record<string, RgbImage>>;
   readonly warnings: readonly string[];
 }
 
@@ -211,7 +217,16 @@ export async function openValidation(
   }
   const indices = options.tensorboard ? [...new Set([0, length >> 1])] : [];
   const drawn = await Promise.all(indices.map((index) => readStereo(dataset, index, size)));
-  return { validate, pairs: length, drawn, warnings };
+  const draw: RunValidation["draw"] = async (networks, teacher) => {
+    const images: Record<string, RgbImage> = {};
+    for (const [i, pair] of drawn.entries()) {
+      for (const [name, image] of Object.entries(await chainImages(networks, teacher, options, pair))) {
+        images[`pair${i + 1}/${name}`] = image;
+      }
+    }
+    return images;
+  };
+  return { validate, pairs: length, draw, warnings };
 }
 
 /** Difference of two images, in [0,1], that is drawn white. */
@@ -221,19 +236,12 @@ const STRONG_DIFFERENCE = 0.3;
  * Images of what a chain of networks does with a pair: the seen view, the opposite one, the synthesized opposite view
  * and the disparity; of a longer chain also the re-synthesized input, the inconsistency (mean |input − re-synthesis|)
  * and the refined disparity. Disparities are drawn gray, the nearest white.
- *
- * @param networks The chain that is trained, as a `Trainer` has it.
- * @param teacher The teacher that a student is distilled from.
- * @param name Before each image's own name: "pair1" gives "pair1/disparity".
  */
-export async function chainImages(
-  { networks, teacher, options, pair, name }: {
-    readonly networks: Networks;
-    readonly teacher?: Networks;
-    readonly options: TrainingOptions;
-    readonly pair: StereoBatch;
-    readonly name: string;
-  },
+async function chainImages(
+  networks: Networks,
+  teacher: Networks | undefined,
+  options: TrainingOptions,
+  pair: StereoBatch,
 ): Promise<Record<string, RgbImage>> {
   const { view, border, privilegedTeacher } = options;
   const { height, width } = pair;
@@ -273,8 +281,8 @@ export async function chainImages(
     return images;
   });
   const images: Record<string, RgbImage> = {};
-  for (const [own, values] of Object.entries(drawn)) {
-    images[`${name}/${own}`] = imageFromUnit({ width, height }, await values.data());
+  for (const [name, values] of Object.entries(drawn)) {
+    images[name] = imageFromUnit({ width, height }, await values.data());
     values.dispose();
   }
   return images;
