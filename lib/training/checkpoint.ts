@@ -120,12 +120,6 @@ async function removeFolder(folder: string): Promise<void> {
  * @param folder The folder of a run's checkpoints; created where it is missing.
  * @throws {SaveError} When it cannot be written: the disk is full, read-only, not ours.
  * @throws {RangeError} When a tensor's shape, type and data do not fit.
- *
- * @example
- * ```ts ignore
- * await saveCheckpoint("runs/first/checkpoints", { model, optimizer, facts });
- * await pruneCheckpoints("runs/first/checkpoints", 3);
- * ```
  */
 export async function saveCheckpoint(folder: string, content: CheckpointContent): Promise<CheckpointEntry> {
   const { model, optimizer, facts } = content;

@@ -174,13 +174,6 @@ export class Summary implements Disposable {
    *
    * @param after The last step that counts in the existing files: TensorBoard forgets later ones, since a resumed run
    * does them again.
-   *
-   * @example
-   * ```ts ignore
-   * using summary = new Summary("runs/first/tensorboard");
-   * summary.scalar("loss/total", 0.31, 1);
-   * await summary.image("pair1/disparity", image, 1);
-   * ```
    */
   constructor(folder: string, after?: number) {
     // TensorBoard reads a folder's files in the order of their names.

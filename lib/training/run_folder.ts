@@ -197,13 +197,6 @@ export async function removeRun(folder: string): Promise<void> {
  * @throws {UsageError} When the folder is not empty and neither `resume` nor `overwrite` is given, when there is
  * nothing to resume, or when the folder to overwrite is not a run's.
  * @throws {CyclopsError} When the folder cannot be written, or another process is writing to it.
- *
- * @example
- * ```ts ignore
- * using run = await openRun("runs/first", { resume: true, options });
- * const from = run.resumed && await loadCheckpoint(run.resumed.folder);
- * run.metrics.write({ step: 1, loss: 0.3 });
- * ```
  */
 export async function openRun(folder: string, options: OpenRunOptions): Promise<Run> {
   await checkRun(folder, options);
