@@ -168,7 +168,7 @@ export function parseTaskArgs<S extends OptionSpecs>(
     throw refuse(`"${positionals[0]}" is not an option (options start with --)`);
   }
   return {
-    options: resolveOptions(task.name, task.options, values),
+    options: resolveOptions(task.name, task.options, values, (key) => `--${toKebabCase(key)}`),
     positionals,
     given: new Set(Object.keys(values)),
   };

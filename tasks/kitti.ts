@@ -8,14 +8,13 @@ import { checkDownload, type DownloadReport, eigenNames, eigenSplit } from "../l
 import { formatSplit } from "../lib/data/split.ts";
 import { runTask, userPath } from "./_task.ts";
 
-const CALLS = `split ${Object.keys(eigenNames).join("|")}  or  check DIR`;
+const CALLS = `split ${Object.keys(eigenNames).join("|")} | check DIR`;
 const SOURCE = "https://www.cvlibs.net/datasets/kitti/raw_data.php";
 
 await runTask({
   name: "kitti",
-  summary:
-    "split NAME prints a part of the Eigen split, one pair of images per line: 697 to test, 22600 to train,\n" +
-    "888 to validate. check DIR lists what a KITTI raw download has and lacks; status 1 if files are missing.",
+  summary: "split NAME prints a part of the Eigen split, one pair of images per line: 697 test,\n" +
+    "22,600 training or 888 validation pairs. check DIR lists what a KITTI raw download has and lacks; status 1 if files are missing.",
   options: {},
   positionals: CALLS,
   examples: ["deno task kitti split eigen-test > eigen_test.txt", "deno task kitti check kitti"],
@@ -35,13 +34,13 @@ await runTask({
     }
     return 0;
   }
-  throw new UsageError(`Cannot run kitti ${words.join(" ")}: expected ${CALLS}`);
+  throw new UsageError(`Cannot run kitti: found ${JSON.stringify(words.join(" "))}, expected ${CALLS}`);
 });
 
 function describe(root: string, { parts, drives, calibrations, complete }: DownloadReport): string {
   const present = drives.filter(({ found }) => found > 0), absent = drives.filter(({ found }) => found === 0);
   if (present.length === 0) {
-    return `No KITTI raw found in ${root}: expected folders such as\n` +
+    return `No drive of the Eigen split found in ${root}: expected folders such as\n` +
       `${root}/${
         drives[0].path
       }/image_02/data\n(the synced and rectified drives and calibrations from ${SOURCE})`;

@@ -6,6 +6,7 @@
 import { basename, extname, join } from "@std/path";
 import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { UsageError } from "../lib/base/errors.ts";
+import { exists } from "../lib/base/files.ts";
 import { choice, flag, text } from "../lib/base/options.ts";
 import { disparityPicture } from "../lib/charts/depth.ts";
 import { predictPhotograph, writeDisparityPng } from "../lib/evaluation/predict.ts";
@@ -34,6 +35,11 @@ await runTask({
   if (twice) {
     throw new UsageError(
       `Cannot predict: two images are called ${twice}, one would replace the other; run the task twice`,
+    );
+  }
+  if (run === "runs/quickstart" && !(await exists(run))) {
+    throw new UsageError(
+      "Cannot predict: no run in runs/quickstart; train one with deno task quickstart, or give --run",
     );
   }
   await selectBackend(backend);

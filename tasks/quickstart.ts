@@ -9,7 +9,7 @@ import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { UsageError } from "../lib/base/errors.ts";
 import { exists } from "../lib/base/files.ts";
 import { flag, formatSize, integer, type OptionsOf, text } from "../lib/base/options.ts";
-import { Progress, terminalColumns } from "../lib/base/terminal.ts";
+import { Progress, terminalColumns, wrap } from "../lib/base/terminal.ts";
 import { lossCurves } from "../lib/charts/curves.ts";
 import { panel } from "../lib/charts/depth.ts";
 import type { Picture } from "../lib/charts/picture.ts";
@@ -175,10 +175,8 @@ export async function quickstart(options: OptionsOf<typeof quickstartOptions>) {
     );
     const better = Math.round(100 * (1 - student / mean));
     const sentence =
-      `From ${trainSet.pairs.length} stereo pairs and no depth label the student learned in ${summary.steps} steps to ` +
-      `see depth in one image: abs rel ${student.toFixed(3)} on streets it has not seen, ${
-        Math.abs(better)
-      } % ` +
+      `The student learned from ${trainSet.pairs.length} stereo pairs and no depth label, in ${summary.steps} steps. On ` +
+      `streets it has not seen its abs rel is ${student.toFixed(3)}, ${Math.abs(better)} % ` +
       `${better >= 0 ? "below" : "ABOVE"} the train-set mean's ${mean.toFixed(3)}.`;
     const table = resultTable(rows, "Street, test drives", [
       `${testSet.pairs.length} test frames, ${trainSet.pairs.length} training pairs; ${
@@ -245,7 +243,9 @@ if (import.meta.main) {
   }, async (options) => {
     await selectBackend(options);
     const { table, sentence, files } = await quickstart(options);
-    console.log(`\n${table.text(terminalColumns())}\n\n${sentence}\n`);
+    console.log(
+      `\n${table.text(terminalColumns())}\n\n${wrap(sentence, terminalColumns()).join("\n")}\n`,
+    );
     for (const [what, path] of Object.entries(files)) console.log(`${what.padEnd(11)} ${path}`);
   });
 }

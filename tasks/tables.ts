@@ -18,7 +18,7 @@ await runTask({
   options: {
     results: list({
       default: ["data/results/street/results.json"],
-      value: "FILE[,FILE…]",
+      value: "FILE",
       help: "Results files.",
     }),
     markdown: flag({ help: "Print Markdown on a terminal, too." }),

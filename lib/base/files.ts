@@ -127,7 +127,7 @@ export async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(content);
   } catch (error) {
-    throw new CyclopsError(`Cannot read ${path}: not valid JSON (${messageOf(error)})`);
+    throw new CyclopsError(`Cannot read ${path}: not valid JSON (${messageOf(error).replace(/\s+/g, " ")})`);
   }
 }
 

@@ -146,7 +146,7 @@ export function allowedValues(spec: OptionSpec): string {
     case "flag":
       return "true or false";
     case "choice":
-      return spec.choices.map((c) => `"${c}"`).join(", ");
+      return spec.choices.map((c) => `"${c}"`).join(", ").replace(/, (?=[^,]*$)/, " or ");
     case "text":
       return spec.pattern?.expected ?? "a string";
     case "size":
@@ -271,6 +271,7 @@ export function withDefaults<S extends OptionSpecs>(specs: S, defaults: OptionsO
  * @param what What the options configure, for the error: "training", "street".
  * @param specs The group's description.
  * @param given Values by camelCase key; sizes and lists may be typed or text; `undefined` counts as not given.
+ * @param spell How the user spells a key, for the error. @default the key itself
  * @returns A frozen object with every key of `specs`.
  * @throws {UsageError} On an unknown key or a value that is not allowed, naming key, value and what is allowed.
  *
@@ -286,6 +287,7 @@ export function resolveOptions<S extends OptionSpecs>(
   what: string,
   specs: S,
   given: Readonly<Record<string, unknown>> = {},
+  spell: (key: string) => string = (key) => key,
 ): OptionsOf<S> {
   for (const key of Object.keys(given)) {
     if (Object.hasOwn(specs, key)) continue;
@@ -301,7 +303,9 @@ export function resolveOptions<S extends OptionSpecs>(
     out[key] = found === undefined ? undefined : parseValue(spec, found);
     if (found !== undefined && out[key] === undefined) {
       const shown = typeof found === "number" ? found : JSON.stringify(found);
-      throw new UsageError(`Cannot configure ${what}: ${key} is ${shown}, expected ${allowedValues(spec)}`);
+      throw new UsageError(
+        `Cannot configure ${what}: ${spell(key)} is ${shown}, expected ${allowedValues(spec)}`,
+      );
     }
   }
   return Object.freeze(out) as OptionsOf<S>;

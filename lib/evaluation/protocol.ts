@@ -153,7 +153,7 @@ function describeProtocol(
   }[truth];
   const area = crop === "none" ? "no crop" : `${crop === "garg" ? "Garg" : "Eigen"} crop`;
   return `${source}; ${area}; ${MIN_DEPTH_M} to ${capM} m; disparity resized bilinearly (half-pixel centers); ` +
-    `${flipped ? "averaged with the mirrored image's; " : ""}no median scaling; mean over images`;
+    `${flipped ? "averaged with the mirrored image's prediction; " : ""}no median scaling; mean over images`;
 }
 
 /**

@@ -12,7 +12,6 @@ import { loadSharp } from "../../lib/data/image.ts";
 import { generateStreet } from "../../lib/street/mod.ts";
 import { train } from "../../lib/training/loop.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
-import type { Comparison } from "../bench.ts";
 import type { Model, ProfileRow, Work } from "./ours.ts";
 import { Peer } from "./peer.ts";
 
@@ -39,7 +38,7 @@ async function measure(
 const SMALL = 2;
 
 /** Time by phase and operation of an eager run, medians of several, beside the compiled function's. */
-export async function profileTable(comparison: Comparison): Promise<Table> {
+export async function profileTable(comparison: Work & { readonly title: string }): Promise<Table> {
   const { title, architecture, size, batch } = comparison;
   const { ms: compiled, model: { gigaflops } } = await measure(comparison, { warmup: 3, repeats: 15 });
   const peer = await Peer.ours();

@@ -46,7 +46,7 @@ Deno.test("a value that is not allowed is refused with key, value and what is al
     [{ steps: "7" }, 'steps is "7"'],
     [{ rate: -1 }, "rate is -1, expected a number, at least 0"],
     [{ rate: NaN }, "rate is NaN, expected a number"],
-    [{ view: "up" }, 'view is "up", expected "left", "right"'],
+    [{ view: "up" }, 'view is "up", expected "left" or "right"'],
     [{ size: "64*192" }, "HEIGHTxWIDTH"],
     [{ size: { height: 64 } }, 'size is {"height":64}, expected HEIGHTxWIDTH'],
     [{ parts: "wheel,roof" }, 'parts is "wheel,roof", expected some of wheel, door'],

@@ -22,7 +22,7 @@ Deno.test("train, eval --run and predict work together with the permissions they
     assertEquals(own.code, 0, own.err);
     const metrics = JSON.parse(own.out);
     assertEquals(metrics.images, 2);
-    assertStringIncludes(metrics.protocol, "averaged with the mirrored image's");
+    assertStringIncludes(metrics.protocol, "averaged with the mirrored image's prediction");
     assertEquals([refused.code, refused.out], [2, ""], refused.err);
     assertStringIncludes(refused.err, "the checkpoint holds only a student, no refine network");
 

@@ -124,7 +124,7 @@ Deno.test("a mistake in a config file is named with the file", () =>
       ['{"steps": 2.5}', "in FILE: steps is 2.5, expected an integer, at least 1", true],
       ['{"steps": "3"}', 'steps is "3", expected an integer', true],
       ['{"ssimWeight": 2}', "ssimWeight is 2, expected a number from 0 to 1", true],
-      ['{"view": "up"}', 'view is "up", expected "left", "right"', true],
+      ['{"view": "up"}', 'view is "up", expected "left" or "right"', true],
       ['{"augment": null}', "augment is null", true],
       ['{"size": "big"}', 'size is "big", expected HEIGHTxWIDTH', true],
       ['{"freeze": "all"}', 'freeze is "all", expected some of student, backward, refine', true],

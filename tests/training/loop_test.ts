@@ -262,7 +262,7 @@ Deno.test("an option in a checkpoint that is not allowed is named with the file"
     await assertRejects(
       () => loadModel(place),
       UsageError,
-      `with the options in ${facts}: view is "up", expected "left", "right"`,
+      `with the options in ${facts}: view is "up", expected "left" or "right"`,
     );
   }));
 
