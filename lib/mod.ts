@@ -5,7 +5,7 @@
  * Conventions, everywhere: images are NHWC float32 in [0, 1]; a disparity is a fraction of the image width, ≥ 0;
  * left(x) = right(x − d_left·W), right(x) = left(x + d_right·W); depth in m = focal_px · baseline_m / (d · width_px).
  *
- * @example Train a small student on drawn streets, evaluate it, and predict a photograph
+ * @example Train a small student on synthetic streets, evaluate it, and predict a photograph
  * ```ts ignore
  * import { generateStreet, loadModel, predictPhotograph, runStage, writeDisparityPng } from "@cyclops/cyclops";
  *
@@ -34,7 +34,7 @@ export { resizeMap, resizeRgb } from "./data/resize.ts";
 export { readNpy, writeNpy } from "./data/npy.ts";
 export { readSafetensors } from "./data/safetensors.ts";
 
-// Data sets: KITTI raw, Cityscapes, manifests, and streets drawn from a seed; batches made ahead of time.
+// Data sets: KITTI raw, Cityscapes, manifests, and streets rendered from a seed; batches prepared ahead of time.
 export { generateStreet } from "./street/mod.ts";
 export {
   eigenSplit,
