@@ -21,6 +21,8 @@ export interface PeerInfo {
   readonly threads: number;
 }
 
+const CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR";
+
 /** The process. */
 export class Peer {
   info!: PeerInfo;
@@ -51,7 +53,11 @@ export class Peer {
     this.#stderr = new Response(this.#process.stderr).text();
   }
 
-  static async #start(command: string, args: readonly string[], env = {}): Promise<Peer> {
+  static async #start(
+    command: string,
+    args: readonly string[],
+    env: Record<string, string> = {},
+  ): Promise<Peer> {
     const peer = new Peer(command, args, env);
     try {
       peer.info = await peer.#read() as unknown as PeerInfo;
@@ -73,13 +79,14 @@ export class Peer {
    *
    * @param python Name or path of a Python that can import torch.
    * @param threads Threads within one operation.
-   * @param cache Folder for what torch.compile makes: a new one, so that it compiles. @default PyTorch's own
+   * @param cache Folder for what torch.compile makes: a new one, so that it compiles, unless the environment has one.
    * @throws {CyclopsError} When there is no such program, or it cannot import torch.
    */
   static torch(python: string, threads: number, cache?: string): Promise<Peer> {
     // Not called torch.py: Python would import it in place of PyTorch.
     const script = fromFileUrl(new URL("./peer.py", import.meta.url));
-    return Peer.#start(python, ["-u", script, String(threads)], cache && { TORCHINDUCTOR_CACHE_DIR: cache });
+    const env: Record<string, string> = cache && !Deno.env.has(CACHE_DIR) ? { [CACHE_DIR]: cache } : {};
+    return Peer.#start(python, ["-u", script, String(threads)], env);
   }
 
   /** Runs the contender once: its time measured there, and the loss or the finest disparities' mean. */
