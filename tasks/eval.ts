@@ -101,7 +101,7 @@ function checkCall(options: EvalOptions): void {
   if (run === undefined) {
     const needed = data !== undefined && isManifest(data) ? { predictions } : { predictions, data, split };
     const missing = Object.entries(needed).filter(([, value]) => value === undefined);
-    if (missing.length) fail(`--run or ${missing.map(([key]) => `--${key}`).join(", ")} not given`);
+    if (missing.length) fail(`missing ${missing.map(([key]) => `--${key}`).join(", ")} (or give --run)`);
     const { checkpoint, of, savePredictions } = options;
     const unused = { checkpoint, of, flip: options.flip || undefined, "save-predictions": savePredictions };
     const found = Object.entries(unused).find(([, value]) => value !== undefined);

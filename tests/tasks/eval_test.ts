@@ -60,7 +60,7 @@ Deno.test("eval says what is wrong with a call or its files, and how to go on", 
     assertEquals([missing.code, missing.out], [1, ""]);
     assert(missing.err.includes(`1 of 2 images are absent under ${root}`) && missing.err.includes(absent));
     assertEquals(call.code, 2);
-    assert(call.err.includes("--run or --data, --split not given"), call.err);
+    assert(call.err.includes("missing --data, --split (or give --run)"), call.err);
   });
 });
 
