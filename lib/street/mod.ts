@@ -107,7 +107,8 @@ export function planStreet(
  * The scanner covers 45° to either side of straight ahead. The same seed gives the same bytes with any number of
  * workers.
  *
- * @param overrides See {@linkcode STREET_SPECS}; the defaults hold for the rest.
+ * @param overrides Options of `deno task street`, of which `out`, `pairs`, `frames`, `size` and `seed` are the main ones; defaults
+ *   hold for the rest.
  * @throws {UsageError} On invalid options, or options that differ from those of the set in the folder.
  * @throws {CyclopsError} When the folder holds something else, files cannot be written, or after an abort.
  *

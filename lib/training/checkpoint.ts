@@ -211,9 +211,9 @@ async function checkHash(folder: string, name: string, { sha256 }: FileFacts): P
 /**
  * Reads a checkpoint.
  *
- * @param folder A checkpoint's own folder; {@linkcode findCheckpoint} finds one in a run.
+ * @param folder A checkpoint's own folder, e.g. `runs/first/checkpoints/step-000400`.
  * @param parts What to read: "model" leaves the optimizer's moments on disk. @default "all"
- * @throws {CyclopsError} When a file is missing, cut, damaged or of another checkpoint.
+ * @throws {CyclopsError} When a file is missing, truncated, damaged or belongs to another checkpoint.
  */
 export async function loadCheckpoint(folder: string, parts: "all" | "model" = "all"): Promise<Checkpoint> {
   const { facts, files } = await readFacts(folder);

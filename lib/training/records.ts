@@ -36,7 +36,7 @@ function parseLines(text: string): { readonly line: string; readonly record: Met
 }
 
 /**
- * Reads the records of a run, without lines that are cut; none where the file is missing.
+ * Reads the records of a run, skipping truncated lines; none where the file is missing.
  *
  * @throws {CyclopsError} When the file exists but cannot be read.
  */

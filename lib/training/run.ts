@@ -203,7 +203,7 @@ export async function isFinished(out: string): Promise<boolean> {
   return last !== undefined && last.facts.step >= Number(last.facts.state?.steps ?? Infinity);
 }
 
-/** The options that the stages of a row share when it is resumed: theirs, with neutral overrides. */
+/** The options that all stages share when their sequence is resumed: theirs, with neutral overrides. */
 async function rowOptions({ out, overrides }: StageRunOptions): Promise<Readonly<Record<string, unknown>>> {
   for (const stage of STAGE_NAMES) {
     const own = await readRunOptions(join(out, stage));
@@ -232,10 +232,10 @@ async function checkRow(options: StageRunOptions): Promise<void> {
 }
 
 /**
- * Trains all stages in a row, in folders named after them. A resumed row continues with the first stage that is not
- * finished; later stages get the options of the earlier ones.
+ * Trains all stages in sequence, in folders named after them. When resumed, it continues with the first stage that is
+ * not finished; later stages get the options of the earlier ones.
  *
- * @returns The last stage's summary; a `signal` stops the row.
+ * @returns The last stage's summary; aborting `signal` ends the sequence.
  * @throws {UsageError} When options or folders do not fit; nothing is trained and nothing is lost then.
  * @throws {CyclopsError} When training fails; what was saved stays.
  */

@@ -166,7 +166,7 @@ async function checkComputation(info: BackendInfo): Promise<Finding> {
     slope.dispose();
     const expected = [15, 18, 15, 20, 24, 20, 15, 18, 15];
     if (values.every((value, i) => Math.abs(value - expected[i]) < 1e-3)) {
-      const found = `the gradient of a convolution is right, ${info.gpu ? "on the GPU" : `by ${info.name}`}`;
+      const found = `the gradient of a convolution is correct on ${info.gpu ? "the GPU" : info.name}`;
       return { what, found, state: "ok" };
     }
     const found = `the gradient of a convolution is ${values}, expected ${expected}`;
