@@ -22,7 +22,7 @@ await runTask({
       help: "Results files.",
     }),
     markdown: flag({ help: "Print Markdown on a terminal, too." }),
-    out: text({ value: "DIR", help: "Also write tables.md, tables.csv, plot.svg and plot.png there." }),
+    out: text({ value: "DIR", help: "Also write tables.md, tables.csv and plots (.svg, .png) there." }),
   },
   examples: ["deno task tables", "deno task tables --out data/results/street"],
 }, async ({ results: files, markdown, out }) => {
