@@ -201,6 +201,7 @@ export class Trainer {
    *
    * @param source The seen view in [0,1], [B,H,W,3].
    * @param target The opposite view in [0,1], [B,H,W,3].
+   * @param extras What else belongs to the batch: cameras, colors, the gates' ramp. @default none
    * @returns `numbers`: the loss, its terms and diagnostics, by name; `gradients` by variable name. The caller
    * disposes of them.
    */
