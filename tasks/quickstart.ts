@@ -34,7 +34,7 @@ export const quickstartOptions = {
   out: text({ default: "runs/quickstart", value: "DIR", help: "Folder of the run." }),
   data: text({ default: "data/street", value: "DIR", help: "Street data, rendered if missing." }),
   pairs: integer({ default: 480, min: 30, help: "Stereo pairs to render." }),
-  steps: integer({ default: 1300, min: 1, help: "Training steps." }),
+  steps: integer({ default: 1900, min: 1, help: "Training steps." }),
   seed: integer({ default: 1, min: 0, help: "Seed of the weights and of the data order." }),
   kitti: text({ value: "DIR", help: "KITTI raw with a split.txt, to predict (default: KITTI_DIR)." }),
   overwrite: flag({ help: "Replace an earlier quickstart." }),
