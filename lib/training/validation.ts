@@ -16,6 +16,7 @@ import { opposite, warp } from "../geometry/warp.ts";
 import { photometricLoss } from "../losses/photometric.ts";
 import {
   type AlignedDisparity,
+  type ChainOptions,
   CLOSED_GATES,
   halfCycle,
   imagePyramid,
@@ -64,6 +65,13 @@ export function spreadPairs(dataset: StereoDataset, limit: number): StereoDatase
   };
 }
 
+/** How a run's whole chain is run where nothing learns. */
+function wholeChain(options: TrainingOptions, target: Tensor4D, scale?: Tensor4D): ChainOptions {
+  const { view, border, privilegedTeacher } = options;
+  const privileged = privilegedTeacher ? target : undefined;
+  return { view, border, scale, refine: refineOptions(options), gates: CLOSED_GATES, privileged };
+}
+
 /** The finest disparity of the left image, and the opposite view synthesized with it. */
 function predictView(
   networks: Networks,
@@ -72,7 +80,7 @@ function predictView(
   options: TrainingOptions,
   scale?: Tensor4D,
 ): { readonly synthesized: Tensor4D; readonly real: Tensor4D; readonly disparity: Tensor4D } {
-  const { stage, view, border, privilegedTeacher, photometricViews } = options;
+  const { stage, view, border, photometricViews } = options;
   const outcome = (aligned: AlignedDisparity) => ({
     // Only what is trained can be measured.
     ...photometricViews === "source"
@@ -81,14 +89,7 @@ function predictView(
     disparity: view === "left" ? aligned.source : aligned.target,
   });
   if (stage === "teacher") {
-    const chain = runChain(networks, imagePyramid(source), {
-      view,
-      border,
-      scale,
-      refine: refineOptions(options),
-      gates: CLOSED_GATES,
-      privileged: privilegedTeacher ? target : undefined,
-    });
+    const chain = runChain(networks, imagePyramid(source), wholeChain(options, target, scale));
     return outcome(chain.refined!.aligned[0]);
   }
   const [disparity] = runNetwork(networks.student, source).disparities;
@@ -243,7 +244,7 @@ async function chainImages(
   options: TrainingOptions,
   pair: StereoBatch,
 ): Promise<Record<string, RgbImage>> {
-  const { view, border, privilegedTeacher } = options;
+  const { view, border } = options;
   const { height, width } = pair;
   const drawn = tf.tidy(() => {
     const shape: [number, number, number, number] = [1, height, width, 3];
@@ -252,14 +253,7 @@ async function chainImages(
     const scale = options.camera === "canonical"
       ? tf.tensor4d(canonicalScales(pair.cameras ?? [], pair.ids), [1, 1, 1, 1])
       : undefined;
-    const chain = runChain(teacher ?? networks, pyramid, {
-      view,
-      border,
-      scale,
-      refine: refineOptions(options),
-      gates: CLOSED_GATES,
-      privileged: privilegedTeacher ? target : undefined,
-    });
+    const chain = runChain(teacher ?? networks, pyramid, wholeChain(options, target, scale));
     const student = teacher
       ? halfCycle(networks.student, pyramid, opposite(view), { border, scale })
       : chain.student;
