@@ -51,8 +51,8 @@ export interface PredictOptions {
   readonly network?: "student" | "teacher";
   readonly refine?: RefineOptions;
   /**
-   * What the network predicts fractions of: the width of the image's own camera, or of the canonical one; then frames
-   * need a camera. @default "fraction"
+   * The baseline that the network predicts disparities of: the rig's own, or the canonical one; then frames need a
+   * camera. @default "fraction"
    */
   readonly camera?: "fraction" | "canonical";
   /** Images at a time. @default 8 */

@@ -46,15 +46,14 @@ export function disparityFromDepth(depth: number, camera: StereoCamera): number 
   return camera.focalPx * camera.baselineM / (depth * camera.imageSize.width);
 }
 
-/**
- * Disparity as a fraction of the width times depth, of the canonical camera, m: focal · baseline / width of KITTI's color
- * cameras on 2011_09_26.
- */
-export const CANONICAL_REACH: number = 721.5377 * 0.532725 / 1242;
+/** Baseline of the canonical camera, m: that of KITTI's color cameras on 2011_09_26. */
+export const CANONICAL_BASELINE = 0.532725;
 
 /**
- * Disparities of cameras relative to those that the canonical camera would have at the same place. Resizing does not
- * change it.
+ * Disparities of stereo rigs relative to those that a rig of the canonical baseline, with the same cameras, would have.
+ * The focal length stays out of it: what an image shows (sizes, heights above the horizon) follows focal length / depth,
+ * of which the disparity is a multiple by the baseline alone. Scaling by focal length · baseline / width instead asks the
+ * network to see the focal length, and measured worse than no scaling at all (docs/method.md).
  *
  * @param cameras One per image.
  * @param names The images', for the error.
@@ -65,12 +64,12 @@ export function canonicalScales(
   names: readonly string[],
 ): Float32Array<ArrayBuffer> {
   return Float32Array.from(cameras, (camera, i) => {
-    if (camera) return camera.focalPx * camera.baselineM / (camera.imageSize.width * CANONICAL_REACH);
+    if (camera) return camera.baselineM / CANONICAL_BASELINE;
     throw new UsageError(
-      `Cannot use the canonical camera: the focal length and baseline of ${
+      `Cannot use the canonical camera: the baseline of ${
         names[i]
-      } are not known; add the data's ` +
-        "calibration, write a manifest with focal_px and baseline_m, or train with --camera fraction",
+      } is not known; add the data's calibration, write a ` +
+        "manifest with focal_px and baseline_m, or train with --camera fraction",
     );
   });
 }

@@ -73,8 +73,8 @@ export const trainingOptions = {
   camera: choice(["fraction", "canonical"], {
     default: "fraction",
     help:
-      "Predict fractions of the width of the image's own camera, or of a canonical one, so that cameras can " +
-      "be mixed; needs calibrated data.",
+      "Predict the disparity of the pair's own baseline, or of a canonical one, so that stereo rigs can be " +
+      "mixed; needs calibrated data.",
   }),
   precision: choice(["fp32", "bf16"], { default: "fp32", help: "Number format of the convolutions." }),
   eager: flag({ help: "Run updates operation by operation instead of compiled, for debugging." }),

@@ -70,7 +70,7 @@ Deno.test("canonical: a pair with twice the baseline gets twice the disparity fr
     assertLess(distance(two, one.map((d) => 2 * d)), 1e-6);
   }
   const [scale] = canonicalScales([dataset.pairs[0].camera], [left]);
-  assertAlmostEquals(scale, 50 * 0.3 / 64 / 0.3095, 1e-3);
+  assertAlmostEquals(scale, 0.3 / 0.532725, 1e-6);
   assertLess(
     distance(plain.data.subarray(0, pixels), fractions.data.subarray(0, pixels).map((d) => d * scale)),
     1e-6,
