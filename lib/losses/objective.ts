@@ -4,7 +4,7 @@
  * @module
  */
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
-import { detach, noGradient } from "../backend/ops.ts";
+import { noGradient } from "../backend/ops.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
 import { type Chain, imagePyramid, type LossSize, type Pyramid, type Synthesis } from "../models/chain.ts";
 import type { Prediction } from "../models/network.ts";
@@ -105,9 +105,9 @@ export interface DistillationTarget {
   readonly mask?: Tensor4D;
 }
 
-/** What one network's synthesis is compared with. */
+/** What one network's synthesis is compared with: real images, also where the network sees a generated one. */
 interface Reference {
-  /** The network's input. */
+  /** The real view that its input shows. */
   readonly input: Pyramid;
   readonly inputEdges: readonly EdgeWeights[];
   /** The real view that it should have synthesized. */
@@ -146,8 +146,7 @@ function synthesisTerms(
       }
       if (photometricViews !== "target") {
         const back = warp(real[s], source, opposite(produced), options);
-        // The input is the reference here: a generated image must not move towards its own reconstruction.
-        add(names.photometric, photometricLoss(back, detach(input[s]), ssimWeight));
+        add(names.photometric, photometricLoss(back, input[s], ssimWeight));
       }
     }
     if (weights[names.consistency]) {
@@ -233,9 +232,10 @@ export function lossTerms(
     produced: opposite(view),
   };
   const terms: Terms = synthesisTerms("student", chain.student, forward, weights, options);
-  if (chain.backward && chain.generated) {
+  if (chain.backward) {
     const back: Reference = {
-      input: chain.generated,
+      // The generated image is no reference: cloning the student's disparity would reproduce it exactly.
+      input: views.target,
       inputEdges: views.targetEdges,
       real: views.source,
       realEdges: views.sourceEdges,

@@ -212,9 +212,7 @@ export interface Chain {
   readonly input: Pyramid;
   /** The student's disparities and the opposite view they synthesize. */
   readonly student: Synthesis;
-  /** The generated opposite view, as the backward network sees it. */
-  readonly generated?: Pyramid;
-  /** The backward network's disparities and the seen view, re-synthesized from the generated one. */
+  /** The backward network's disparities and the seen view, re-synthesized from the generated opposite one. */
   readonly backward?: Synthesis;
   /** The refined disparities, laid out like the student's, and the opposite view they synthesize. */
   readonly refined?: Synthesis;
@@ -235,15 +233,13 @@ export function runChain(networks: Networks, input: Pyramid, options: ChainOptio
     () => halfCycle(networks.student, input, opposite(view), options, options.seen),
   );
 
-  let generated: Pyramid | undefined;
   let backward: Synthesis | undefined;
   if (networks.backward) {
-    const seen = student.synthesized.map((image) => scaleGradient(image, gates.cycleIntoStudent));
+    const generated = student.synthesized.map((image) => scaleGradient(image, gates.cycleIntoStudent));
     const network = networks.backward;
-    generated = seen;
-    backward = run("backward", () => halfCycle(network, seen, view, options));
+    backward = run("backward", () => halfCycle(network, generated, view, options));
   }
-  if (!networks.refine) return { input, student, generated, backward };
+  if (!networks.refine) return { input, student, backward };
   if (!refine) throw new RangeError("Cannot run the refine network: options.refine is missing");
 
   const gated = (x: Tensor4D): Tensor4D => scaleGradient(x, gates.refineIntoOthers);
@@ -262,5 +258,5 @@ export function runChain(networks: Networks, input: Pyramid, options: ChainOptio
   const fed = refineInput(input[0], resynthesis, seenOfStudent, seenOfBackward, refine);
   const prediction = runNetwork(networks.refine, fed, refine.residual ? seenOfStudent.logits : undefined);
   const refined = synthesize(input, prediction, opposite(view), options);
-  return { input, student, generated, backward, refined };
+  return { input, student, backward, refined };
 }
