@@ -189,7 +189,8 @@ const partOption = {
   part: choice(["train", "val", "test"], { default: "train", help: "Part of the data." }),
 };
 
-async function splitPairs(
+/** The pairs that a split of a folder names, whether their images exist or not. */
+export async function splitPairs(
   root: string,
   split: string,
   part: DataPart,
@@ -216,7 +217,11 @@ async function splitPairs(
 }
 
 /** The pairs with their cameras, as far as the data have calibrations. */
-async function withCameras(root: string, pairs: StereoPair[], cropBottom: number): Promise<StereoPair[]> {
+export async function withCameras(
+  root: string,
+  pairs: StereoPair[],
+  cropBottom: number,
+): Promise<StereoPair[]> {
   const cameras = new Map<string, StereoCamera | undefined>();
   const read = async (left: string): Promise<StereoCamera | undefined> => {
     if (isCityscapes(left)) {
