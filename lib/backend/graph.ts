@@ -54,6 +54,19 @@ const SHARED_BYTES = 64;
 /** Larger constants of one repeated value become a Fill. */
 const FILL_ELEMENTS = 64;
 
+/** Operations that only move values, so that rounding may come before or after; their attributes of the type. */
+const MOVES: Readonly<Record<string, string>> = {
+  ConcatV2: "T",
+  GatherV2: "Tparams",
+  Reshape: "T",
+  ResizeNearestNeighbor: "T",
+  Slice: "T",
+  SplitV: "T",
+  Transpose: "T",
+};
+/** Those of them before which rounding is less work than after. */
+const ROUNDED_BEFORE = ["ConcatV2", "GatherV2", "ResizeNearestNeighbor"];
+
 /** Parses the wire format of a protocol buffer, as far as `OpDef` needs it. */
 function fields(bytes: Uint8Array, each: (field: number, value: number, part: Uint8Array) => void): void {
   let at = 0;
@@ -114,6 +127,15 @@ export class Graph implements Recorder {
   readonly #definitions = new Map<string, Definition>();
   readonly #constants = new Map<string, TensorMetadata>();
   readonly #resources = new Map<number, Resource>();
+  /** Nodes of bfloat16 by that of the same values in float32. */
+  readonly #exact = new Map<number, TensorMetadata>();
+  /** Nodes of bfloat16 by that of the values in float32 that they were rounded from. */
+  readonly #rounded = new Map<number, TensorMetadata>();
+  /** How the results of {@linkcode ROUNDED_BEFORE} were made. */
+  readonly #moved = new Map<
+    number,
+    [name: string, attributes: readonly Attribute[], inputs: readonly number[]]
+  >();
   /** Operations that must run though no output depends on them. */
   readonly #effects: Pointer[] = [];
   #size = 0;
@@ -198,6 +220,61 @@ export class Graph implements Recorder {
     attributes: readonly Attribute[],
     inputs: readonly number[],
   ): TensorMetadata[] => {
+    const nodes = inputs.map((id) => this.#node(id).metadata);
+    if (name === "Cast") {
+      const [{ id, dtype }] = nodes;
+      const to = attributes.find((attribute) => attribute.name === "DstT")?.value;
+      if (dtype === DTYPE.float32 && to === DTYPE.bfloat16) return [this.#narrow(id)];
+      return dtype === DTYPE.bfloat16 && to === DTYPE.float32
+        ? [this.#widen(id)]
+        : this.#add(name, attributes, inputs);
+    }
+    const wide = name in MOVES ? nodes.filter(({ dtype }) => dtype === DTYPE.float32) : [];
+    if (wide.length > 0 && wide.every(({ id }) => this.#exact.has(id))) {
+      return this.#moveNarrow(name, attributes, inputs).map(({ id }) => this.#widen(id));
+    }
+    const made = this.#add(name, attributes, inputs);
+    if (wide.length > 0 && ROUNDED_BEFORE.includes(name)) {
+      this.#moved.set(made[0].id, [name, attributes, inputs]);
+    }
+    return made;
+  };
+
+  // Values stay in bfloat16 from one convolution to the next: of casts that cancel out both are left out, also where
+  // operations that only move values lie between them. A cast takes longer than some convolutions.
+
+  /** A float32 node's values in bfloat16. */
+  #narrow(id: number): TensorMetadata {
+    const known = this.#exact.get(id) ?? this.#rounded.get(id);
+    if (known) return known;
+    const moved = this.#moved.get(id);
+    const [made] = moved ? this.#moveNarrow(...moved) : this.#cast(id, DTYPE.float32, DTYPE.bfloat16);
+    this.#rounded.set(id, made);
+    return made;
+  }
+
+  /** A bfloat16 node's values in float32. */
+  #widen(id: number): TensorMetadata {
+    const [made] = this.#cast(id, DTYPE.bfloat16, DTYPE.float32);
+    this.#exact.set(made.id, this.#node(id).metadata);
+    return made;
+  }
+
+  #cast(id: number, from: number, to: number): TensorMetadata[] {
+    const type = (name: string, value: number) => ({ name, type: ATTRIBUTE.type, value });
+    return this.#add("Cast", [type("SrcT", from), type("DstT", to)], [id]);
+  }
+
+  /** Runs one of {@linkcode MOVES} in bfloat16. */
+  #moveNarrow(name: string, attributes: readonly Attribute[], inputs: readonly number[]): TensorMetadata[] {
+    return this.#add(
+      name,
+      attributes.map((a) => a.name === MOVES[name] ? { ...a, value: DTYPE.bfloat16 } : a),
+      inputs.map((id) => this.#node(id).metadata.dtype === DTYPE.float32 ? this.#narrow(id).id : id),
+    );
+  }
+
+  #add(name: string, attributes: readonly Attribute[], inputs: readonly number[]): TensorMetadata[] {
     const { c, setGraphAttribute } = this.#binding.runtime;
     const nodes = inputs.map((id) => this.#node(id));
     if (changesNothing(name, attributes, nodes)) return [nodes[0].metadata];
@@ -234,7 +311,7 @@ export class Graph implements Recorder {
       } else Object.assign(resource, { write: node, reads: [], value: undefined });
     }
     return outputs;
-  };
+  }
 
   /**
    * Turns what was recorded into a function that {@linkcode Binding.executeOp} runs by its name.
