@@ -94,14 +94,15 @@ export function calibrationPaths(date: string): { readonly camToCam: string; rea
 }
 
 function parseMatrices(text: string, path: string): (key: string, length: number) => number[] {
-  const lines = new Map(
-    text.split(/\r?\n/).map((line) => {
-      const colon = line.indexOf(":");
-      return [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
-    }),
-  );
+  const lines = Map.groupBy(text.split(/\r?\n/), (line) => line.slice(0, line.indexOf(":")).trim());
   return (key, length) => {
-    const line = lines.get(key);
+    const [line, twice] = (lines.get(key) ?? []).map((line) => line.slice(line.indexOf(":") + 1).trim());
+    if (twice !== undefined) {
+      throw new CyclopsError(
+        `Cannot read the calibration ${path}: found ${key} twice, expected one line: remove the wrong one, or fetch ` +
+          "the date's calib archive again",
+      );
+    }
     if (line === undefined) {
       const found = [...lines.keys()].filter(Boolean).join(", ").slice(0, 300) || "no lines at all";
       throw new CyclopsError(

@@ -228,6 +228,16 @@ export async function evaluateAll(
         "one per frame of the split and in its order",
     );
   }
+  const seen = new Map<string, number>();
+  for (const [i, { root = "", left }] of pairs.entries()) {
+    const before = seen.get(root + left);
+    if (before !== undefined) {
+      throw new CyclopsError(
+        `Cannot evaluate: ${left} is listed twice, as frames ${before} and ${i} of the split; expected each frame once`,
+      );
+    }
+    seen.set(root + left, i);
+  }
   const read = input.reader ?? truthReader(root, kind);
   const images: DepthMetrics[][] = protocols.map(() => []);
   const points = protocols.map(() => 0);

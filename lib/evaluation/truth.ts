@@ -70,6 +70,23 @@ export function projectScan(scan: Float32Array, calibration: Calibration): Truth
   return gather(map, calibration.imageSize, calibration);
 }
 
+/** A scan without a point in the image would otherwise only make the average one over fewer frames. */
+function uselessScan(path: string, scan: Float32Array): CyclopsError {
+  const points = scan.length / 4;
+  let numbers = 0, ahead = 0;
+  for (let at = 0; at < scan.length; at += 4) {
+    if (Number.isFinite(scan[at] + scan[at + 1] + scan[at + 2])) numbers++;
+    if (scan[at] >= 0) ahead++;
+  }
+  const found = numbers === 0
+    ? "all are NaN or infinite"
+    : `${numbers} are numbers, ${ahead} of them lie ahead, none in the image`;
+  return new CyclopsError(
+    `Cannot use the Velodyne scan ${path}: of its ${points} points ${found}, expected some in the left image ` +
+      "(is it this frame's scan, and this date's calibration?): fetch it again",
+  );
+}
+
 /** Keeps the pixels whose depth is known. */
 function gather(map: Float32Array, { width, height }: ImageSize, camera: StereoCamera): Truth {
   let count = 0;
@@ -119,7 +136,10 @@ export function truthReader(
     const calibration = calibrations.get(date) ?? await readCalibration(root, date);
     calibrations.set(date, calibration);
     if (kind === "lidar") {
-      return projectScan(await readVelodyne(join(root, velodynePath(frame))), calibration);
+      const path = join(root, velodynePath(frame)), scan = await readVelodyne(path);
+      const truth = projectScan(scan, calibration);
+      if (truth.depths.length === 0) throw uselessScan(path, scan);
+      return truth;
     }
     const path = join(root, depthPath(frame, 2));
     const map = await readDepthPng(path);

@@ -67,6 +67,18 @@ Deno.test("the Eigen split is written as the field writes it", () => {
   assertEquals([of("train")[0], of("train").at(-1), of("train").length], [1, 107, 101]);
 });
 
+Deno.test("a calibration with a line twice is refused: which of them would count?", async () => {
+  await withRoot([], async (root) => {
+    const path = join(root, calibrationPaths("2026_01_02").camToCam), text = await Deno.readTextFile(path);
+    await Deno.writeTextFile(path, `${text}P_rect_02: 1 0 0 0 0 1 0 0 0 0 1 0\n`);
+    await assertRejects(
+      () => readCalibration(root, "2026_01_02"),
+      CyclopsError,
+      `${path}: found P_rect_02 twice`,
+    );
+  });
+});
+
 Deno.test("a calibration that is written reads back as the same camera", async () => {
   await withRoot([], async (root) => {
     const calibration = await readCalibration(root, "2026_01_02");

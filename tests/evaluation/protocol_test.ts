@@ -164,6 +164,13 @@ Deno.test("another number of predictions than frames is refused", async () => {
   });
 });
 
+Deno.test("a frame that is listed twice is named instead of counted twice", async () => {
+  await withRoot([{ scan: pointAt(21, 21, 10) }, { scan: pointAt(21, 21, 10) }], async (root, [a, b]) => {
+    const run = evaluate({ root, pairs: [a, b, a], disparities: flat(0.1), crop: "none", capM: 80 });
+    await assertRejects(() => run, CyclopsError, `${a.left} is listed twice, as frames 0 and 2`);
+  });
+});
+
 Deno.test("frames without any point inside crop and cap give an error, not NaN", async () => {
   await withRoot([{ scan: pointAt(21, 21, 60) }], async (root, pairs) => {
     const run = evaluate({ root, pairs, disparities: flat(0.1), crop: "none", capM: 50 });

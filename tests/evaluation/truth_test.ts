@@ -54,6 +54,26 @@ Deno.test("dense truth is every known pixel of the depth map", async () => {
   });
 });
 
+Deno.test("a scan without one usable point is an error that says why", async () => {
+  const cases = [
+    { scan: [NaN, NaN, NaN, 0, NaN, 1, 2, 0.5], said: "of its 2 points all are NaN or infinite" },
+    {
+      scan: [...pointAt(20, 10, -5), ...pointAt(500, 10, 5)],
+      said: "of its 2 points 2 are numbers, 1 of them lie",
+    },
+  ];
+  for (const { scan, said } of cases) {
+    await withRoot([{ scan }], async (root, [pair]) => {
+      const { message } = await assertRejects(() => readTruth(root, pair, "lidar"), CyclopsError, said);
+      assert(message.includes("velodyne_points/data/0000000000.bin"), message);
+    });
+  }
+  // Single points that are no numbers are what scanners leave out.
+  await withRoot([{ scan: [NaN, 0, 0, 0, ...pointAt(20, 10, 5)] }], async (root, [pair]) => {
+    assertEquals([...(await readTruth(root, pair, "lidar")).depths], [5]);
+  });
+});
+
 Deno.test("a depth map of another size than the calibration's is refused", async () => {
   await withRoot([{ scan: [], depth: new Float32Array(64 * 32) }], async (root, [pair]) => {
     const path = join(root, pair.left.replace("image_02/data", "proj_depth/groundtruth/image_02"));
