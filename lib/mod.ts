@@ -32,7 +32,6 @@ export { detach } from "./backend/ops.ts";
 export { type FloatMap, imageSize, readRgb, type RgbImage, writeRgb } from "./data/image.ts";
 export { resizeMap, resizeRgb } from "./data/resize.ts";
 export { readNpy, writeNpy } from "./data/npy.ts";
-export { readSafetensors } from "./data/safetensors.ts";
 
 // Data sets: KITTI raw, Cityscapes, manifests, and streets rendered from a seed; batches prepared ahead of time.
 export { generateStreet } from "./street/mod.ts";
@@ -87,8 +86,9 @@ export { Trainer } from "./training/trainer.ts";
 export { train, type TrainRecord } from "./training/loop.ts";
 export { runAllStages, runStage } from "./training/run.ts";
 export { readMetrics } from "./training/records.ts";
-export { loadCheckpoint } from "./training/checkpoint.ts";
-export { type LoadedModel, loadModel } from "./training/weights.ts";
+export { loadCheckpoint, readSafetensors } from "./training/checkpoint.ts";
+export { type LoadedModel, loadModel, saveModel } from "./training/weights.ts";
+export { createStudent, parseStudent, type PortableStudent, type StudentInfo } from "./models/student.ts";
 
 // Prediction.
 export {
@@ -112,7 +112,6 @@ export {
   evaluateAll,
   mapOf,
   type Protocol,
-  readDisparities,
   scoreFrame,
 } from "./evaluation/protocol.ts";
 export {
@@ -120,6 +119,7 @@ export {
   aggregateResults,
   pairedGain,
   publishedTables,
+  readDisparities,
   readResults,
 } from "./evaluation/results.ts";
 

@@ -11,7 +11,8 @@ import { METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
 import { openDataset } from "../lib/data/dataset.ts";
 import { isManifest } from "../lib/data/manifest.ts";
 import type { StereoPair } from "../lib/data/split.ts";
-import { type Disparities, evaluate, readDisparities } from "../lib/evaluation/protocol.ts";
+import { type Disparities, evaluate } from "../lib/evaluation/protocol.ts";
+import { readDisparities } from "../lib/evaluation/results.ts";
 import { checkTruth } from "../lib/evaluation/truth.ts";
 import { runTask } from "./_task.ts";
 

@@ -75,13 +75,17 @@ export async function exists(path: string): Promise<boolean> {
 /**
  * Reads a file whole.
  *
+ * @param path Or a URL, which is fetched unless it is a file's.
  * @throws {CyclopsError} When it cannot be read, naming it.
  */
-export async function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+export async function readBytes(path: string | URL): Promise<Uint8Array<ArrayBuffer>> {
   try {
-    return await Deno.readFile(path);
+    if (typeof path === "string" || path.protocol === "file:") return await Deno.readFile(path);
+    const response = await fetch(path);
+    if (!response.ok) throw new Error(`the server answered ${response.status} ${response.statusText}`);
+    return await response.bytes();
   } catch (error) {
-    throw fileError("read", path, error);
+    throw fileError("read", String(path), error);
   }
 }
 

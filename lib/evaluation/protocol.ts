@@ -8,7 +8,6 @@
  */
 import { CyclopsError } from "../base/errors.ts";
 import type { FloatMap } from "../data/image.ts";
-import { readNpy } from "../data/npy.ts";
 import type { StereoPair } from "../data/split.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { MIN_DEPTH_M, type Truth, type TruthKind, truthReader } from "./truth.ts";
@@ -322,25 +321,6 @@ export function checkDisparities({ width, height, data }: Disparities, path: str
         `expected disparities as fractions of the image width, 0 to 1${hint}`,
     );
   }
-}
-
-/**
- * Reads predictions from a .npy file of shape [frames, height, width], float32 or float64.
- *
- * @returns Maps in the file's order.
- * @throws {CyclopsError} When the file is damaged, has another rank, or holds values that are not fractions of the width.
- */
-export async function readDisparities(path: string): Promise<Disparities> {
-  const { shape, data } = await readNpy(path);
-  if (shape.length !== 3 || shape.includes(0)) {
-    throw new CyclopsError(
-      `Cannot evaluate ${path}: its shape is (${shape.join(", ")}), expected (frames, height, width)`,
-    );
-  }
-  const [count, height, width] = shape;
-  const disparities = { count, height, width, data, path };
-  checkDisparities(disparities, path);
-  return disparities;
 }
 
 /**

@@ -1,5 +1,6 @@
 /**
- * Results: the file that they are kept in, their means over seeds, and published numbers to set beside them.
+ * Results: files of predictions to evaluate, the file that results are kept in, their means over seeds, and published
+ * numbers to set beside them.
  *
  *     data/results/street/results.json
  *     { "format": "cyclops-results", "version": 1, "about": { "command": …, "machine": … }, "results": [ … ] }
@@ -9,8 +10,35 @@
 import facts from "../../data/paper_tables.json" with { type: "json" };
 import { CyclopsError } from "../base/errors.ts";
 import { readJson, writeAtomic } from "../base/files.ts";
-import { type Crop, type DepthMetrics, metricNames, type Protocol } from "./protocol.ts";
+import { readNpy } from "../data/npy.ts";
+import {
+  checkDisparities,
+  type Crop,
+  type DepthMetrics,
+  type Disparities,
+  metricNames,
+  type Protocol,
+} from "./protocol.ts";
 import type { TruthKind } from "./truth.ts";
+
+/**
+ * Reads predictions from a .npy file of shape [frames, height, width], float32 or float64.
+ *
+ * @returns Maps in the file's order.
+ * @throws {CyclopsError} When the file is damaged, has another rank, or holds values that are not fractions of the width.
+ */
+export async function readDisparities(path: string): Promise<Disparities> {
+  const { shape, data } = await readNpy(path);
+  if (shape.length !== 3 || shape.includes(0)) {
+    throw new CyclopsError(
+      `Cannot evaluate ${path}: its shape is (${shape.join(", ")}), expected (frames, height, width)`,
+    );
+  }
+  const [count, height, width] = shape;
+  const disparities = { count, height, width, data, path };
+  checkDisparities(disparities, path);
+  return disparities;
+}
 
 /** The rows of the ablation table, in order: their names in results files, and what they mean. */
 export const ABLATION_ROWS = [

@@ -108,3 +108,32 @@ export function rigid(rotation: readonly number[], translation: readonly number[
   const [x, y, z] = translation;
   return [a, b, c, x, d, e, f, y, g, h, i, z, 0, 0, 0, 1];
 }
+
+/** A stereo rig as far as a network's scale depends on it, whatever the size of its images. */
+export interface Rig {
+  /** Focal length, fraction of the image width. */
+  readonly focal: number;
+  /** Distance between the optical centers, m. */
+  readonly baselineM: number;
+}
+
+/** The rig of the canonical camera: KITTI's color cameras on 2011_09_26. */
+export const CANONICAL_RIG: Rig = { focal: 721.5377 / 1242, baselineM: 0.532725 };
+
+/**
+ * The camera of a single image, as far as it is known; the rest is the training rig's, the principal point the center.
+ * Depth from one image has the scale of the rig that the network was trained with: what it predicts is the disparity that
+ * this camera would see with that rig's baseline.
+ *
+ * @param imageSize px.
+ */
+export function assumeCamera(
+  rig: Rig,
+  imageSize: ImageSize,
+  known: Partial<Omit<StereoCamera, "imageSize">> = {},
+): StereoCamera {
+  const { width, height } = imageSize;
+  const centerPx = known.centerPx ?? { x: (width - 1) / 2, y: (height - 1) / 2 };
+  const focalPx = known.focalPx ?? rig.focal * width;
+  return { imageSize, focalPx, centerPx, baselineM: known.baselineM ?? rig.baselineM };
+}

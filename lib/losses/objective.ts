@@ -7,7 +7,7 @@ import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { noGradient } from "../backend/ops.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
 import { type Chain, imagePyramid, type LossSize, type Pyramid, type Synthesis } from "../models/chain.ts";
-import type { Prediction } from "../models/network.ts";
+import type { Prediction } from "../models/architecture.ts";
 import {
   consistencyLoss,
   disparityDistillation,

@@ -1,18 +1,25 @@
 /**
- * The encoder–decoders as data: which convolutions, of what size, at what resolution. Variables, parameter counts and
- * FLOPs derive from this plan; `network.ts` runs it, and a test compares the two.
+ * The encoder–decoders as data (which convolutions, of what size, at what resolution: variables, parameter counts and
+ * FLOPs derive from this plan) and as functions of whatever runs a convolution, so that the same lines serve training
+ * (`network.ts`) and any TensorFlow.js in Node or a browser (`student.ts`).
  *
  * Sources: Godard et al. 2017 (monodepth) for the VGG-like and ResNet-50 encoders and the decoder; EfficientNet-lite0
  * (Google 2020, after Tan and Le 2019); the quick one is ours.
  *
  * @module
  */
+import type * as Tf from "@tensorflow/tfjs";
+import type { ConvolutionAttributes } from "../backend/ops.ts";
 import { UsageError } from "../base/errors.ts";
+
+type Tensor4D = Tf.Tensor4D;
 
 /** Channels per disparity head: 0 = aligned with the target (opposite) view, 1 = with the source (seen) view. */
 export const HEAD_CHANNELS = 2;
 /** Disparity scales, finest (input resolution) to coarsest (1/8). */
 export const SCALES = 4;
+/** The largest disparity that a head can predict, fraction of width (Godard et al. 2017). */
+export const MAX_DISPARITY = 0.3;
 
 /** One encoder stage: each halves the resolution. */
 export type EncoderStage =
@@ -271,4 +278,121 @@ export function checkSize(architecture: Architecture, height: number, width: num
     `Cannot run ${architecture.name} at ${height}x${width}${origin && ` (${origin})`}: ` +
       `height and width must be multiples of ${multiple} px, e.g. ${fit(height)}x${fit(width)}`,
   );
+}
+
+/** Zeros, or the image mirrored. */
+export type Padding = "zero" | "reflect";
+
+/** A network's output, at {@linkcode SCALES} scales: the finest, s = 0, first. */
+export interface Prediction {
+  /** Disparities before the sigmoid, [B,H/2^s,W/2^s,2] each. */
+  readonly logits: readonly Tensor4D[];
+  /**
+   * Fraction of width, in (0, {@linkcode MAX_DISPARITY}), [B,H/2^s,W/2^s,2] each. Channel 0 is aligned with the target
+   * (opposite) view, channel 1 with the source (seen) view.
+   */
+  readonly disparities: readonly Tensor4D[];
+  /** The decoder's last features, [B,H,W,C]. */
+  readonly features: Tensor4D;
+}
+
+/** What a network runs on. */
+export interface Engine {
+  /** A copy of TensorFlow.js: the package, or tfjs-core with a backend. */
+  readonly tf: Pick<
+    typeof Tf,
+    "add" | "concat" | "elu" | "image" | "maxPool" | "mul" | "sigmoid" | "tensor1d"
+  >;
+  /** What the decoder's convolutions see beyond the edges. */
+  readonly padding: Padding;
+  /** Runs the plan's convolution of that name, with "same" padding and its bias, and the activation after it. */
+  convolve(name: string, x: Tensor4D, attributes: ConvolutionAttributes): Tensor4D;
+}
+
+const ELU = { stride: 1, activation: "elu" } as const, LINEAR = { stride: 1, activation: "none" } as const;
+const RELU6 = { stride: 1, activation: "relu6" } as const;
+
+/** Nearest-neighbor upsampling: [B,H,W,C] → [B,2H,2W,C]. */
+function upsampled({ tf }: Engine, x: Tensor4D): Tensor4D {
+  return tf.image.resizeNearestNeighbor(x, [x.shape[1] * 2, x.shape[2] * 2]);
+}
+
+/** (image − mean) / deviation of the first three channels; what else a refine network sees stays as it is. */
+function normalized({ tf }: Engine, x: Tensor4D, by: NonNullable<Architecture["normalization"]>): Tensor4D {
+  const byChannel = (image: number, other: number) =>
+    tf.tensor1d(Array.from({ length: x.shape[3] }, (_, c) => c < 3 ? image : other));
+  return tf.add(tf.mul(x, byChannel(1 / by.deviation, 1)), byChannel(-by.mean / by.deviation, 0));
+}
+
+/** The encoder's features of images in [0,1], [B,H,W,C]: by stage i, [B,H/2^(i+1),W/2^(i+1),C]. */
+export function encode(
+  { encoder, normalization }: Architecture,
+  engine: Engine,
+  input: Tensor4D,
+): Tensor4D[] {
+  const { tf, convolve } = engine;
+  let x = normalization ? normalized(engine, input, normalization) : input;
+  return encoder.map((stage, i) => {
+    const at = `encoder/${i + 1}`;
+    if (stage.kind === "pool") return x = tf.maxPool(x, 3, 2, "same");
+    if (stage.kind === "plain") {
+      for (let c = 0; c < stage.convolutions; c++) {
+        x = convolve(`${at}/conv${c + 1}`, x, { ...ELU, stride: c === stage.strideAt ? 2 : 1 });
+      }
+      return x;
+    }
+    if (stage.kind === "inverted") {
+      if (stage.stem) x = convolve(`${at}/stem`, x, { ...RELU6, stride: 2 });
+      stage.blocks.forEach(({ expansion, channels, stride }, b) => {
+        const block = `${at}/block${b + 1}`;
+        let y = expansion > 1 ? convolve(`${block}/expand`, x, RELU6) : x;
+        y = convolve(`${block}/depthwise`, y, { ...RELU6, stride, depthwise: true });
+        y = convolve(`${block}/project`, y, LINEAR);
+        x = stride === 1 && channels === x.shape[3] ? tf.add(x, y) : y;
+      });
+      return x;
+    }
+    for (let b = 0; b < stage.blocks; b++) {
+      const block = `${at}/block${b + 1}`;
+      const stride = b === stage.blocks - 1 ? 2 : 1;
+      let y = convolve(`${block}/conv1`, x, ELU);
+      y = convolve(`${block}/conv2`, y, { ...ELU, stride });
+      y = convolve(`${block}/conv3`, y, LINEAR);
+      x = tf.elu(tf.add(y, convolve(`${block}/project`, x, { ...LINEAR, stride })));
+    }
+    return x;
+  });
+}
+
+/**
+ * The decoder's prediction from the encoder's features.
+ *
+ * @param baseLogits Logits to add to the heads' own, by scale.
+ */
+export function decode(
+  { decoder, convolveFirst }: Architecture,
+  engine: Engine,
+  skips: readonly Tensor4D[],
+  baseLogits?: readonly Tensor4D[],
+): Prediction {
+  const { tf, convolve, padding } = engine;
+  let x = skips.at(-1)!;
+  const logits = new Array<Tensor4D>(SCALES);
+  const disparities = new Array<Tensor4D>(SCALES);
+  for (let level = decoder.length - 1; level >= 0; level--) { // level l: [B,H/2^l,W/2^l,decoder[l]]
+    const up = convolve(`decoder/${level}/up`, x, { ...ELU, padding, upsample: !convolveFirst });
+    const parts = [convolveFirst ? upsampled(engine, up) : up];
+    if (level > 0) parts.push(skips[level - 1]);
+    if (level < SCALES - 1) parts.push(upsampled(engine, disparities[level + 1]));
+    x = convolve(`decoder/${level}/merge`, parts.length > 1 ? tf.concat(parts, 3) : parts[0], {
+      ...ELU,
+      padding,
+    });
+    if (level < SCALES) {
+      const own = convolve(`head/${level}`, x, { ...LINEAR, padding });
+      logits[level] = baseLogits ? tf.add(own, baseLogits[level]) : own;
+      disparities[level] = tf.mul(tf.sigmoid(logits[level]), MAX_DISPARITY);
+    }
+  }
+  return { logits, disparities, features: x };
 }

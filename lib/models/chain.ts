@@ -8,8 +8,8 @@
 import { detach, noGradient, scaleGradient } from "../backend/ops.ts";
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
-import { type Architecture, HEAD_CHANNELS, SCALES } from "./architecture.ts";
-import { type Network, type Prediction, runNetwork } from "./network.ts";
+import { type Architecture, HEAD_CHANNELS, type Prediction, SCALES } from "./architecture.ts";
+import { type Network, runNetwork } from "./network.ts";
 
 /** An image at every disparity scale, finest first: [B,H/2^s,W/2^s,C]. */
 export type Pyramid = readonly Tensor4D[];

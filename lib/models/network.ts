@@ -4,14 +4,21 @@
  *
  * @module
  */
-import { convolution2d, type ConvolutionAttributes, type Precision } from "../backend/ops.ts";
+import { convolution2d, type Precision } from "../backend/ops.ts";
 import { type Tensor, type Tensor1D, type Tensor4D, tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { Random } from "../base/random.ts";
-import { type Architecture, countParameters, type NetworkPlan, planNetwork, SCALES } from "./architecture.ts";
-
-/** The largest disparity that a head can predict, fraction of width (Godard et al. 2017). */
-export const MAX_DISPARITY = 0.3;
+import {
+  type Architecture,
+  countParameters,
+  decode,
+  encode,
+  type Engine,
+  type NetworkPlan,
+  type Padding,
+  planNetwork,
+  type Prediction,
+} from "./architecture.ts";
 
 /** Options of {@linkcode createNetwork}. */
 export interface NetworkOptions {
@@ -33,9 +40,6 @@ export interface NetworkOptions {
   readonly padding?: Padding;
 }
 
-/** Zeros, or the image mirrored. */
-export type Padding = "zero" | "reflect";
-
 /** A network and its weights. */
 export interface Network {
   /** Prefix of its variables' names. */
@@ -50,19 +54,6 @@ export interface Network {
   readonly precision: Precision;
   /** What the decoder's convolutions see beyond the edges. */
   readonly padding: Padding;
-}
-
-/** A network's output, at `SCALES` scales: the finest, s = 0, first. */
-export interface Prediction {
-  /** Disparities before the sigmoid, [B,H/2^s,W/2^s,2] each. */
-  readonly logits: readonly Tensor4D[];
-  /**
-   * Fraction of width, in (0, {@linkcode MAX_DISPARITY}), [B,H/2^s,W/2^s,2] each. Channel 0 is aligned with the target
-   * (opposite) view, channel 1 with the source (seen) view.
-   */
-  readonly disparities: readonly Tensor4D[];
-  /** The decoder's last features, [B,H,W,C]. */
-  readonly features: Tensor4D;
 }
 
 /**
@@ -129,32 +120,20 @@ export function copyWeights(from: Network, to: Network): void {
   sources.forEach((source, i) => targets[i].assign(source));
 }
 
-/** Nearest-neighbor upsampling: [B,H,W,C] → [B,2H,2W,C]. */
-function upsampled(x: Tensor4D): Tensor4D {
-  return tf.image.resizeNearestNeighbor(x, [x.shape[1] * 2, x.shape[2] * 2]);
+/** What runs a network's convolutions here. */
+function engineOf({ scope, variables, precision, padding }: Network): Engine {
+  return {
+    tf,
+    padding,
+    convolve: (name, x, attributes) =>
+      convolution2d(
+        x,
+        variables.get(`${scope}/${name}/kernel`) as unknown as Tensor4D,
+        variables.get(`${scope}/${name}/bias`) as unknown as Tensor1D,
+        { precision, ...attributes },
+      ),
+  };
 }
-
-/** (image − mean) / deviation of the first three channels; what else a refine network sees stays as it is. */
-function normalize(x: Tensor4D, { mean, deviation }: { mean: number; deviation: number }): Tensor4D {
-  const byChannel = (image: number, other: number) =>
-    tf.tensor1d(Array.from({ length: x.shape[3] }, (_, c) => c < 3 ? image : other));
-  return tf.add(tf.mul(x, byChannel(1 / deviation, 1)), byChannel(-mean / deviation, 0));
-}
-
-type Convolve = (name: string, x: Tensor4D, attributes?: Partial<ConvolutionAttributes>) => Tensor4D;
-
-/** Runs a network's convolutions by name; with stride 1 and ELU unless told otherwise. */
-function convolver({ scope, variables, precision }: Network): Convolve {
-  return (name, x, attributes = {}) =>
-    convolution2d(
-      x,
-      variables.get(`${scope}/${name}/kernel`) as unknown as Tensor4D,
-      variables.get(`${scope}/${name}/bias`) as unknown as Tensor1D,
-      { stride: 1, activation: "elu", precision, ...attributes },
-    );
-}
-
-const LINEAR = { activation: "none" } as const, RELU6 = { activation: "relu6" } as const;
 
 /**
  * The encoder's features.
@@ -163,39 +142,7 @@ const LINEAR = { activation: "none" } as const, RELU6 = { activation: "relu6" } 
  * @returns By stage i, [B,H/2^(i+1),W/2^(i+1),C].
  */
 export function runEncoder(network: Network, input: Tensor4D): Tensor4D[] {
-  const { encoder, normalization } = network.plan.architecture;
-  const convolve = convolver(network);
-  let x = normalization ? normalize(input, normalization) : input;
-  return encoder.map((stage, i) => {
-    const at = `encoder/${i + 1}`;
-    if (stage.kind === "pool") return x = tf.maxPool(x, 3, 2, "same");
-    if (stage.kind === "plain") {
-      for (let c = 0; c < stage.convolutions; c++) {
-        x = convolve(`${at}/conv${c + 1}`, x, { stride: c === stage.strideAt ? 2 : 1 });
-      }
-      return x;
-    }
-    if (stage.kind === "inverted") {
-      if (stage.stem) x = convolve(`${at}/stem`, x, { stride: 2, ...RELU6 });
-      stage.blocks.forEach(({ expansion, channels, stride }, b) => {
-        const block = `${at}/block${b + 1}`;
-        let y = expansion > 1 ? convolve(`${block}/expand`, x, RELU6) : x;
-        y = convolve(`${block}/depthwise`, y, { stride, depthwise: true, ...RELU6 });
-        y = convolve(`${block}/project`, y, LINEAR);
-        x = stride === 1 && channels === x.shape[3] ? tf.add(x, y) : y;
-      });
-      return x;
-    }
-    for (let b = 0; b < stage.blocks; b++) {
-      const block = `${at}/block${b + 1}`;
-      const stride = b === stage.blocks - 1 ? 2 : 1;
-      let y = convolve(`${block}/conv1`, x);
-      y = convolve(`${block}/conv2`, y, { stride });
-      y = convolve(`${block}/conv3`, y, LINEAR);
-      x = tf.elu(tf.add(y, convolve(`${block}/project`, x, { stride, ...LINEAR })));
-    }
-    return x;
-  });
+  return encode(network.plan.architecture, engineOf(network), input);
 }
 
 /**
@@ -206,23 +153,5 @@ export function runEncoder(network: Network, input: Tensor4D): Tensor4D[] {
  * @throws {RangeError} From TensorFlow, when the shapes do not fit.
  */
 export function runNetwork(network: Network, input: Tensor4D, baseLogits?: readonly Tensor4D[]): Prediction {
-  const { padding, plan: { architecture: { decoder, convolveFirst } } } = network;
-  const convolve = convolver(network);
-  const skips = runEncoder(network, input);
-  let x = skips.at(-1)!;
-  const logits = new Array<Tensor4D>(SCALES);
-  const disparities = new Array<Tensor4D>(SCALES);
-  for (let level = decoder.length - 1; level >= 0; level--) { // level l: [B,H/2^l,W/2^l,decoder[l]]
-    const up = convolve(`decoder/${level}/up`, x, { padding, upsample: !convolveFirst });
-    const parts = [convolveFirst ? upsampled(up) : up];
-    if (level > 0) parts.push(skips[level - 1]);
-    if (level < SCALES - 1) parts.push(upsampled(disparities[level + 1]));
-    x = convolve(`decoder/${level}/merge`, parts.length > 1 ? tf.concat(parts, 3) : parts[0], { padding });
-    if (level < SCALES) {
-      const own = convolve(`head/${level}`, x, { padding, ...LINEAR });
-      logits[level] = baseLogits ? tf.add(own, baseLogits[level]) : own;
-      disparities[level] = tf.mul(tf.sigmoid(logits[level]), MAX_DISPARITY);
-    }
-  }
-  return { logits, disparities, features: x };
+  return decode(network.plan.architecture, engineOf(network), runEncoder(network, input), baseLogits);
 }

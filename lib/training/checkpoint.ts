@@ -13,9 +13,9 @@
 import { createHash } from "node:crypto";
 import { join } from "@std/path";
 import { CyclopsError, messageOf } from "../base/errors.ts";
-import { asideName, exists, fileError, hashFile, readJson, writeAtomic } from "../base/files.ts";
+import { asideName, exists, fileError, hashFile, readBytes, readJson, writeAtomic } from "../base/files.ts";
 import type { DataIdentity } from "../data/dataset.ts";
-import { encodeSafetensors, readSafetensors, type TensorMap } from "../data/safetensors.ts";
+import { encodeSafetensors, notFinite, parseSafetensors, type TensorMap } from "../data/safetensors.ts";
 import type { TrainingOptions } from "./options.ts";
 
 /** Version of the layout; others are refused. */
@@ -47,6 +47,15 @@ export interface CheckpointFacts {
 
 /** Validation metrics by name, lower is better. */
 export type ValidationMetrics = Readonly<Record<string, number>>;
+
+/**
+ * Reads a safetensors file: named tensors, and strings by key.
+ *
+ * @throws {CyclopsError} When the file is missing or truncated, or its header is wrong.
+ */
+export async function readSafetensors(path: string): Promise<ReturnType<typeof parseSafetensors>> {
+  return parseSafetensors(await readBytes(path), path);
+}
 
 /** A checkpoint on disk, its tensors not read. */
 export interface CheckpointEntry {
@@ -348,16 +357,6 @@ export type Saved = { readonly folder: string } | { readonly problem: string };
 
 /** Milliseconds before a checkpoint that could not be written is tried again. */
 const RETRY_AFTER = 30_000;
-
-/** A tensor with a value that is not finite. */
-function notFinite(tensors: TensorMap): string | undefined {
-  for (const [name, { data }] of tensors) {
-    let zero = 0;
-    // Infinity and NaN times 0 are NaN, and stay it: no branch for each value.
-    for (const value of data as Float32Array) zero += value * 0;
-    if (zero !== 0) return name;
-  }
-}
 
 /**
  * Saves a run: every so many steps or minutes, whenever a validation is the best so far, and at the end. Where the

@@ -5,10 +5,10 @@ import { writeAtomic } from "../../lib/base/files.ts";
 import {
   encodeSafetensors,
   parseSafetensorsHeader,
-  readSafetensors,
   type StoredTensor,
   toFloat32,
 } from "../../lib/data/safetensors.ts";
+import { readSafetensors } from "../../lib/training/checkpoint.ts";
 import { withFolder } from "./_pairs.ts";
 
 /** Writes a file of tensors. */

@@ -12,9 +12,9 @@ import {
   evaluateAll,
   mapOf,
   metricNames,
-  readDisparities,
   scoreFrame,
 } from "../../lib/evaluation/protocol.ts";
+import { readDisparities } from "../../lib/evaluation/results.ts";
 import type { Truth } from "../../lib/evaluation/truth.ts";
 import { withFolder } from "../_folder.ts";
 import { kittiSample, noKittiSample, pointAt, rig, withRoot } from "../data/_kitti_root.ts";

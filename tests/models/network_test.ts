@@ -14,9 +14,10 @@ import {
   checkSize,
   countGigaflops,
   countParameters,
+  MAX_DISPARITY,
   planNetwork,
 } from "../../lib/models/architecture.ts";
-import { createNetwork, disposeNetwork, MAX_DISPARITY, runNetwork } from "../../lib/models/network.ts";
+import { createNetwork, disposeNetwork, runNetwork } from "../../lib/models/network.ts";
 import { checkGradients } from "../_finite_differences.ts";
 import { distance, uniform } from "../_tensors.ts";
 
