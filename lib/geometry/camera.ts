@@ -118,7 +118,7 @@ export interface Rig {
 }
 
 /** The rig of the canonical camera: KITTI's color cameras on 2011_09_26. */
-export const CANONICAL_RIG: Rig = { focal: 721.5377 / 1242, baselineM: 0.532725 };
+export const CANONICAL_RIG: Rig = { focal: 721.5377 / 1242, baselineM: CANONICAL_BASELINE };
 
 /**
  * The camera of a single image, as far as it is known; the rest is the training rig's, the principal point the center.
