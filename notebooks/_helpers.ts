@@ -403,6 +403,6 @@ export async function openStudent(): Promise<{ student: Network; size: ImageSize
     ? await findCheckpoint(run, "best").catch(() => undefined)
     : undefined;
   if (KITTI_DIR || !found) return { ...await loadNetworks("student"), size: SIZE, source: "notebook 04's" };
-  const { networks: { student }, size, facts } = await loadModel(found.folder);
-  return { student, size, source: `the quickstart's, ${facts.step} updates` };
+  const { networks: { student }, size } = await loadModel(found.folder);
+  return { student, size, source: `the quickstart's, ${found.facts.step} updates` };
 }

@@ -15,7 +15,7 @@ import { Table } from "../lib/charts/table.ts";
 import { checkPairData, DATA_PROBLEMS, type DataReport, type PairCheck } from "../lib/data/check.ts";
 import { readRgb } from "../lib/data/image.ts";
 import { datasetOptions } from "../lib/data/dataset.ts";
-import { MAX_DISPARITY } from "../lib/models/network.ts";
+import { MAX_DISPARITY } from "../lib/models/architecture.ts";
 import { runTask, userPath } from "./_task.ts";
 
 /** Examples of a problem that are listed, and pairs that the panel shows. */
