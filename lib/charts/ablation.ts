@@ -48,7 +48,12 @@ const DATASETS: Readonly<Record<string, string>> = {
   kitti: "KITTI",
   cityscapes: "Cityscapes",
 };
-const CROPS = { garg: "Garg crop", eigen: "Eigen crop", none: "no crop" } as const;
+const CROPS = {
+  garg: "Garg crop",
+  eigen: "Eigen crop",
+  cityscapes: "Cityscapes crop",
+  none: "no crop",
+} as const;
 
 /** A setting in words, e.g. "Street, test part, LiDAR truth, Garg crop; quick network, 64x192 px". */
 function describeSetting(setting: ResultSetting): string {

@@ -14,7 +14,7 @@ import { basename, dirname, extname, join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
 import { exists, fileError, readJson } from "../base/files.ts";
 import type { StereoCamera } from "../geometry/camera.ts";
-import { croppedRows, imageSize } from "./image.ts";
+import { croppedRows, type FloatMap, imageSize, readGray16 } from "./image.ts";
 import type { PairSide, StereoPair } from "./split.ts";
 
 /**
@@ -95,6 +95,38 @@ export async function cityscapesSplit(
     );
   }
   return pairs;
+}
+
+/** A frame's disparity map by semi-global matching, relative to the root. @param left Its left image, relative to the root. */
+export function cityscapesDisparityPath(left: string): string {
+  return sibling(left, "disparity", ".png");
+}
+
+/**
+ * Reads the depths that Cityscapes' own disparity maps give, 16-bit PNG: (value − 1) / 256 px, 0 = unknown.
+ *
+ * @param camera The frame's, of its cropped image: rows below it are left out.
+ * @returns m, 0 where unknown, of the camera's image size.
+ * @throws {CyclopsError} When the map is missing, damaged or of another width.
+ */
+export async function readCityscapesDepth(
+  root: string,
+  left: string,
+  camera: StereoCamera,
+): Promise<FloatMap> {
+  const path = join(root, cityscapesDisparityPath(left)),
+    { imageSize: { width, height }, focalPx, baselineM } = camera;
+  const map = await readGray16(path);
+  if (map.width !== width || map.height < height) {
+    throw new CyclopsError(
+      `Cannot use the disparity map ${path}: it has ${map.width}×${map.height} px, its image ${width}×${height}`,
+    );
+  }
+  const data = new Float32Array(width * height);
+  for (let i = 0; i < data.length; i++) {
+    if (map.data[i] > 1) data[i] = focalPx * baselineM * 256 / (map.data[i] - 1);
+  }
+  return { width, height, data };
 }
 
 /** A frame's camera file, relative to the root. @param left The frame's left image, relative to the root. */

@@ -16,7 +16,7 @@ import {
   isCityscapes,
   readCityscapesCamera,
 } from "./cityscapes.ts";
-import { calibrationPaths, eigenNames, eigenSplit, readKittiCamera } from "./kitti.ts";
+import { calibrationPaths, eigenNames, eigenSplit, readKittiCamera, stereo2015Split } from "./kitti.ts";
 import { isManifest, manifestPairs } from "./manifest.ts";
 import { checkPairs, formatSplit, type PairSide, readSplit, type StereoPair } from "./split.ts";
 
@@ -199,6 +199,7 @@ export async function splitPairs(
   if (split === "eigen") return { name: split, pairs: eigenSplit(part) };
   if (Object.hasOwn(eigenNames, split)) return { name: split, pairs: eigenSplit(eigenNames[split]) };
   if (split === "cityscapes") return { name: split, pairs: await cityscapesSplit(root, part, side) };
+  if (split === "stereo2015") return { name: split, pairs: await stereo2015Split(root) };
   if (split === "street") {
     const path = join(root, "splits", `${part}.txt`);
     if (!await exists(path)) throw await unknownLayout(root, part);
@@ -211,7 +212,7 @@ export async function splitPairs(
     if (await exists(path)) return { name: basename(split, ".txt"), pairs: await readSplit(path) };
   }
   throw new UsageError(
-    `Cannot find the split "${split}" of ${root}: expected street, eigen, cityscapes, ` +
+    `Cannot find the split "${split}" of ${root}: expected street, eigen, cityscapes, stereo2015, ` +
       `${Object.keys(eigenNames).join(", ")} or a split file (looked for ${places.join(", ")})`,
   );
 }
@@ -296,9 +297,10 @@ async function openSource(
  * `data` is a folder, which `split` divides:
  *
  * - `street`: `ROOT/splits/{train,val,test}.txt`, as the street generator writes them;
- * - `eigen`: the Eigen split of KITTI raw (22,600 / 888 / 697 pairs); `eigen-train`, `eigen-val` or `eigen-test` is that
- *   part of it, whatever `part` says;
+ * - `eigen`: the Eigen split of KITTI raw (22,600 / 888 / 697 pairs); `eigen-train`, `eigen-val`, `eigen-test` or, of the
+ *   last, `eigen-files` and `eigen-benchmark` (see `eigenSplit`) is that part of it, whatever `part` says;
  * - `cityscapes`: Cityscapes' own, by its folders; its images are cropped at the bottom as they are read;
+ * - `stereo2015`: the 200 training pairs of KITTI stereo 2015, with their disparities;
  * - a file of pairs, by its path or its name in `ROOT/splits`; it is one part, whatever `part` says.
  *
  * Or it is a manifest (lib/data/manifest.ts), which is divided by its own column or by `holdout`. Several sources are

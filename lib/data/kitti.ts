@@ -13,7 +13,7 @@
  */
 import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
-import { readBytes, readText } from "../base/files.ts";
+import { fileError, readBytes, readText } from "../base/files.ts";
 import { multiply, rigid, type StereoCamera } from "../geometry/camera.ts";
 import { type FloatMap, type PngOptions, readGray16, writeGray16 } from "./image.ts";
 import { findImage, folderLookup, type StereoPair } from "./split.ts";
@@ -53,6 +53,14 @@ export function velodynePath(frame: Frame): string {
 /** A frame's depth map, relative to the root. */
 export function depthPath(frame: Frame, camera: ColorCamera): string {
   return `${drivePath(frame)}/proj_depth/groundtruth/image_0${camera}/${digits(frame.index)}.png`;
+}
+
+/**
+ * Where a frame's annotated depth map may be: in its drive, or where data_depth_annotated.zip was unpacked in the root.
+ */
+export function annotatedPaths(frame: Frame): string[] {
+  const path = depthPath(frame, 2), drive = path.slice(path.indexOf("/") + 1);
+  return [path, `train/${drive}`, `val/${drive}`];
 }
 
 /** Both images of a frame. */
@@ -136,11 +144,11 @@ export async function readCalibration(root: string, date: string): Promise<Calib
 }
 
 /** Reads a date's cameras alone, from calib_cam_to_cam.txt; see {@linkcode readCalibration}. */
-export async function readKittiCamera(
-  root: string,
-  date: string,
-): Promise<Omit<Calibration, "velodyneToImage">> {
-  const camPath = join(root, calibrationPaths(date).camToCam);
+export function readKittiCamera(root: string, date: string): Promise<Omit<Calibration, "velodyneToImage">> {
+  return readCameras(join(root, calibrationPaths(date).camToCam));
+}
+
+async function readCameras(camPath: string): Promise<Omit<Calibration, "velodyneToImage">> {
   const cam = parseMatrices(await readText(camPath), camPath);
   const [width, height] = cam("S_rect_02", 2);
   const leftProjection = cam("P_rect_02", 12), rightProjection = cam("P_rect_03", 12);
@@ -189,14 +197,20 @@ export async function writeDepthPng(path: string, depth: FloatMap, options: PngO
   await writeGray16(path, { width, height, data }, options);
 }
 
-/** The parts of the Eigen split: 697 test, 22,600 training and 888 validation pairs. */
-export type EigenPart = "test" | "train" | "val";
+/**
+ * The parts of the Eigen split: 697 test, 22,600 training and 888 validation pairs. `files` is the test part in the order
+ * of the field's own test_files.txt, which published predictions follow; `benchmark` the 652 of them, in that order, for
+ * which KITTI has annotated depth maps.
+ */
+export type EigenPart = "test" | "train" | "val" | "files" | "benchmark";
 
 /** The names of the Eigen split's parts on the command line. */
 export const eigenNames: Readonly<Record<string, EigenPart>> = {
   "eigen-test": "test",
   "eigen-train": "train",
   "eigen-val": "val",
+  "eigen-files": "files",
+  "eigen-benchmark": "benchmark",
 };
 
 /** The Eigen split as data/splits/eigen.json keeps it; keys are `date/drive`. */
@@ -204,6 +218,15 @@ interface EigenFacts {
   readonly test: Readonly<Record<string, readonly number[]>>;
   /** Every frame 0 … frames - 1 is used; those in `val` validate, the rest train. */
   readonly trainVal: Readonly<Record<string, { readonly frames: number; readonly val: readonly number[] }>>;
+  /** The test frames in the order of the field's list, where that is not ascending. */
+  readonly filesOrder: Readonly<Record<string, readonly number[]>>;
+  /** The test frames without an annotated depth map. */
+  readonly noDepthMap: Readonly<Record<string, readonly number[]>>;
+}
+
+/** Whether KITTI has an annotated depth map of a frame; of frames outside the Eigen test part it is not known. */
+export function hasDepthMap({ date, drive, index }: Frame): boolean {
+  return !(eigen as EigenFacts).noDepthMap[`${date}/${drive}`]?.includes(index);
 }
 
 /**
@@ -212,17 +235,51 @@ interface EigenFacts {
  * @returns The pairs under KITTI's own names (PNG), by drive and frame.
  */
 export function eigenSplit(part: EigenPart): StereoPair[] {
-  const { test, trainVal }: EigenFacts = eigen;
+  const { test, trainVal, filesOrder }: EigenFacts = eigen;
   const pairsOf = (key: string, indices: readonly number[]) => {
     const [date, drive] = key.split("/");
     return indices.map((index) => framePair({ date, drive, index }));
   };
   if (part === "test") return Object.entries(test).flatMap(([key, indices]) => pairsOf(key, indices));
+  if (part === "files" || part === "benchmark") {
+    const pairs = Object.entries(test).flatMap(([key, indices]) => pairsOf(key, filesOrder[key] ?? indices));
+    return part === "files" ? pairs : pairs.filter(({ left }) => hasDepthMap(parseFrame(left)));
+  }
   return Object.entries(trainVal).flatMap(([key, { frames, val }]) => {
     const validates = new Set(val);
     const all = Array.from({ length: frames }, (_, i) => i);
     return pairsOf(key, all.filter((i) => validates.has(i) === (part === "val")));
   });
+}
+
+/**
+ * The 200 pairs of KITTI stereo 2015 with their cameras and true disparities.
+ *
+ *     ROOT/training/image_2/000000_10.png, image_3/…, disp_occ_0/…, disp_noc_0/…, calib_cam_to_cam/000000.txt
+ *
+ * @returns Pairs whose truth is `disp_occ_0`, occluded pixels included.
+ * @throws {CyclopsError} When a folder or a calibration is missing.
+ */
+export async function stereo2015Split(root: string): Promise<StereoPair[]> {
+  const folder = join(root, "training", "image_2"), pairs: StereoPair[] = [];
+  let names: string[];
+  try {
+    names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
+  } catch (error) {
+    throw fileError("list the pairs of stereo 2015 in", folder, error);
+  }
+  // The second image of a scene, _11, has no disparities.
+  for (const name of names.filter((n) => /_10\.(png|jpe?g)$/i.test(n)).sort()) {
+    const scene = name.replace(/_10\..*$/, ""),
+      of = (folder: string, file = name) => `training/${folder}/${file}`;
+    const { imageSize, focalPx, centerPx, baselineM } = await readCameras(
+      join(root, of("calib_cam_to_cam", `${scene}.txt`)),
+    );
+    const truth = { kind: "disparity", path: of("disp_occ_0", `${scene}_10.png`) } as const;
+    const camera = { imageSize, focalPx, centerPx, baselineM };
+    pairs.push({ left: of("image_2"), right: of("image_3"), camera, truth });
+  }
+  return pairs;
 }
 
 /** How much of the Eigen split a folder holds; see {@linkcode checkDownload}. */
@@ -240,7 +297,13 @@ export async function checkDownload(root: string) {
   const has = folderLookup(root);
   const drives = new Map<string, { path: string; found: number; expected: number }>();
   const dates = new Set<string>();
-  const parts: { part: EigenPart; pairs: number; left: number; right: number; scans: number }[] = [];
+  const parts: {
+    part: "test" | "train" | "val";
+    pairs: number;
+    left: number;
+    right: number;
+    scans: number;
+  }[] = [];
   for (const part of ["test", "train", "val"] as const) {
     const pairs = eigenSplit(part);
     const count = { part, pairs: pairs.length, left: 0, right: 0, scans: 0 };

@@ -9,8 +9,16 @@
 import { CyclopsError } from "../base/errors.ts";
 import type { FloatMap } from "../data/image.ts";
 import type { StereoPair } from "../data/split.ts";
-import type { ImageSize } from "../geometry/camera.ts";
-import { MIN_DEPTH_M, type Truth, type TruthKind, truthReader } from "./truth.ts";
+import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
+import {
+  hasTruth,
+  isUncapped,
+  MIN_DEPTH_M,
+  type Truth,
+  TRUTH_KINDS,
+  type TruthKind,
+  truthReader,
+} from "./truth.ts";
 
 /** The seven depth metrics of the field (Eigen et al. 2014): how far predicted depths are from true ones. */
 export interface DepthMetrics {
@@ -36,6 +44,8 @@ export const metricNames = ["absRel", "sqRel", "rmse", "rmseLog", "a1", "a2", "a
 /** Accumulates the errors of points one by one; see {@linkcode depthMetrics}. */
 export class DepthErrors {
   points = 0;
+  /** What the predictions were multiplied by: 1 without median scaling. */
+  scale = 1;
   readonly #sums = new Float64Array(metricNames.length);
 
   /** Adds a point. @param predicted m, > 0. @param truth m, > 0. */
@@ -93,15 +103,23 @@ export function meanMetrics(images: readonly DepthMetrics[]): DepthMetrics {
   return Object.fromEntries(metricNames.map((name) => [name, mean(name)])) as unknown as DepthMetrics;
 }
 
-/** The part of the image that is evaluated: Garg's crop, Eigen's, or all of it. */
-export type Crop = "garg" | "eigen" | "none";
+/** The part of the image that is evaluated: Garg's crop, Eigen's, that of Cityscapes (Watson et al. 2021), or all of it. */
+export type Crop = "garg" | "eigen" | "cityscapes" | "none";
 
 /** Which points are evaluated. */
 export interface Protocol {
   /** Part of the image. */
   readonly crop: Crop;
-  /** Points at or beyond this depth are ignored, predictions are clamped to it, m. */
+  /**
+   * Points at or beyond this depth are ignored, unless the truth's own protocol counts all that are known; predictions are
+   * clamped to it, m.
+   */
   readonly capM: number;
+  /**
+   * Multiply each image's predicted depths by the median of the true ones over their own, as is done for networks that
+   * do not know the scale: it takes the scale from the truth. @default false
+   */
+  readonly medianScaling?: boolean;
 }
 
 /** Metrics over a split. */
@@ -114,7 +132,7 @@ export interface Evaluation extends DepthMetrics {
 }
 
 /** Top, bottom, left and right as fractions of height and width, as in the field's code. */
-const CROPS: Readonly<Record<Crop, readonly [top: number, bottom: number, left: number, right: number]>> = {
+const CROPS: Readonly<Record<Exclude<Crop, "cityscapes">, readonly [number, number, number, number]>> = {
   garg: [0.40810811, 0.99189189, 0.03594771, 0.96405229],
   eigen: [0.3324324, 0.91351351, 0.0359477, 0.96405229],
   none: [0, 1, 0, 1],
@@ -130,6 +148,11 @@ export interface CropBox {
 
 /** The pixels of an image that a crop keeps. */
 export function cropBox(crop: Crop, { width, height }: ImageSize): CropBox {
+  if (crop === "cityscapes") {
+    // Rows 256 to 768 and columns 192 to 1856 of 2048 × 1024 px; rows may have been cut off below.
+    const px = width / 2048, at = (place: number) => Math.round(place * px);
+    return { top: at(256), bottom: Math.min(height, at(768)), left: at(192), right: at(1856) };
+  }
   const [top, bottom, left, right] = CROPS[crop];
   return {
     top: Math.trunc(top * height),
@@ -140,54 +163,107 @@ export function cropBox(crop: Crop, { width, height }: ImageSize): CropBox {
 }
 
 /** A protocol in words. */
-function describeProtocol(
-  { crop, capM }: Protocol,
-  truth: TruthKind | "manifest",
-  flipped: boolean,
-): string {
-  const source = {
-    lidar: "LiDAR x (forward), nearest return",
-    dense: "dense depth map",
-    manifest: "the manifest's disparities or depths",
-  }[truth];
-  const area = crop === "none" ? "no crop" : `${crop === "garg" ? "Garg" : "Eigen"} crop`;
-  return `${source}; ${area}; ${MIN_DEPTH_M} to ${capM} m; disparity resized bilinearly (half-pixel centers); ` +
-    `${flipped ? "averaged with the mirrored image's prediction; " : ""}no median scaling; mean over images`;
+function describeProtocol({ crop, capM, medianScaling }: Protocol, input: EvaluationInput): string {
+  const { truth = "lidar", pairs, flipped, disparities } = input;
+  const own = pairs.some((pair) => pair.truth) && truth !== "occ" && truth !== "noc";
+  const known = isUncapped(truth) ? `all known depths, predictions clamped to ` : "";
+  const names = { garg: "Garg crop", eigen: "Eigen crop", cityscapes: "Cityscapes crop", none: "no crop" };
+  return [
+    own ? "the manifest's disparities or depths" : TRUTH_KINDS[truth],
+    names[crop],
+    `${known}${MIN_DEPTH_M} to ${capM} m`,
+    ...("units" in disparities ? [disparities.units] : []),
+    `${"resized" in disparities ? disparities.resized : "disparity"} resized bilinearly (half-pixel centers)`,
+    ...(flipped ? ["averaged with the mirrored image's prediction"] : []),
+    medianScaling ? "MEDIAN SCALING: each image's scale taken from its truth" : "no median scaling",
+    "mean over images",
+  ].join("; ");
+}
+
+/** The middle of some values, the mean of the two middle ones of an even count, as numpy has it. */
+function middle(values: Float64Array): number {
+  values.sort();
+  return (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2;
+}
+
+/** The predicted depth at each point of the truth, m, not clamped: the disparity map sampled bilinearly. */
+function sampleDepths({ camera, xs, ys, depths }: Truth, { width, height, data }: FloatMap): Float64Array {
+  const { imageSize, focalPx, baselineM } = camera, out = new Float64Array(depths.length);
+  const factor = focalPx * baselineM / imageSize.width;
+  const sx = width / imageSize.width, sy = height / imageSize.height;
+  for (let i = 0; i < depths.length; i++) {
+    const mx = Math.min(Math.max((xs[i] + 0.5) * sx - 0.5, 0), width - 1);
+    const my = Math.min(Math.max((ys[i] + 0.5) * sy - 0.5, 0), height - 1);
+    const x0 = Math.floor(mx), y0 = Math.floor(my), fx = mx - x0, fy = my - y0;
+    const at = y0 * width + x0, right = fx > 0 ? 1 : 0, down = fy > 0 ? width : 0;
+    const upper = data[at] + fx * (data[at + right] - data[at]);
+    const lower = data[at + down] + fx * (data[at + down + right] - data[at + down]);
+    out[i] = factor / (upper + fy * (lower - upper));
+  }
+  return out;
 }
 
 /**
  * Scores one frame under several protocols at once.
  *
  * @param map The prediction, fraction of the image width, at any resolution.
+ * @param options.uncapped Count known depths beyond the cap, too. @default false
+ * @param options.onPoint Called with each point of the first protocol: its pixel, the predicted depth as it is compared and
+ * the true one, m.
  * @returns One sum of errors per protocol.
  */
-export function scoreFrame(truth: Truth, map: FloatMap, protocols: readonly Protocol[]): DepthErrors[] {
-  const { camera: { imageSize, focalPx, baselineM }, xs, ys, depths } = truth;
-  const { width, height, data } = map;
-  const boxes = protocols.map(({ crop }) => cropBox(crop, imageSize));
-  const sums = protocols.map(() => new DepthErrors());
-  const factor = focalPx * baselineM / imageSize.width;
-  const sx = width / imageSize.width, sy = height / imageSize.height;
-  for (let i = 0; i < depths.length; i++) {
-    const x = xs[i], y = ys[i], depth = depths[i];
-    if (depth <= MIN_DEPTH_M) continue;
-    let predicted = -1;
-    for (let p = 0; p < protocols.length; p++) {
-      const { top, bottom, left, right } = boxes[p], { capM } = protocols[p];
-      if (depth >= capM || x < left || x >= right || y < top || y >= bottom) continue;
-      if (predicted < 0) {
-        const mx = Math.min(Math.max((x + 0.5) * sx - 0.5, 0), width - 1);
-        const my = Math.min(Math.max((y + 0.5) * sy - 0.5, 0), height - 1);
-        const x0 = Math.floor(mx), y0 = Math.floor(my), fx = mx - x0, fy = my - y0;
-        const at = y0 * width + x0, right = fx > 0 ? 1 : 0, down = fy > 0 ? width : 0;
-        const upper = data[at] + fx * (data[at + right] - data[at]);
-        const lower = data[at + down] + fx * (data[at + down + right] - data[at + down]);
-        predicted = factor / (upper + fy * (lower - upper));
-      }
-      sums[p].add(Math.min(Math.max(predicted, MIN_DEPTH_M), capM), depth);
+export function scoreFrame(
+  truth: Truth,
+  map: FloatMap,
+  protocols: readonly Protocol[],
+  options: {
+    readonly uncapped?: boolean;
+    readonly onPoint?: (x: number, y: number, predicted: number, actual: number) => void;
+  } = {},
+): DepthErrors[] {
+  const { camera: { imageSize }, xs, ys, depths } = truth, predicted = sampleDepths(truth, map);
+  return protocols.map(({ crop, capM, medianScaling }, p) => {
+    const errors = new DepthErrors(), { top, bottom, left, right } = cropBox(crop, imageSize);
+    const farthest = options.uncapped ? Infinity : capM, onPoint = p === 0 ? options.onPoint : undefined;
+    const counts = (i: number) =>
+      depths[i] > MIN_DEPTH_M && depths[i] < farthest && xs[i] >= left && xs[i] < right && ys[i] >= top &&
+      ys[i] < bottom;
+    if (medianScaling) {
+      const kept = [...depths.keys()].filter(counts);
+      errors.scale = middle(Float64Array.from(kept, (i) => depths[i])) /
+        middle(Float64Array.from(kept, (i) => predicted[i]));
     }
-  }
-  return sums;
+    for (let i = 0; i < depths.length; i++) {
+      if (!counts(i)) continue;
+      const depth = Math.min(Math.max(errors.scale * predicted[i], MIN_DEPTH_M), capM);
+      errors.add(depth, depths[i]);
+      onPoint?.(xs[i], ys[i], depth, depths[i]);
+    }
+    return errors;
+  });
+}
+
+/** Predictions that are read one at a time. */
+export interface PredictionSource {
+  readonly count: number;
+  /** The file or folder, for errors. */
+  readonly path: string;
+  /** What the values mean, in words. */
+  readonly units: string;
+  /** What is resized where a map has another size than the image. */
+  readonly resized: "disparity" | "depth";
+  /** Frame i's disparities as fractions of the width, by the frame's camera. */
+  read(i: number, camera: StereoCamera): Promise<FloatMap>;
+}
+
+/** How one frame did under the first protocol. */
+export interface FrameScore {
+  readonly index: number;
+  readonly pair: StereoPair;
+  readonly metrics: DepthMetrics;
+  readonly points: number;
+  /** What the predicted depths were multiplied by: 1 without median scaling. */
+  readonly scale: number;
 }
 
 /** What to evaluate. */
@@ -196,14 +272,28 @@ export interface EvaluationInput {
   /** The frames, in the order of the predictions. */
   readonly pairs: readonly StereoPair[];
   /** A map per pair, or one map for all of them (a baseline). Fraction of the image width. */
-  readonly disparities: Disparities | FloatMap;
+  readonly disparities: Disparities | FloatMap | PredictionSource;
   /** Predictions of the mirrored images, as the network gave them, for flip post-processing. */
-  readonly flipped?: Disparities;
+  readonly flipped?: Disparities | PredictionSource;
   readonly truth?: TruthKind;
   /** Reads the true depths; pass one that keeps them when the same frames are evaluated again. */
   readonly reader?: (pair: StereoPair) => Promise<Truth>;
   /** Called after each frame with how many are done. */
   readonly onProgress?: (done: number) => void;
+  /** Called with how each frame did that has a point inside crop and cap. */
+  readonly onFrame?: (score: FrameScore) => void;
+  /** Called with each point; see {@linkcode scoreFrame}. */
+  readonly onPoint?: (x: number, y: number, predicted: number, actual: number, size: ImageSize) => void;
+}
+
+/** The map of frame i. */
+export async function readMap(
+  maps: EvaluationInput["disparities"],
+  i: number,
+  camera: StereoCamera,
+): Promise<FloatMap> {
+  if ("read" in maps) return await maps.read(i, camera);
+  return "count" in maps ? mapOf(maps, i) : maps;
 }
 
 /**
@@ -241,10 +331,16 @@ export async function evaluateAll(
   const images: DepthMetrics[][] = protocols.map(() => []);
   const points = protocols.map(() => 0);
   for (const [i, pair] of pairs.entries()) {
-    const truth = await read(pair);
-    let map = "count" in disparities ? mapOf(disparities, i) : disparities;
-    if (flipped) map = combineFlipped(map, mapOf(flipped, i));
-    for (const [p, errors] of scoreFrame(truth, map, protocols).entries()) {
+    if (!hasTruth(pair, kind)) continue;
+    const truth = await read(pair), { camera } = truth;
+    let map = await readMap(disparities, i, camera);
+    if (flipped) map = combineFlipped(map, await readMap(flipped, i, camera));
+    const { onPoint } = input;
+    const scores = scoreFrame(truth, map, protocols, {
+      uncapped: isUncapped(kind),
+      onPoint: onPoint && ((x, y, predicted, actual) => onPoint(x, y, predicted, actual, camera.imageSize)),
+    });
+    for (const [p, errors] of scores.entries()) {
       if (errors.points === 0) continue;
       const metrics = errors.metrics();
       if (!metricNames.every((name) => Number.isFinite(metrics[name]))) {
@@ -254,6 +350,7 @@ export async function evaluateAll(
       }
       images[p].push(metrics);
       points[p] += errors.points;
+      if (p === 0) input.onFrame?.({ index: i, pair, metrics, points: errors.points, scale: errors.scale });
     }
     input.onProgress?.(i + 1);
   }
@@ -268,11 +365,7 @@ export async function evaluateAll(
       ...meanMetrics(images[p]),
       points: points[p],
       images: images[p].length,
-      protocol: describeProtocol(
-        protocol,
-        pairs.some((pair) => pair.truth) ? "manifest" : kind,
-        flipped !== undefined,
-      ),
+      protocol: describeProtocol(protocol, input),
     };
   });
 }
@@ -288,7 +381,8 @@ export async function evaluateAll(
  * ```
  */
 export async function evaluate(input: EvaluationInput & Protocol): Promise<Evaluation> {
-  return (await evaluateAll(input, [{ crop: input.crop, capM: input.capM }]))[0];
+  const { crop, capM, medianScaling } = input;
+  return (await evaluateAll(input, [{ crop, capM, medianScaling }]))[0];
 }
 
 /** The disparity maps of several frames, all of one size. */

@@ -342,7 +342,9 @@ export interface PublishedRow {
 /** The published numbers and the protocol that all of them share. */
 export interface PublishedTables {
   /** Data, split and points evaluated. */
-  readonly protocol: Protocol & Pick<ResultSetting, "dataset" | "split" | "part" | "truth">;
+  readonly protocol:
+    & Pick<Protocol, "crop" | "capM">
+    & Pick<ResultSetting, "dataset" | "split" | "part" | "truth">;
   /** The ablation table of Pilzer et al. 2019. */
   readonly refineAndDistill: readonly PublishedRow[];
   readonly others: readonly PublishedRow[];

@@ -6,10 +6,14 @@
  */
 import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
+import { cityscapesCameraPath, cityscapesDisparityPath, readCityscapesDepth } from "../data/cityscapes.ts";
 import {
+  annotatedPaths,
   type Calibration,
   calibrationPaths,
   depthPath,
+  type Frame,
+  hasDepthMap,
   parseFrame,
   readCalibration,
   readDepthPng,
@@ -24,8 +28,32 @@ import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 /** Points at or below this depth are ignored, predictions are clamped to it, m. */
 export const MIN_DEPTH_M = 1e-3;
 
-/** The source of true depths: the laser scan, or the depth PNG under `proj_depth/groundtruth`. */
-export type TruthKind = "lidar" | "dense";
+/** The sources of true depths. */
+export const TRUTH_KINDS = {
+  lidar: "LiDAR x (forward), nearest return",
+  "lidar-z": "LiDAR z (along the camera's axis), nearest return",
+  improved: "KITTI's annotated depth maps (improved LiDAR)",
+  dense: "dense depth map",
+  occ: "stereo 2015's disparities, occluded pixels included",
+  noc: "stereo 2015's disparities, occluded pixels left out",
+  cityscapes: "Cityscapes' disparity maps (semi-global matching)",
+} as const;
+
+/** The source of true depths; a manifest's pairs have their own. */
+export type TruthKind = keyof typeof TRUTH_KINDS;
+
+/**
+ * Truths whose benchmarks count every known pixel, however far, and clamp only the prediction: KITTI's annotated depth
+ * maps and stereo 2015.
+ */
+export function isUncapped(kind: TruthKind): boolean {
+  return kind === "improved" || kind === "occ" || kind === "noc";
+}
+
+/** Whether a frame has such a truth: KITTI has no annotated depth map of the first and last five frames of a drive. */
+export function hasTruth({ left, truth }: StereoPair, kind: TruthKind): boolean {
+  return kind !== "improved" || truth !== undefined || hasDepthMap(parseFrame(left));
+}
 
 /** True depths at some pixels of the left image, row by row. */
 export interface Truth {
@@ -51,8 +79,9 @@ function roundHalfEven(value: number): number {
  * pixel wins, and depth is the scanner's own x, not the camera's z.
  *
  * @param scan [points × 4]: x, y, z in m, reflectance.
+ * @param axis Which depth is meant: the scanner's x, or the camera's z, 0.27 m less. @default "x"
  */
-export function projectScan(scan: Float32Array, calibration: Calibration): Truth {
+export function projectScan(scan: Float32Array, calibration: Calibration, axis: "x" | "z" = "x"): Truth {
   const { width, height } = calibration.imageSize;
   const [a, b, c, d, e, f, g, h, i, j, k, l] = calibration.velodyneToImage;
   const map = new Float32Array(width * height);
@@ -64,8 +93,8 @@ export function projectScan(scan: Float32Array, calibration: Calibration): Truth
     const u = roundHalfEven((a * x + b * y + c * z + d) / depth) - 1;
     const v = roundHalfEven((e * x + f * y + g * z + h) / depth) - 1;
     if (!(u >= 0 && v >= 0 && u < width && v < height)) continue;
-    const pixel = v * width + u;
-    if (map[pixel] === 0 || x < map[pixel]) map[pixel] = x;
+    const pixel = v * width + u, value = axis === "x" ? x : depth;
+    if (map[pixel] === 0 || value < map[pixel]) map[pixel] = value;
   }
   return gather(map, calibration.imageSize, calibration);
 }
@@ -125,23 +154,28 @@ export function truthReader(
   kind: TruthKind,
   options: { readonly keep?: boolean } = {},
 ): (pair: StereoPair) => Promise<Truth> {
-  const calibrations = new Map<string, Calibration>(), kept = new Map<string, Truth>();
+  const calibrations = new Map<string, Calibration>(),
+    kept = new Map<string, Truth>(),
+    has = folderLookup(root);
   const read = async (pair: StereoPair): Promise<Truth> => {
     const { camera, truth } = pair;
     if (camera && truth) {
-      const found = await readManifestTruth(root, { ...pair, camera, truth });
+      const found = await readManifestTruth(root, { ...pair, camera, truth: truthFile(truth, kind) });
       return gather(found.depth.data, found.depth, found.camera);
+    }
+    if (kind === "cityscapes" && camera) {
+      return gather((await readCityscapesDepth(root, pair.left, camera)).data, camera.imageSize, camera);
     }
     const frame = parseFrame(pair.left), { date } = frame;
     const calibration = calibrations.get(date) ?? await readCalibration(root, date);
     calibrations.set(date, calibration);
-    if (kind === "lidar") {
+    if (kind === "lidar" || kind === "lidar-z") {
       const path = join(root, velodynePath(frame)), scan = await readVelodyne(path);
-      const truth = projectScan(scan, calibration);
+      const truth = projectScan(scan, calibration, kind === "lidar" ? "x" : "z");
       if (truth.depths.length === 0) throw uselessScan(path, scan);
       return truth;
     }
-    const path = join(root, depthPath(frame, 2));
+    const path = join(root, await depthFile(has, frame, kind) ?? depthPath(frame, 2));
     const map = await readDepthPng(path);
     const { width, height } = calibration.imageSize;
     if (map.width !== width || map.height !== height) {
@@ -159,6 +193,25 @@ export function truthReader(
   };
 }
 
+/** The file of a manifest's or stereo 2015's truth. */
+function truthFile(
+  truth: NonNullable<StereoPair["truth"]>,
+  kind: TruthKind,
+): NonNullable<StereoPair["truth"]> {
+  return kind === "noc" ? { ...truth, path: truth.path.replace("/disp_occ_0/", "/disp_noc_0/") } : truth;
+}
+
+/** A frame's depth map; `undefined` if it is absent. */
+async function depthFile(
+  has: (path: string) => Promise<boolean>,
+  frame: Frame,
+  kind: TruthKind,
+): Promise<string | undefined> {
+  for (const path of kind === "improved" ? annotatedPaths(frame) : [depthPath(frame, 2)]) {
+    if (await has(path)) return path;
+  }
+}
+
 /**
  * Checks that scans or depth maps and calibrations of all frames exist, before long work begins.
  *
@@ -171,20 +224,24 @@ export async function checkTruth(
 ): Promise<void> {
   const has = folderLookup(root);
   const needed = new Set<string>();
-  for (const { left, truth } of pairs) {
-    if (truth) {
-      needed.add(truth.path);
-      continue;
+  for (const pair of pairs) {
+    const { left, truth } = pair;
+    if (truth) needed.add(truthFile(truth, kind).path);
+    else if (kind === "cityscapes") needed.add(cityscapesCameraPath(left)).add(cityscapesDisparityPath(left));
+    else if (hasTruth(pair, kind)) {
+      const frame = parseFrame(left), { camToCam, veloToCam } = calibrationPaths(frame.date);
+      const scan = kind === "lidar" || kind === "lidar-z";
+      const file = scan ? velodynePath(frame) : await depthFile(has, frame, kind) ?? depthPath(frame, 2);
+      needed.add(camToCam).add(veloToCam).add(file);
     }
-    const frame = parseFrame(left);
-    const { camToCam, veloToCam } = calibrationPaths(frame.date);
-    needed.add(camToCam).add(veloToCam).add(kind === "lidar" ? velodynePath(frame) : depthPath(frame, 2));
   }
   const absent: string[] = [];
   for (const path of needed) if (!await has(path)) absent.push(path);
   if (absent.length) {
     throw new CyclopsError(
-      `Cannot evaluate against ${kind === "lidar" ? "laser scans" : "depth maps"}: ${absent.length} of ` +
+      `Cannot evaluate against ${
+        kind.startsWith("lidar") ? "laser scans" : "depth maps"
+      }: ${absent.length} of ` +
         `${needed.size} files are missing under ${root}\n${listFiles(absent)}`,
     );
   }

@@ -47,6 +47,15 @@ Deno.test("the Eigen split has 697, 22600 and 888 pairs, none twice", () => {
   assertEquals(new Set(parts.flat()).size, 697 + 22600 + 888);
 });
 
+Deno.test("the test part in the order of the field's list, whole and where there is annotated depth", () => {
+  const names = (part: "test" | "files" | "benchmark") => eigenSplit(part).map(({ left }) => left);
+  const files = names("files"), benchmark = names("benchmark");
+  assertEquals(files.toSorted(), names("test").toSorted());
+  assertEquals(files.slice(0, 3).map((path) => parseFrame(path).index), [69, 54, 42]);
+  assertEquals(benchmark, files.filter((path) => benchmark.includes(path)));
+  assertEquals([benchmark.length, parseFrame(benchmark[651]).index], [652, 768]);
+});
+
 Deno.test("no drive of the Eigen split is both tested and trained on", () => {
   const drives = (part: "test" | "train" | "val") =>
     new Set(eigenSplit(part).map(({ left }) => left.split("/")[1]));

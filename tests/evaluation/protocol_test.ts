@@ -36,6 +36,9 @@ Deno.test("the crops are those of the field on KITTI's usual size", () => {
   const size = { width: 1242, height: 375 };
   assertEquals(cropBox("garg", size), { top: 153, bottom: 371, left: 44, right: 1197 });
   assertEquals(cropBox("eigen", size), { top: 124, bottom: 342, left: 44, right: 1197 });
+  const cityscapes = { top: 256, bottom: 768, left: 192, right: 1856 };
+  assertEquals(cropBox("cityscapes", { width: 2048, height: 819 }), cityscapes);
+  assertEquals(cropBox("cityscapes", { width: 2048, height: 700 }), { ...cityscapes, bottom: 700 });
   assertEquals(cropBox("none", size), { top: 0, bottom: 375, left: 0, right: 1242 });
 });
 
@@ -61,6 +64,30 @@ Deno.test("points at or beyond the cap do not count; predictions are clamped to 
   assertAlmostEquals(at80.metrics().absRel, (40 / 40 + 30 / 50) / 2, 1e-12);
 });
 
+Deno.test("annotated depth and stereo 2015 count points beyond the cap, against a clamped prediction", () => {
+  const truth = truthOf([1, 1, 40], [2, 2, 100]), protocols = [{ crop: "none", capM: 80 }] as const;
+  const [errors] = scoreFrame(truth, flat(0), protocols, { uncapped: true });
+  assertEquals(errors.points, 2);
+  assertAlmostEquals(errors.metrics().absRel, (40 / 40 + 20 / 100) / 2, 1e-12);
+});
+
+Deno.test("median scaling multiplies by the medians' ratio inside crop and cap, before clamping", () => {
+  const truth = truthOf([1, 1, 10], [2, 2, 30], [3, 3, 20], [4, 4, 40], [5, 5, 90]);
+  const protocol = { crop: "none", capM: 80, medianScaling: true } as const;
+  const [errors] = scoreFrame(truth, flat(0.0390625), [protocol]); // 10 m everywhere
+  assertAlmostEquals(errors.scale, 2.5, 1e-12); // of an even count the mean of the two middle ones
+  assertAlmostEquals(errors.metrics().absRel, (15 / 10 + 5 / 30 + 5 / 20 + 15 / 40) / 4, 1e-6);
+  assertEquals(scoreFrame(truth, flat(0.0390625), [{ crop: "none", capM: 80 }])[0].scale, 1);
+});
+
+Deno.test("points are told with what they are compared with", () => {
+  const points: number[][] = [];
+  const onPoint = (...point: number[]) => points.push(point);
+  const two = [{ crop: "none", capM: 50 }, { crop: "none", capM: 80 }] as const;
+  scoreFrame(truthOf([1, 2, 40], [2, 2, 70]), flat(0), two, { onPoint });
+  assertEquals(points, [[1, 2, 50, 40]]);
+});
+
 Deno.test("a map is sampled bilinearly at half-pixel centers, the border repeated", () => {
   // Two columns on 64 px: their centres lie at 15.5 and 47.5 px.
   const map = { width: 2, height: 1, data: Float32Array.of(0.25, 0.75) };
@@ -82,8 +109,9 @@ Deno.test("images are averaged, points are summed, and images without points do 
     { scan: pointAt(21, 21, 90) },
   ];
   await withRoot(frames, async (root, pairs) => {
-    const done: number[] = [];
+    const done: number[] = [], scores: (readonly [number, number, number])[] = [];
     const { absRel, points, images, protocol } = await evaluate({
+      onFrame: ({ index, metrics, points }) => scores.push([index, Math.round(100 * metrics.absRel), points]),
       root,
       pairs,
       disparities: flat(0.0390625),
@@ -93,6 +121,7 @@ Deno.test("images are averaged, points are summed, and images without points do 
     });
     assertAlmostEquals(absRel, (0 + 0.5) / 2, 1e-6);
     assertEquals([points, images, done], [4, 2, [1, 2, 3]]);
+    assertEquals(scores, [[0, 0, 3], [1, 50, 1]]);
     assert(protocol.includes("LiDAR x") && protocol.includes("0.001 to 80 m"), protocol);
   });
 });

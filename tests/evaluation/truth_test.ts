@@ -1,10 +1,29 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { calibrationPaths, readCalibration, writeDepthPng } from "../../lib/data/kitti.ts";
+import { cityscapesDisparityPath } from "../../lib/data/cityscapes.ts";
+import { openDataset } from "../../lib/data/dataset.ts";
+import { imageSize, writeGray16, writeRgb } from "../../lib/data/image.ts";
+import { calibrationPaths, eigenSplit, readCalibration, writeDepthPng } from "../../lib/data/kitti.ts";
 import { evaluate } from "../../lib/evaluation/protocol.ts";
-import { checkTruth, projectScan, readTruth, trainSetMean, truthReader } from "../../lib/evaluation/truth.ts";
-import { kittiSample, noKittiSample, pointAt, withRoot } from "../data/_kitti_root.ts";
+import {
+  checkTruth,
+  hasTruth,
+  projectScan,
+  readTruth,
+  trainSetMean,
+  truthReader,
+} from "../../lib/evaluation/truth.ts";
+import { exportCityscapes } from "../data/_cityscapes.ts";
+import {
+  formatCalibration,
+  kittiSample,
+  noKittiSample,
+  pointAt,
+  rig,
+  withRoot,
+} from "../data/_kitti_root.ts";
+import { withFolder } from "../_folder.ts";
 
 async function project(points: readonly number[]) {
   let found: number[][] = [];
@@ -79,6 +98,80 @@ Deno.test("a depth map of another size than the calibration's is refused", async
     const path = join(root, pair.left.replace("image_02/data", "proj_depth/groundtruth/image_02"));
     await writeDepthPng(path, { width: 2, height: 1, data: Float32Array.of(1, 2) });
     await assertRejects(() => readTruth(root, pair, "dense"), CyclopsError, `${path}: it has 2×1 px`);
+  });
+});
+
+Deno.test("LiDAR z is the depth along the camera's axis, at the same pixels", async () => {
+  await withRoot([{ scan: pointAt(20, 10, 5) }], async (root, [pair]) => {
+    // The scanner half a meter behind the camera.
+    const path = join(root, calibrationPaths("2026_01_02").veloToCam);
+    await Deno.writeTextFile(path, (await Deno.readTextFile(path)).replace(/^T:.*$/m, "T: 0 0 -0.5"));
+    const x = await readTruth(root, pair, "lidar"), z = await readTruth(root, pair, "lidar-z");
+    assertEquals([[...x.depths], [...z.depths]], [[5], [4.5]]);
+    assertEquals([x.xs, x.ys], [z.xs, z.ys]);
+  });
+});
+
+Deno.test("annotated depth lies in the drive or where its archive was unpacked", async () => {
+  const depth = new Float32Array(64 * 32).fill(7);
+  await withRoot([{ scan: [], depth }], async (root, [pair]) => {
+    const drive = "2026_01_02_drive_0001_sync",
+      depths = async () => (await readTruth(root, pair, "improved")).depths[9];
+    assertEquals(await depths(), 7);
+    await checkTruth(root, [pair], "improved");
+    await Deno.mkdir(join(root, "val", drive), { recursive: true });
+    await Deno.rename(join(root, "2026_01_02", drive, "proj_depth"), join(root, "val", drive, "proj_depth"));
+    assertEquals(await depths(), 7);
+    await checkTruth(root, [pair], "improved");
+    await assertRejects(() => checkTruth(root, [pair], "dense"), CyclopsError, "1 of 3 files");
+  });
+});
+
+Deno.test("of the Eigen test frames 652 have annotated depth", () => {
+  const frames = eigenSplit("test");
+  assertEquals(frames.filter((pair) => hasTruth(pair, "improved")).length, 652);
+  assert(frames.every((pair) => hasTruth(pair, "lidar")));
+});
+
+Deno.test("stereo 2015 comes with cameras and disparities, occluded pixels or not", async () => {
+  await withFolder(async (root) => {
+    const folder = join(root, "training"), { width, height } = rig.imageSize;
+    for (const name of ["image_2/000001_10.png", "image_3/000001_10.png", "image_2/000001_11.png"]) {
+      await writeRgb(join(folder, name), { width, height, data: new Uint8Array(width * height * 3) });
+    }
+    await Deno.mkdir(join(folder, "calib_cam_to_cam"));
+    await Deno.writeTextFile(join(folder, "calib_cam_to_cam/000001.txt"), formatCalibration(rig).camToCam);
+    const data = new Uint16Array(width * height);
+    data[65] = 5 * 256;
+    await writeGray16(join(folder, "disp_noc_0/000001_10.png"), { width, height, data: data.slice() });
+    data[70] = 10 * 256;
+    await writeGray16(join(folder, "disp_occ_0/000001_10.png"), { width, height, data });
+    const { pairs } = await openDataset({ data: root, split: "stereo2015" });
+    assertEquals(pairs.map(({ left, camera }) => [left, camera?.focalPx]), [[
+      "training/image_2/000001_10.png",
+      50,
+    ]]);
+    await checkTruth(root, pairs, "noc");
+    const of = async (kind: "occ" | "noc") => (await readTruth(root, pairs[0], kind));
+    const occ = await of("occ"), noc = await of("noc");
+    assertEquals([[...occ.xs], [...occ.depths]], [[1, 6], [5, 2.5]]); // 50 px · 0.5 m / disparity
+    assertEquals([[...noc.xs], [...noc.depths]], [[1], [5]]);
+  });
+});
+
+Deno.test("Cityscapes' disparity maps give depths in the part of the image that is not cut off", async () => {
+  await withFolder(async (root) => {
+    await withRoot([{ scan: [] }], (root0, pairs) => exportCityscapes(root0, pairs, root, "val"));
+    const [{ left, right, camera }] =
+      (await openDataset({ data: root, split: "cityscapes", part: "val" })).pairs;
+    const { width, height } = await imageSize(join(root, left));
+    const data = new Uint16Array(width * height);
+    data[3] = 1 + 2 * 256;
+    data[data.length - 1] = 1 + 2 * 256; // on the hood
+    data[0] = 1; // no disparity
+    await writeGray16(join(root, cityscapesDisparityPath(left)), { width, height, data });
+    const { xs, ys, depths } = await readTruth(root, { left, right, camera }, "cityscapes");
+    assertEquals([[...xs], [...ys], [...depths]], [[3], [0], [12.5]]); // 50 px · 0.5 m / 2 px
   });
 });
 
