@@ -79,17 +79,18 @@ export function consistencyLoss(
 }
 
 /**
- * Mean |d_student − d_teacher|, over the pixels of a mask where one is given. The teacher's output is a constant:
- * compute it outside the differentiated function, so that no gradient reaches the teacher.
+ * Mean |ln d_student − ln d_teacher|, over the pixels of a mask where one is given: relative errors, so that far
+ * pixels count as near ones do. The teacher's output is a constant: compute it outside the differentiated function, so
+ * that no gradient reaches the teacher.
  *
- * @param student Fraction of width, [B,H,W,C].
- * @param teacher Fraction of width, [B,H,W,C], a constant.
- * @param mask 1 where the student follows the teacher, 0 elsewhere, [B,H,W,C], a constant.
- * @returns Scalar ≥ 0, fraction of width.
+ * @param student Fraction of width, > 0, [B,H,W,C].
+ * @param teacher Fraction of width, > 0, [B,H,W,C], a constant.
+ * @param mask How much the student follows the teacher, 0 to 1, [B,H,W,C], a constant.
+ * @returns Scalar ≥ 0.
  */
 export function disparityDistillation(student: Tensor4D, teacher: Tensor4D, mask?: Tensor4D): Scalar {
   return tf.tidy(() => {
-    const difference = tf.abs(tf.sub(student, teacher));
+    const difference = tf.abs(tf.sub(tf.log(student), tf.log(teacher)));
     if (!mask) return tf.mean(difference) as Scalar;
     return tf.div(tf.sum(tf.mul(difference, mask)), tf.maximum(tf.sum(mask), 1)) as Scalar;
   });

@@ -52,7 +52,8 @@ export const STAGES: Readonly<Record<StageName, Stage>> = {
   distill: {
     networks: ["student", "teacherStudent", "backward", "refine"],
     trains: ["student"],
-    lossWeights: { ...NONE, ...STUDENT, distillation: 1, featureDistillation: 1 },
+    // Half of the log difference pulls at the disparities about as strongly as the photometric term does.
+    lossWeights: { ...NONE, ...STUDENT, distillation: 0.5, featureDistillation: 1 },
     from: "teacher",
   },
 };

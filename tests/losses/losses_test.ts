@@ -156,11 +156,14 @@ Deno.test("consistency compares each view with the other view's disparity", () =
 
 Deno.test("distillation: zero for equal, mean over a mask, gradients to the student alone", () => {
   tf.tidy(() => {
-    const [student, teacher] = [uniform([2, 3, 4, 2], 1), uniform([2, 3, 4, 2], 2)];
+    const [student, teacher] = [1, 2].map((seed) => uniform([2, 3, 4, 2], seed, 0.1, 0.9));
     assertAlmostEquals(disparityDistillation(student, student).dataSync()[0], 0, 1e-9);
     const mask = tf.tensor4d(Float32Array.from({ length: 48 }, (_, i) => i === 5 ? 1 : 0), [2, 3, 4, 2]);
-    const expected = Math.abs(student.dataSync()[5] - teacher.dataSync()[5]);
+    const expected = Math.abs(Math.log(student.dataSync()[5] / teacher.dataSync()[5]));
     assertAlmostEquals(disparityDistillation(student, teacher, mask).dataSync()[0], expected, 1e-6);
+    // Relative: far and near disparities that are wrong by the same factor count the same.
+    const twice = disparityDistillation(student, tf.mul(student, 2)).dataSync()[0];
+    assertAlmostEquals(twice, Math.log(2), 1e-6);
     checkGradients((s) => disparityDistillation(s as Tensor4D, teacher), [student], { step: 1e-3 });
     checkGradients((s) => featureDistillation(s as Tensor4D, teacher), [student]);
   });
