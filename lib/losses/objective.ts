@@ -22,7 +22,7 @@ import { betterPixels, photometricLoss, SSIM_WEIGHT } from "./photometric.ts";
 export const TERM_NAMES = [
   /** Student: the synthesized opposite view against the real one. */
   "photometric",
-  /** Student: left-right consistency of its two disparities. */
+  /** Student: left-right consistency of its two disparities, in widths of 256 px. */
   "consistency",
   /** Student: edge-aware smoothness of both disparities. */
   "smoothness",
@@ -34,7 +34,7 @@ export const TERM_NAMES = [
   "refined",
   "refinedConsistency",
   "refinedSmoothness",
-  /** Student: its disparities against the teacher's. */
+  /** Student: the logarithms of its disparities against the teacher's. */
   "distillation",
   /** Student: its decoder features against the teacher's. */
   "featureDistillation",
@@ -50,6 +50,13 @@ export type Terms = Partial<Record<TermName, Scalar>>;
 /** Loss weight of smoothness; its share is halved from each scale to the next coarser one (Godard et al. 2017). */
 export const SMOOTHNESS_WEIGHT = 0.1;
 
+/**
+ * Consistency terms count in widths of this many px of their own scale. The photometric gradient grows with the pixels
+ * that a fraction of the width spans; in pixels the share of consistency is the same at every size. With 256 px it is
+ * monodepth's share at 256×512, where a coefficient of 1 applies to fractions of the width at each of four scales.
+ */
+const CONSISTENCY_WIDTH = 256;
+
 /** Options of {@linkcode lossTerms}. */
 export interface ObjectiveOptions extends WarpOptions {
   /** The seen view. @default "left" */
@@ -57,10 +64,10 @@ export interface ObjectiveOptions extends WarpOptions {
   /** Share of SSIM in the photometric terms; L1 has the rest. @default 0.85 */
   readonly ssimWeight?: number;
   /**
-   * The views that photometric terms compare: the produced one, both, or only the seen one, which trains the
-   * source-aligned disparity alone. @default "target"
+   * The views that photometric terms compare: both, only the produced one, which trains the target-aligned disparity
+   * alone, or only the seen one, which trains the source-aligned disparity alone. @default "both"
    */
-  readonly photometricViews?: "target" | "both" | "source";
+  readonly photometricViews?: "both" | "target" | "source";
   /** Smoothness of the disparity divided by its mean. @default false */
   readonly normalizeSmoothness?: boolean;
 }
@@ -135,7 +142,7 @@ function synthesisTerms(
   weights: Partial<LossWeights>,
   options: ObjectiveOptions,
 ): Terms {
-  const { ssimWeight = SSIM_WEIGHT, photometricViews = "target", normalizeSmoothness } = options;
+  const { ssimWeight = SSIM_WEIGHT, photometricViews = "both", normalizeSmoothness } = options;
   const names = TERMS_OF[network];
   const sums: Partial<Record<TermName, Scalar[]>> = {};
   const add = (term: TermName, value: Scalar) => (sums[term] ??= []).push(value);
@@ -150,7 +157,8 @@ function synthesisTerms(
       }
     }
     if (weights[names.consistency]) {
-      add(names.consistency, consistencyLoss(target, source, produced, options));
+      const widths = target.shape[2] / CONSISTENCY_WIDTH;
+      add(names.consistency, tf.mul(consistencyLoss(target, source, produced, options), widths));
     }
     if (weights[names.smoothness]) {
       const both = tf.add(

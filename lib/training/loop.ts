@@ -315,7 +315,12 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     const extended = planned === steps
       ? []
       : [`the run is extended from ${planned} to ${steps} steps, with the learning rate of the longer run`];
-    for (const message of [...run?.warnings ?? [], ...validation?.warnings ?? [], ...extended]) {
+    const untrained = options.photometricViews === "target" && options.view === "left"
+      ? ["photometric-views target trains the evaluated disparity, that of the input, by consistency alone"]
+      : [];
+    for (
+      const message of [...run?.warnings ?? [], ...validation?.warnings ?? [], ...untrained, ...extended]
+    ) {
       yield warn(message);
     }
 

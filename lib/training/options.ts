@@ -26,7 +26,7 @@ import { type DataPart, datasetOptions, openDataset, type StereoDataset } from "
 import { loaderOptions } from "../data/loader.ts";
 import { ARCHITECTURES, checkSize, sizeMultiple } from "../models/architecture.ts";
 import type { RefineOptions } from "../models/chain.ts";
-import { STAGE_NAMES } from "./stages.ts";
+import { STAGE_NAMES, STAGES } from "./stages.ts";
 
 /** The named sets of defaults. */
 export const PRESET_NAMES = ["quick", "lite0", "vgg", "resnet50", "paper"] as const;
@@ -120,9 +120,11 @@ export const trainingOptions = {
     max: 1,
     help: "Weight of SSIM in photometric terms; L1 has the rest.",
   }),
-  photometricViews: choice(["target", "both", "source"], {
-    default: "target",
-    help: "Compare the synthesized view only, the input view too, or the input view only.",
+  photometricViews: choice(["both", "target", "source"], {
+    default: "both",
+    help:
+      "Views that photometric terms compare: both, or only the synthesized opposite one (target), which trains " +
+      "the disparity aligned with it, or only the input view (source), which trains the disparity of the input.",
   }),
   lossSize: choice(["scale", "full"], {
     default: "scale",
@@ -250,7 +252,7 @@ const LARGE: TrainingInput = {
 
 const CHANGES: Readonly<Record<PresetName, TrainingInput>> = {
   // Two CPU cores, minutes: too few updates to learn that colors change, so they do not.
-  quick: { steps: 1900, coarse: 0.3, photometricViews: "both", colourProbability: 0 },
+  quick: { steps: 1900, coarse: 0.3, colourProbability: 0 },
   // A strong student from real pairs in an hour on two cores: half-cycle only.
   lite0: {
     architecture: "lite0",
@@ -325,11 +327,17 @@ export function resolveTraining(
   if (batch % accumulate !== 0) {
     throw refuse(`accumulate is ${accumulate}, expected a divisor of batch, ${batch}`);
   }
-  if (options.photometricViews === "source" && (options.stage === "cycle" || options.stage === "teacher")) {
-    throw refuse(
-      `photometricViews is source and stage is ${options.stage}, which warps by the disparity that only target and ` +
-        "both train; give --photometric-views both",
-    );
+  if (options.photometricViews === "source") {
+    const needs = STAGES[options.stage].networks.includes("backward")
+      ? `stage is ${options.stage}, whose backward network sees what the other disparity, that of the opposite view, ` +
+        "synthesizes"
+      : options.view === "right" &&
+        "view is right, where the other disparity, that of the left view, is evaluated";
+    if (needs) {
+      throw refuse(
+        `photometricViews is source and ${needs}: source does not train it; give --photometric-views both`,
+      );
+    }
   }
   if (options.pretrained && options.architecture !== "lite0") {
     throw refuse(`pretrained is true and architecture is ${options.architecture}, expected lite0`);

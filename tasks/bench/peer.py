@@ -35,6 +35,7 @@ except ImportError as error:
     sys.exit(0)
 
 SCALES = 4
+CONSISTENCY_WIDTH = 256
 MAX_DISPARITY = 0.3
 # The left view is seen, and left(x + d·W) is the right one: rotated by 180 degrees, x − d·W.
 TO_RIGHT, TO_LEFT = -1, 1
@@ -213,6 +214,7 @@ class Contender:
                 similar = similar + photometric(back, seen[s], ssim_weight)
             consistent = (warp(of_source, of_target, direction) - of_target).abs().mean()
             consistent = consistent + (warp(of_target, of_source, -direction) - of_source).abs().mean()
+            consistent = consistent * (d.shape[3] / CONSISTENCY_WIDTH)
             smooth = (smoothness(of_target, real_edges[s]) + smoothness(of_source, seen_edges[s])) / 2**s
             for name, term in zip(TERMS[network], (similar, consistent, smooth)):
                 total = total + weights[name] * term
@@ -237,7 +239,7 @@ class Contender:
             backward = self.predict("backward", generated[0])[1]
             seen = synthesize(generated, backward, TO_LEFT)
             total = self.terms(
-                "backward", backward, seen, generated, sources, target_edges, source_edges, TO_LEFT
+                "backward", backward, seen, targets, sources, target_edges, source_edges, TO_LEFT
             )
             refined = refine(sources[0], seen[0].detach(), logits, student[0], backward[0].detach())
             return total + self.terms("refine", refined, synthesize(sources, refined, TO_RIGHT), *forward)
@@ -252,7 +254,7 @@ class Contender:
                 seen = warp(generated[0], backward[0][:, :1], TO_LEFT)
                 refined = refine(sources[0], seen, logits, teachers[0], backward[0])
             for d, teacher in zip(student, refined):
-                total = total + self.loss["weights"]["distillation"] * (d - teacher).abs().mean()
+                total = total + self.loss["weights"]["distillation"] * (d.log() - teacher.log()).abs().mean()
         return total
 
     def run(self):

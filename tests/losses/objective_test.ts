@@ -38,7 +38,8 @@ Deno.test("the backward network is compared with the real opposite view: cloning
     const [clone, truth] = [cycle(1 / 32), cycle(1 / 16)];
     assertAlmostEquals(truth, 0, 1e-6);
     // The clone makes exactly the student's own error.
-    const own = lossTerms({ input: views.source, student }, views, { photometric: 1 }).photometric!;
+    const weights = { photometric: 1 }, options = { photometricViews: "target" } as const;
+    const own = lossTerms({ input: views.source, student }, views, weights, options).photometric!;
     assertAlmostEquals(clone, own.dataSync()[0], 1e-6);
     assertGreater(clone, 0.01);
     assertLess(truth, 1e-3 * clone);

@@ -238,11 +238,13 @@ Deno.test("colors of the input alone: the views stay as they are, the student se
   trainer.dispose();
 });
 
-Deno.test("the cycle needs the disparity that photometricViews source does not train", () => {
-  for (const stage of ["cycle", "teacher"] as const) {
-    const error = assertThrows(() => resolveTraining({ stage, photometricViews: "source" }), UsageError);
+Deno.test("photometricViews source is refused wherever the disparity that it does not train is used", () => {
+  const refused = { photometricViews: "source" };
+  for (const given of [{ stage: "cycle" }, { stage: "teacher" }, { stage: "distill" }, { view: "right" }]) {
+    const error = assertThrows(() => resolveTraining({ ...given, ...refused }), UsageError);
     assertStringIncludes(error.message, "give --photometric-views both");
   }
+  resolveTraining(refused);
 });
 
 Deno.test("what is too small to be mirrored is refused", () => {

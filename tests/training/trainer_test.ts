@@ -195,7 +195,7 @@ for (const variant of VARIANTS) {
 }
 
 Deno.test("an update in a few lines of the public API is the trainer's", async () => {
-  const options = resolveTraining({ ...SMALL, photometricViews: "target", warmup: 0, schedule: "constant" });
+  const options = resolveTraining({ ...SMALL, warmup: 0, schedule: "constant" });
   const trainer = new Trainer(options, 10);
   const { seed, headBias, learningRate } = options;
   const student = createNetwork({ scope: "student", architecture: ARCHITECTURES.quick, seed, headBias });
@@ -317,7 +317,6 @@ Deno.test("finite differences of the whole objective, through both warps", () =>
     consistencyWeight: 1,
     smoothnessWeight: 0.1,
     teacherInputs: "inconsistency,disparity,features",
-    photometricViews: "both",
   });
   const trainer = new Trainer(options, 10);
   const [left, right] = [uniform([2, 32, 32, 3], 1), uniform([2, 32, 32, 3], 2)];
