@@ -1,28 +1,76 @@
 /**
- * `deno task eval`: predicted disparities against true depths, by the protocol of the field.
+ * `deno task eval`: predicted disparities or depths against true depths, by the protocols of the field.
  *
  * @module
  */
+import { join } from "@std/path";
 import { backendOptions, selectBackend } from "../lib/backend/select.ts";
 import { UsageError } from "../lib/base/errors.ts";
-import { choice, flag, number, type OptionsOf, text } from "../lib/base/options.ts";
-import { Progress, terminalColumns } from "../lib/base/terminal.ts";
+import { writeAtomic } from "../lib/base/files.ts";
+import { choice, flag, integer, number, type OptionsOf, text } from "../lib/base/options.ts";
+import { Progress, styled, terminalColumns } from "../lib/base/terminal.ts";
+import { lineChart } from "../lib/charts/curves.ts";
+import { panel } from "../lib/charts/depth.ts";
 import { METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
-import { openDataset } from "../lib/data/dataset.ts";
+import { imagePath, openDataset, type StereoDataset } from "../lib/data/dataset.ts";
+import { readRgb } from "../lib/data/image.ts";
+import { eigenNames, eigenSplit } from "../lib/data/kitti.ts";
 import { isManifest } from "../lib/data/manifest.ts";
-import type { StereoPair } from "../lib/data/split.ts";
-import { type Disparities, evaluate } from "../lib/evaluation/protocol.ts";
-import { readDisparities } from "../lib/evaluation/results.ts";
-import { checkTruth } from "../lib/evaluation/truth.ts";
+import {
+  bootstrapMean,
+  compareFrames,
+  type Comparison,
+  driveOf,
+  ErrorProfile,
+  type Interval,
+  type ProfileBin,
+} from "../lib/evaluation/analysis.ts";
+import {
+  checkPredictions,
+  openPredictions,
+  PREDICTION_UNITS,
+  type PredictionUnit,
+} from "../lib/evaluation/predictions.ts";
+import {
+  combineFlipped,
+  cropBox,
+  type DepthMetrics,
+  type Disparities,
+  evaluate,
+  type Evaluation,
+  type EvaluationInput,
+  type FrameScore,
+  metricNames,
+  type Protocol,
+  readMap,
+} from "../lib/evaluation/protocol.ts";
+import {
+  checkTruth,
+  hasTruth,
+  isUncapped,
+  readTruth,
+  TRUTH_KINDS,
+  type TruthKind,
+  truthMap,
+  truthReader,
+} from "../lib/evaluation/truth.ts";
 import { runTask } from "./_task.ts";
 
 const evalOptions = {
   predictions: text({
-    value: "FILE.npy",
-    help: "Disparities of the left images, float32 [frames, height, width], fractions of the width.",
+    value: "FILE.npy|DIR",
+    help:
+      "Predictions of the left images in the split's order: float32 [frames, height, width], or a folder of .npy " +
+      "or 16-bit PNG files (px or m · 256), one per frame.",
+  }),
+  units: choice(Object.keys(PREDICTION_UNITS) as PredictionUnit[], {
+    default: "width",
+    help:
+      "What they are: disparities as fractions of the width or in px of the map, depths in m, inverse depths in " +
+      "1/m, or what monodepth2 saves (5.4 / depth).",
   }),
   predictionsFlipped: text({
-    value: "FILE.npy",
+    value: "FILE.npy|DIR",
     help: "Those of the mirrored images, as the network gave them: adds flip post-processing.",
   }),
   run: text({ value: "RUN", help: "Predict with a run's network instead: its folder, or a checkpoint's." }),
@@ -35,62 +83,117 @@ const evalOptions = {
   }),
   data: text({
     value: "DIR[,FILE…]",
-    help: "Root folder of KITTI raw or street data, or a manifest (default: the run's own).",
+    help:
+      "Root folder of KITTI raw, street data, stereo 2015 or Cityscapes, or a manifest (default: the run's own).",
   }),
   split: text({
     value: "FILE|NAME",
-    help: "Frames, in the predictions' order: a file, eigen-test, eigen-val, or a name under DIR/splits " +
-      "(default: the test part of the run's data).",
+    help:
+      "Frames, in the predictions' order: a file, eigen-test, eigen-files (the same in the order of the field's " +
+      "test_files.txt), eigen-benchmark (the 652 of them with annotated depth), eigen-val, stereo2015, cityscapes, or a " +
+      "name under DIR/splits (default: the test part of the run's data).",
   }),
-  crop: choice(["garg", "eigen", "none"], { default: "garg", help: "Part of the image to evaluate." }),
-  cap: number({ default: 80, min: 0.01, unit: "m", help: "Maximum depth to evaluate." }),
-  truth: choice(["lidar", "dense"], {
+  truth: choice(Object.keys(TRUTH_KINDS) as TruthKind[], {
     default: "lidar",
-    help: "True depths: the laser scans, or the depth maps under proj_depth/groundtruth.",
+    help: "True depths: the laser scans' x or z, KITTI's annotated depth maps, depth maps under " +
+      "proj_depth/groundtruth, stereo 2015's disp_occ_0 or disp_noc_0, Cityscapes' disparities. A manifest has its own.",
+  }),
+  crop: choice(["garg", "eigen", "cityscapes", "none"], {
+    help:
+      "Part of the image to evaluate (default: garg; none for improved, occ and noc; cityscapes for cityscapes).",
+  }),
+  cap: number({ default: 80, min: 0.01, unit: "m", help: "Maximum depth to evaluate." }),
+  medianScaling: flag({
+    help: "Take each image's scale from its truth, for predictions without a scale of their own.",
+  }),
+  against: text({
+    value: "FILE.npy|DIR|RUN",
+    help: "Compare frame by frame with other predictions, in the same units, or another run.",
   }),
   json: flag({ help: "Print one JSON object and nothing else on standard output." }),
+  markdown: flag({ help: "Print the table as Markdown." }),
+  latex: flag({ help: "Print the table as LaTeX." }),
+  csv: text({ value: "FILE.csv", help: "Write the metrics of each image." }),
+  plots: text({
+    value: "DIR",
+    help: "Draw error by distance, error by row of the image, and the worst images (.svg, .png).",
+  }),
+  worst: integer({
+    default: 6,
+    min: 1,
+    max: 50,
+    unit: "images",
+    help: "How many of the worst images to draw.",
+  }),
   ...backendOptions,
 } as const;
 
 type EvalOptions = OptionsOf<typeof evalOptions>;
 
 /** Predictions, the frames that they are of, and what to call them. */
-interface Subject {
-  readonly name: string;
+interface Subject extends Pick<StereoDataset, "root" | "name" | "pairs" | "cropBottom"> {
+  readonly label: string;
   readonly path: string;
-  readonly root: string;
-  readonly pairs: readonly StereoPair[];
-  readonly disparities: Disparities;
-  readonly flipped?: Disparities;
+  readonly disparities: Exclude<EvaluationInput["disparities"], { readonly count?: undefined }>;
+  readonly flipped?: EvaluationInput["flipped"];
+}
+
+/** How predictions did. */
+interface Scores {
+  readonly subject: Subject;
+  readonly evaluation: Evaluation;
+  readonly frames: readonly FrameScore[];
+  readonly profile: ErrorProfile;
+  readonly interval: Readonly<Record<keyof DepthMetrics, Interval>>;
 }
 
 await runTask({
   name: "eval",
   summary:
-    "Evaluates predicted disparities by the protocol of the field (Eigen et al. 2014): depth metrics,\n" +
-    "averaged over the images of a split. The predictions come from a file or from a run's network.",
+    "Evaluates predicted disparities or depths by the protocols of the field: depth metrics, averaged over the images\n" +
+    "of a split. The predictions come from anyone's files or from a run's network.",
   options: evalOptions,
+  headings: { data: "Truth and protocol", json: "Output", backend: "Backend" },
   examples: [
     "deno task eval --predictions disparities.npy --data kitti --split eigen-test",
-    "deno task eval --predictions disparities.npy --data data/street --split test --json",
-    "deno task eval --run runs/first --flip",
+    "deno task eval --predictions disps_eigen_split.npy --units monodepth2 --data kitti --split eigen-files",
+    "deno task eval --predictions depth_png --units metres --data kitti --split eigen-files --truth improved",
+    "deno task eval --run runs/first --flip --against runs/second --plots runs/first/eval",
     "deno task eval --run runs/kitti --data kitti --split eigen-test --save-predictions d.npy",
   ],
 }, async (options) => {
-  const { crop, cap: capM, truth } = options;
   checkCall(options);
-  const subject = options.run ? await predicted(options.run, options) : await stored(options);
-  const total = subject.pairs.length;
-  const progress = new Progress({ label: "evaluate", total, unit: "frames" });
-  const onProgress = (done: number) => progress.update(done);
-  const metrics = await evaluate({ ...subject, crop, capM, truth, onProgress });
-  progress.finish();
-  const { points, images, protocol } = metrics;
-  if (images < total) progress.log(`${total - images} of ${total} frames have no point inside crop and cap`);
-  if (options.json) return console.log(JSON.stringify(metrics));
-  const table = new Table({ columns: METRIC_COLUMNS, rows: [{ name: subject.name, cells: { ...metrics } }] });
-  console.log(`${subject.path}\n\n${table.text(terminalColumns())}\n\n${images} images, ${points} points`);
-  console.log(protocol.replaceAll("; ", "\n"));
+  const { truth, cap: capM, medianScaling } = options;
+  const crop = options.crop ?? (truth === "cityscapes" ? truth : isUncapped(truth) ? "none" : "garg");
+  const protocol: Protocol = { crop, capM, medianScaling };
+  const subject = options.run
+    ? await predicted(options.run, options)
+    : await stored(options.predictions!, options.predictionsFlipped, options);
+  const scores = await score(subject, options, protocol);
+  const rival = options.against === undefined
+    ? undefined
+    : await score(await rivalOf(options.against, options), options, protocol);
+  const comparison = rival && compareFrames(scores.frames, rival.frames);
+  if (comparison?.frames === 0) {
+    throw new UsageError(
+      `Cannot compare with ${options.against}: it has no frame in common, give --data and --split`,
+    );
+  }
+  if (options.csv !== undefined) await writeAtomic(options.csv, framesCsv(scores.frames));
+  if (options.plots !== undefined) await draw(options.plots, scores, rival, options.worst, protocol, truth);
+  if (options.json) {
+    return console.log(JSON.stringify({ ...scores.evaluation, ...details(scores, rival, comparison) }));
+  }
+  const table = tableOf(scores, rival, comparison, medianScaling);
+  if (options.markdown) console.log(table.markdown());
+  else if (options.latex) console.log(table.latex());
+  else console.log(`${subject.path}\n\n${table.text(terminalColumns())}\n`);
+  // The protocol belongs to the numbers, whatever their form.
+  const lines = describe(scores).map((line) => options.latex ? `% ${line}` : line);
+  console.log(lines.join(options.markdown ? "  \n" : "\n"));
+  if (medianScaling) {
+    console.error(styled(["red", "bold"], "Median scaling is on: scale is taken from the truth"));
+  }
 });
 
 /** Rejects options that do not go together. */
@@ -110,17 +213,42 @@ function checkCall(options: EvalOptions): void {
   } else if (predictions ?? options.predictionsFlipped) {
     fail("found --run and --predictions, expected one of them");
   }
+  const forms = (["json", "markdown", "latex"] as const).filter((form) => options[form]);
+  if (forms.length > 1) fail(`found --${forms.join(" and --")}, expected one of them`);
 }
 
-async function stored(
-  { predictions, predictionsFlipped, data, split, truth }: EvalOptions,
-): Promise<Subject> {
-  const path = predictions!;
-  const { root, pairs } = await openDataset({ data: data!, split, holdout: 1, part: "test", side: "left" });
+/** Predictions from files: checked against the truth of some frames, so that no other unit or order is evaluated. */
+async function stored(path: string, flippedPath: string | undefined, options: EvalOptions): Promise<Subject> {
+  const { data, split, truth, units, medianScaling } = options;
+  const dataset = await openDataset({ data: data!, split, holdout: 1, part: "test", side: "left" });
+  const { root, pairs } = dataset;
   await checkTruth(root, pairs, truth);
-  const disparities = await readDisparities(path);
-  const flipped = predictionsFlipped ? await readDisparities(predictionsFlipped) : undefined;
-  return { name: "predictions", path, root, pairs, disparities, flipped };
+  const disparities = await openPredictions(path, units);
+  const flipped = flippedPath === undefined ? undefined : await openPredictions(flippedPath, units);
+  if (disparities.count === pairs.length) {
+    const others = Object.entries(eigenNames).filter(([name, part]) =>
+      name !== split && (part === "test" || part === "files")
+    );
+    const known = split === "eigen-test" || split === "eigen-files";
+    await checkPredictions(disparities, pairs, truthReader(root, truth), {
+      scaled: medianScaling,
+      has: (pair) => hasTruth(pair, truth),
+      others: known ? Object.fromEntries(others.map(([name, part]) => [name, eigenSplit(part)])) : {},
+    });
+  }
+  return { ...dataset, label: "predictions", path, disparities, flipped };
+}
+
+/** What to compare with: files where the path holds some, else a run. */
+async function rivalOf(path: string, options: EvalOptions): Promise<Subject> {
+  let files = path.endsWith(".npy");
+  try {
+    for await (const { name } of Deno.readDir(path)) files ||= /\.(npy|png)$/i.test(name);
+  } catch { /* a file, or whoever reads it says what is wrong */ }
+  const subject = files
+    ? await stored(path, undefined, options)
+    : await predicted(path, { ...options, savePredictions: undefined });
+  return { ...subject, label: "against" };
 }
 
 /** Loads TensorFlow, which is not needed for files of predictions. */
@@ -130,7 +258,7 @@ async function predicted(run: string, options: EvalOptions): Promise<Subject> {
   await selectBackend(options);
   const { of: network = "student", flip, savePredictions: file } = options;
   let progress: Progress | undefined;
-  const { dataset: { root, pairs }, plain, flipped, checkpoint: path } = await predictRun(run, {
+  const { dataset, plain, flipped, checkpoint: path } = await predictRun(run, {
     ...options,
     network,
     onProgress: (done, total) => {
@@ -143,6 +271,171 @@ async function predicted(run: string, options: EvalOptions): Promise<Subject> {
     writeNpy(to, { shape: [count, height, width], data: data as Float32Array<ArrayBuffer> });
   if (file) await save(file, plain);
   if (file && flipped) await save(file.replace(/(\.npy)?$/, "-flipped$1"), flipped);
-  await checkTruth(root, pairs, options.truth);
-  return { name: flip ? `${network}, flip` : network, path, root, pairs, disparities: plain, flipped };
+  await checkTruth(dataset.root, dataset.pairs, options.truth);
+  return { ...dataset, label: flip ? `${network}, flip` : network, path, disparities: plain, flipped };
+}
+
+async function score(subject: Subject, { truth }: EvalOptions, protocol: Protocol): Promise<Scores> {
+  const total = subject.pairs.length, frames: FrameScore[] = [], profile = new ErrorProfile();
+  const progress = new Progress({ label: "evaluate", total, unit: "frames" });
+  const evaluation = await evaluate({
+    ...subject,
+    ...protocol,
+    truth,
+    onProgress: (done) => progress.update(done),
+    onFrame: (frame) => frames.push(frame),
+    onPoint: profile.add,
+  });
+  progress.finish();
+  const drives = frames.map(({ pair }) => driveOf(pair.left));
+  const of = (name: keyof DepthMetrics) => bootstrapMean(frames.map(({ metrics }) => metrics[name]), drives);
+  const interval = Object.fromEntries(metricNames.map((name) => [name, of(name)])) as Scores["interval"];
+  const known = subject.pairs.filter((pair) => hasTruth(pair, truth)).length;
+  if (known < total) progress.log(`${total - known} of ${total} frames have no annotated depth`);
+  if (evaluation.images < known) {
+    progress.log(`${known - evaluation.images} of ${known} frames have no point inside crop and cap`);
+  }
+  return { subject, evaluation, frames, profile, interval };
+}
+
+/** What JSON holds besides the means. */
+function details({ subject, frames, profile, interval }: Scores, rival?: Scores, comparison?: Comparison) {
+  const { path, root, name, pairs } = subject, { byDistance, byRow } = profile;
+  const bounds = ({ low, high }: Interval) => [low, high];
+  const ofMetrics = <T>(values: Readonly<Record<keyof DepthMetrics, T>>, change: (value: T) => unknown) =>
+    Object.fromEntries(metricNames.map((metric) => [metric, change(values[metric])]));
+  return {
+    details: {
+      predictions: path,
+      data: root,
+      split: name,
+      frames: pairs.length,
+      interval95: ofMetrics(interval, bounds),
+      scales: scalesOf(frames),
+      byDistance,
+      byRow,
+      against: rival && comparison && {
+        predictions: rival.subject.path,
+        ...ofMetrics(rival.evaluation, (value) => value),
+        difference: ofMetrics(comparison.difference, ({ mean }) => mean),
+        interval95: ofMetrics(comparison.difference, bounds),
+        frames: comparison.frames,
+        better: comparison.better,
+      },
+    },
+  };
+}
+
+/** What median scaling multiplied by. */
+function scalesOf(frames: readonly FrameScore[]) {
+  const scales = frames.map(({ scale }) => scale),
+    mean = scales.reduce((sum, s) => sum + s, 0) / scales.length;
+  const deviation = Math.sqrt(scales.reduce((sum, s) => sum + (s - mean) ** 2, 0) / scales.length);
+  return { mean, deviation };
+}
+
+function tableOf(
+  scores: Scores,
+  rival: Scores | undefined,
+  comparison: Comparison | undefined,
+  scaled: boolean,
+): Table {
+  const half = ({ low, high }: Interval) => (high - low) / 2;
+  const row = ({ subject: { label }, evaluation, interval }: Scores) => ({
+    name: scaled ? `${label}, MEDIAN-SCALED` : label,
+    cells: Object.fromEntries(
+      metricNames.map((name) => [name, { value: evaluation[name], deviation: half(interval[name]) }]),
+    ),
+  });
+  const drives = new Set(scores.frames.map(({ pair }) => driveOf(pair.left))).size;
+  const notes = [`± half of the 95 % interval, bootstrap over ${drives < 5 ? "images" : `${drives} drives`}`];
+  if (!comparison) return new Table({ columns: METRIC_COLUMNS, rows: [row(scores)], notes });
+  const difference = Object.fromEntries(metricNames.map((name) => {
+    const interval = comparison.difference[name];
+    return [name, { value: interval.mean, deviation: half(interval) }];
+  }));
+  const better = `${
+    (100 * comparison.better).toFixed(0)
+  } % of ${comparison.frames} images have a lower abs rel`;
+  return new Table({
+    columns: METRIC_COLUMNS,
+    rows: [row(scores), row(rival!), { name: "difference, paired", group: "difference", cells: difference }],
+    notes: [...notes, `against ${rival!.subject.path}: ${better}`],
+  });
+}
+
+/** The whole protocol, line by line. */
+function describe({ subject, evaluation, frames }: Scores): string[] {
+  const { images, points, protocol } = evaluation, { mean, deviation } = scalesOf(frames);
+  return [
+    `${images} images of ${subject.pairs.length} in ${subject.root} (${subject.name}), ${points} points`,
+    ...protocol.split("; ").map((part) =>
+      part.startsWith("MEDIAN") ? `${part}, × ${mean.toFixed(3)} ± ${deviation.toFixed(3)}` : part
+    ),
+  ];
+}
+
+function framesCsv(frames: readonly FrameScore[]): string {
+  const header = ["frame", "left", ...metricNames, "points", "scale"];
+  const rows = frames.map((
+    { index, pair, metrics, points, scale },
+  ) => [index, JSON.stringify(pair.left), ...metricNames.map((name) => metrics[name]), points, scale]);
+  return [header, ...rows].map((row) => `${row.join(",")}\n`).join("");
+}
+
+/** Draws where errors arise, and the images with the largest. */
+async function draw(
+  folder: string,
+  scores: Scores,
+  rival: Scores | undefined,
+  worst: number,
+  protocol: Protocol,
+  kind: TruthKind,
+): Promise<void> {
+  const all = [scores, ...rival ? [rival] : []];
+  const lines = (bins: (profile: ErrorProfile) => readonly ProfileBin[], unit: number) =>
+    all.flatMap(({ subject: { label }, profile }) =>
+      (["absRel", "bias"] as const).map((key) => ({
+        name: `${label}, ${key === "absRel" ? "|error|" : "error"}`,
+        points: bins(profile).map((bin) =>
+          [unit * (Number.isFinite(bin.to) ? (bin.from + bin.to) / 2 : bin.from), bin[key]] as const
+        ),
+      }))
+    );
+  const yLabel = "error / true depth";
+  const charts = {
+    error_by_distance: lineChart(lines((profile) => profile.byDistance, 1), {
+      title: "Error by distance",
+      xLabel: "true depth, m",
+      yLabel,
+    }),
+    error_by_row: lineChart(lines((profile) => profile.byRow, 100), {
+      title: "Error by row of the image",
+      xLabel: "row, % of the height from the top",
+      yLabel,
+    }),
+  };
+  for (const [name, chart] of Object.entries(charts)) {
+    await chart.writeSvg(join(folder, `${name}.svg`));
+    await chart.writePng(join(folder, `${name}.png`));
+  }
+  const { root, cropBottom, disparities, flipped } = scores.subject;
+  const order = scores.frames.toSorted((a, b) => b.metrics.absRel - a.metrics.absRel).slice(0, worst);
+  const samples = await Promise.all(order.map(async ({ index, pair, metrics, scale }) => {
+    const truth = await readTruth(root, pair, kind), { camera } = truth;
+    const plain = await readMap(disparities, index, camera);
+    const map = flipped ? combineFlipped(plain, await readMap(flipped, index, camera)) : plain;
+    return {
+      name: pair.left,
+      input: await readRgb(imagePath({ root }, pair, "left"), undefined, pair.cropBottom ?? cropBottom),
+      disparity: { ...map, data: map.data.map((value) => value / scale) },
+      truth: truthMap(truth),
+      camera,
+      crop: cropBox(protocol.crop, camera.imageSize),
+      metrics,
+    };
+  }));
+  const title = `The ${samples.length} images with the largest abs rel`;
+  await panel(samples, { title }).writePng(join(folder, "worst.png"));
+  console.error(`wrote error_by_distance, error_by_row (.svg, .png) and worst.png in ${folder}`);
 }

@@ -152,6 +152,30 @@ export class Table implements Displayable {
     return out.join("\n") + "\n";
   }
 
+  /** A LaTeX tabular with the rules of booktabs. */
+  latex(): string {
+    const { corner = "", columns, rows } = this.content;
+    const line = (cells: readonly string[]) => `  ${cells.join(" & ")} \\\\`;
+    const cell = ({ text, published, best }: Shown) => {
+      const plain = escapeLatex(text);
+      return published ? `\\textit{${plain}}$^\\dagger$` : best ? `\\textbf{${plain}}` : plain;
+    };
+    const out = [
+      `\\begin{tabular}{l${this.#numeric.map((numeric) => numeric ? "r" : "l").join("")}}`,
+      "  \\toprule",
+      line([corner, ...columns.map(headingOf)].map(escapeLatex)),
+    ];
+    for (const group of this.#groups()) {
+      out.push("  \\midrule");
+      if (group.name !== undefined) {
+        out.push(line([`\\multicolumn{${columns.length + 1}}{l}{${escapeLatex(group.name)}}`]));
+      }
+      for (const r of group.rows) out.push(line([escapeLatex(rows[r].name), ...this.#shown[r].map(cell)]));
+    }
+    out.push("  \\bottomrule", "\\end{tabular}", ...this.#notes().map((note) => `% ${note}`));
+    return out.join("\n") + "\n";
+  }
+
   /**
    * Comma-separated values for programs (RFC 4180): full numbers, empty where unknown, columns `group` and `standing`,
    * and a column `KEY_deviation` after each column that has deviations.
@@ -298,6 +322,26 @@ function headingOf({ label, better }: TableColumn): string {
 /** Escapes a text for Markdown, tables included. */
 export function escapeMarkdown(text: string): string {
   return text.replace(/[\\`*_[\]<>|]/g, "\\$&").replace(/\s*\n\s*/g, " ");
+}
+
+/** Escapes a text for LaTeX, with the signs of our headings as math. */
+function escapeLatex(text: string): string {
+  const signs: Readonly<Record<string, string>> = {
+    "δ": "$\\delta$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "±": "$\\pm$",
+    "×": "$\\times$",
+    "↓": "$\\downarrow$",
+    "↑": "$\\uparrow$",
+    "<": "$<$",
+    ">": "$>$",
+    "—": "---",
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+  };
+  return text.replace(/[#$%&_{}δ²³±×↓↑<>—~^\\]/g, (sign) => signs[sign] ?? `\\${sign}`);
 }
 
 function cellOf(value: TableRow["cells"][string]): TableCell {

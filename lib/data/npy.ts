@@ -62,19 +62,32 @@ function indexIn(shape: readonly number[], flat: number): string {
   return `[${index.join(", ")}]`;
 }
 
+/** A .npy file whose values are read part by part. Close it. */
+export interface NpyFile extends Disposable {
+  readonly shape: readonly number[];
+  /**
+   * Reads values by their flat index, in C order.
+   *
+   * @throws {CyclopsError} When one is NaN or infinite, naming its place, or the file shrank.
+   */
+  read(from: number, count: number): Promise<Float32Array<ArrayBuffer>>;
+}
+
 /**
- * Reads a .npy file of float32 or float64 values, versions 1 to 3.
+ * Opens a .npy file of float32 or float64 values, versions 1 to 3.
  *
- * @throws {CyclopsError} When the file is missing or not a .npy file, has other types or Fortran order, holds NaN or
- * infinity, or its size does not match the header.
+ * @throws {CyclopsError} When the file is missing or not a .npy file, has other types or Fortran order, or its size does
+ * not match the header.
  */
-export async function readNpy(path: string): Promise<NpyArray> {
+export async function openNpy(path: string): Promise<NpyFile> {
   const fail = (why: string) => new CyclopsError(`Cannot read the array ${path}: ${why}`);
+  const failed = (error: unknown) =>
+    error instanceof CyclopsError ? error : fileError("read the array", path, error);
   let file: Deno.FsFile;
   try {
     file = await Deno.open(path);
   } catch (error) {
-    throw fileError("read the array", path, error);
+    throw failed(error);
   }
   try {
     const { size, isFile } = await file.stat();
@@ -108,21 +121,35 @@ export async function readNpy(path: string): Promise<NpyArray> {
           `it is truncated or damaged, write it again`,
       );
     }
-    const raw = bytesPerValue === 4 ? new Float32Array(Number(values)) : new Float64Array(Number(values));
-    const bytes = new Uint8Array(raw.buffer);
-    if (await fillFrom(file, bytes) !== bytes.length) throw fail("it shrank while it was being read");
-    const data = raw instanceof Float32Array ? raw : Float32Array.from(raw);
-    const bad = data.findIndex((v) => !Number.isFinite(v));
-    if (bad >= 0) {
-      throw fail(`value ${indexIn(shape, bad)} is ${raw[bad]}, expected finite float32 numbers only`);
-    }
-    return { shape, data };
+    const read = async (from: number, count: number) => {
+      const raw = bytesPerValue === 4 ? new Float32Array(count) : new Float64Array(count);
+      const bytes = new Uint8Array(raw.buffer);
+      try {
+        await file.seek(dataStart + from * bytesPerValue, Deno.SeekMode.Start);
+        if (await fillFrom(file, bytes) !== bytes.length) throw fail("it shrank while it was being read");
+      } catch (error) {
+        throw failed(error);
+      }
+      const data = raw instanceof Float32Array ? raw : Float32Array.from(raw);
+      const bad = data.findIndex((v) => !Number.isFinite(v));
+      if (bad >= 0) {
+        throw fail(
+          `value ${indexIn(shape, from + bad)} is ${raw[bad]}, expected finite float32 numbers only`,
+        );
+      }
+      return data;
+    };
+    return { shape, read, [Symbol.dispose]: () => file.close() };
   } catch (error) {
-    if (error instanceof CyclopsError) throw error;
-    throw fileError("read the array", path, error);
-  } finally {
     file.close();
+    throw failed(error);
   }
+}
+
+/** Reads a .npy file whole; see {@linkcode openNpy}. @throws {CyclopsError} As `openNpy` and `NpyFile.read`. */
+export async function readNpy(path: string): Promise<NpyArray> {
+  using file = await openNpy(path);
+  return { shape: file.shape, data: await file.read(0, file.shape.reduce((product, n) => product * n, 1)) };
 }
 
 /** The bytes of a version 1 .npy file. @throws {RangeError} When data and shape disagree. */

@@ -21,6 +21,23 @@ Deno.test("numbers have fixed digits, what was not measured is a dash", () => {
   for (const nothing of [null, undefined, NaN, Infinity]) assertEquals(formatNumber(nothing, 3), "—");
 });
 
+Deno.test("LaTeX: a tabular with the same marks, signs as math, texts escaped", () => {
+  assertEquals(
+    table.latex(),
+    String.raw`\begin{tabular}{lrrl}
+  \toprule
+  method & abs rel $\downarrow$ & $\delta$$<$1.25 $\uparrow$ & note \\
+  \midrule
+  train-set mean & 0.3430 & 0.550 & a | b \\
+  student & \textbf{0.1460 $\pm$ 0.0031} & \textbf{0.812} & x\_y \\
+  HC, paper & \textit{0.1000}$^\dagger$ & --- & --- \\
+  \bottomrule
+\end{tabular}
+% † published by the authors, not measured here.
+`,
+  );
+});
+
 Deno.test("Markdown: the best measured value bold, published ones italic with a mark, texts escaped", () => {
   assertEquals(
     table.markdown(),

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
 import { writeNpy } from "../../lib/data/npy.ts";
+import { writeDepthPng } from "../../lib/data/kitti.ts";
 import { formatSplit } from "../../lib/data/split.ts";
 import { pointAt, withRoot } from "../data/_kitti_root.ts";
 import { task } from "./_run.ts";
@@ -25,10 +26,11 @@ Deno.test("eval prints one JSON object and nothing else on standard output", asy
     ];
     const lidar = await task(...call, "--crop", "garg");
     assertEquals([lidar.code, lidar.out.trim().split("\n").length], [0, 1], lidar.err);
-    const { protocol, ...numbers } = JSON.parse(lidar.out);
+    const { protocol, details, ...numbers } = JSON.parse(lidar.out);
     const perfect = { absRel: 0, sqRel: 0, rmse: 0, rmseLog: 0, a1: 1, a2: 1, a3: 1, points: 1, images: 1 };
     assertEquals(numbers, perfect);
     assert(protocol.includes("Garg crop"), protocol);
+    assertEquals([details.split, details.frames, details.interval95.absRel], ["split", 1, [0, 0]]);
     const shown = await task(...call.filter((word) => word !== "--json"));
     const wide = shown.out.split("\n").filter((line) => line.length > 80 && !line.includes(predictions));
     assertEquals([shown.code, wide], [0, []], "fits 80 columns");
@@ -44,6 +46,52 @@ Deno.test("eval prints one JSON object and nothing else on standard output", asy
     );
     assertEquals(dense.code, 0, dense.err);
     assertEquals(JSON.parse(dense.out).absRel, 0.5);
+  });
+});
+
+Deno.test("eval reads a folder of depth PNG, compares with a file, and writes tables, numbers by image and plots", async () => {
+  const frames = [10, 20, 40].map((m) => ({ scan: [...pointAt(21, 21, m), ...pointAt(31, 25, m / 2)] }));
+  await withRoot(frames, async (root, pairs) => {
+    const split = join(root, "split.txt"), folder = join(root, "png"), other = join(root, "other.npy");
+    await Deno.writeTextFile(split, formatSplit(pairs));
+    const size = { width: 64, height: 32 };
+    for (const i of pairs.keys()) {
+      await writeDepthPng(join(folder, `${i}.png`), {
+        ...size,
+        data: new Float32Array(64 * 32).fill(11 * 2 ** i),
+      });
+    }
+    const data = Float32Array.from({ length: 3 * 64 * 32 }, (_, i) => 19 * 2 ** Math.floor(i / 2048));
+    await writeNpy(other, { shape: [3, 32, 64], data });
+    const csv = join(root, "images.csv"), plots = join(root, "plots");
+    const call = ["eval", "--predictions", folder, "--units", "metres", "--data", root, "--split", split];
+    const [text, latex, markdown] = await Promise.all([
+      task(...call, "--against", other, "--csv", csv, "--plots", plots, "--worst", "2"),
+      task(...call, "--latex"),
+      task(...call, "--markdown", "--median-scaling"),
+    ]);
+    assertEquals([text.code, latex.code, markdown.code], [0, 0, 0], text.err + latex.err + markdown.err);
+    const wide = text.out.split("\n").filter((line) => line.length > 80 && !line.includes(root));
+    assertEquals(wide, []);
+    for (
+      const said of [
+        "difference, paired",
+        "100 % of 3 images",
+        "predictions are depths, m",
+        "no median scaling",
+      ]
+    ) {
+      assert(text.out.includes(said), said + text.out);
+    }
+    const lines = (await Deno.readTextFile(csv)).trim().split("\n");
+    assertEquals([lines.length, lines[0].split(",").slice(0, 3)], [4, ["frame", "left", "absRel"]]);
+    assertEquals(lines[3].split(",")[1], JSON.stringify(pairs[2].left));
+    for (const name of ["error_by_distance.svg", "error_by_row.png", "worst.png"]) {
+      assert((await Deno.stat(join(plots, name))).size > 2000, name);
+    }
+    assert(latex.out.includes("\\toprule") && latex.out.includes("% Garg crop"), latex.out);
+    assert(markdown.out.includes("MEDIAN-SCALED") && markdown.out.includes("MEDIAN SCALING"), markdown.out);
+    assert(markdown.err.includes("Median scaling is on"), markdown.err);
   });
 });
 
