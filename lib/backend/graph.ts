@@ -64,8 +64,8 @@ const MOVES: Readonly<Record<string, string>> = {
   SplitV: "T",
   Transpose: "T",
 };
-/** Those of them before which rounding is less work than after. */
-const ROUNDED_BEFORE = ["ConcatV2", "GatherV2", "ResizeNearestNeighbor"];
+/** Those of them before which rounding is no more work than after. */
+const ROUNDED_BEFORE = ["ConcatV2", "GatherV2", "Reshape", "ResizeNearestNeighbor"];
 
 /** Parses the wire format of a protocol buffer, as far as `OpDef` needs it. */
 function fields(bytes: Uint8Array, each: (field: number, value: number, part: Uint8Array) => void): void {

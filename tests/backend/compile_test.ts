@@ -179,8 +179,9 @@ Deno.test({
       });
       using forward = compile(network);
       forward(...inputs);
-      // Down: x, two kernels, the bias (once), `wide`. Up: the results of the two convolutions, the first unused.
-      assertEquals(forward.traces[0].operations.Cast, 7);
+      // Down: x, two kernels, the bias (once), `wide`. Up: the results of the two convolutions; that of the first, a
+      // matrix product, also in its proper shape; both are unused.
+      assertEquals(forward.traces[0].operations.Cast, 8);
     }),
 });
 
