@@ -4,6 +4,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { access, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import process from "node:process";
 import { basename, dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "./errors.ts";
 
@@ -11,22 +13,28 @@ let counter = 0;
 
 /** A hidden name beside `path` that no other process or call uses, to write to before renaming. */
 export function asideName(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${Deno.pid}.${counter++}.part`);
+  return join(dirname(path), `.${basename(path)}.${process.pid}.${counter++}.part`);
 }
+
+/** What the system's codes mean to a user. */
+const FAULTS: Readonly<Record<string, string>> = {
+  ENOENT: "no such file or folder",
+  EEXIST: "a file of that name is in the way",
+  EISDIR: "it is a folder, expected a file",
+  ENOTDIR: "a file is in the way where a folder is expected",
+  EACCES: "permission denied: check who owns the folder",
+  EPERM: "permission denied: check who owns the folder",
+  ENOSPC: "no space left on the disk: free some and try again",
+  EROFS: "the file system is read-only",
+};
+
+/** The system's code of an error, e.g. "ENOENT": Deno's own functions set it as Node's do. */
+const codeOf = (error: unknown) => (error as { code?: string } | undefined)?.code ?? "";
 
 /** An error about a file: action, path, what the system said, how to fix it. */
 export function fileError(action: string, path: string, error: unknown): CyclopsError {
   const cause = error instanceof Error ? error : undefined;
-  let found = messageOf(error).replace(/ \(os error \d+\).*$/s, "");
-  if (error instanceof Deno.errors.NotFound) found = "no such file or folder";
-  if (error instanceof Deno.errors.AlreadyExists) found = "a file of that name is in the way";
-  if (error instanceof Deno.errors.IsADirectory) found = "it is a folder, expected a file";
-  if (error instanceof Deno.errors.NotADirectory) found = "a file is in the way where a folder is expected";
-  if (error instanceof Deno.errors.PermissionDenied) found = "permission denied: check who owns the folder";
-  if (/os error 28|No space left/.test(messageOf(error))) {
-    found = "no space left on the disk: free some and try again";
-  }
-  if (/os error 30|Read-only file system/.test(messageOf(error))) found = "the file system is read-only";
+  const found = FAULTS[codeOf(error)] ?? messageOf(error).replace(/ \(os error \d+\).*$/s, "");
   return new CyclopsError(`Cannot ${action} ${path}: ${found}`, { cause });
 }
 
@@ -43,20 +51,20 @@ export async function writeAtomic(
 ): Promise<void> {
   const aside = asideName(path);
   try {
-    await Deno.mkdir(dirname(path), { recursive: true });
-    const file = await Deno.open(aside, { write: true, create: true, truncate: true });
+    await mkdir(dirname(path), { recursive: true });
+    const file = await open(aside, "w");
     try {
       const whole = typeof content === "string" ? new TextEncoder().encode(content) : content;
       for (const bytes of whole instanceof Uint8Array ? [whole] : whole) {
-        for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+        for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at)).bytesWritten;
       }
       await file.sync();
     } finally {
-      file.close();
+      await file.close();
     }
-    await Deno.rename(aside, path);
+    await rename(aside, path);
   } catch (error) {
-    await Deno.remove(aside).catch(() => {});
+    await rm(aside, { force: true }).catch(() => {});
     throw fileError("write", path, error);
   }
 }
@@ -64,10 +72,10 @@ export async function writeAtomic(
 /** Whether there is a file or folder of that name. */
 export async function exists(path: string): Promise<boolean> {
   try {
-    await Deno.stat(path);
+    await access(path);
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
+    if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return false;
     throw fileError("access", path, error);
   }
 }
@@ -80,7 +88,10 @@ export async function exists(path: string): Promise<boolean> {
  */
 export async function readBytes(path: string | URL): Promise<Uint8Array<ArrayBuffer>> {
   try {
-    if (typeof path === "string" || path.protocol === "file:") return await Deno.readFile(path);
+    if (typeof path === "string" || path.protocol === "file:") {
+      const { buffer, byteOffset, length } = await readFile(path);
+      return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
+    }
     const response = await fetch(path);
     if (!response.ok) throw new Error(`the server answered ${response.status} ${response.statusText}`);
     return await response.bytes();
