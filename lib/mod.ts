@@ -5,15 +5,15 @@
  * Conventions, everywhere: images are NHWC float32 in [0, 1]; a disparity is a fraction of the image width, ≥ 0;
  * left(x) = right(x − d_left·W), right(x) = left(x + d_right·W); depth in m = focal_px · baseline_m / (d · width_px).
  *
- * @example Train a small student on synthetic streets, evaluate it, and predict a photograph
+ * @example Train a small student on synthetic streets, and predict a photograph
  * ```ts ignore
- * import { generateStreet, loadModel, predictPhotograph, runStage, writeDisparityPng } from "@cyclops/cyclops";
+ * import { generateStreet, loadStudent, runStage } from "@cyclops/cyclops";
  *
  * await generateStreet({ out: "data/street", pairs: 480 });
  * await runStage({ out: "runs/first", overrides: { data: "data/street", steps: 900 } });
- * const model = await loadModel("runs/first");
- * const { disparity } = await predictPhotograph(model, "photo.jpg");
- * await writeDisparityPng("photo_disparity16.png", disparity);
+ * const student = await loadStudent("runs/first"); // or loadStudent(): the best model that comes with Cyclops
+ * const depth = await student.predict("photo.jpg");
+ * await depth.save("depth.png");
  * ```
  *
  * @module
@@ -90,15 +90,16 @@ export { loadCheckpoint, readSafetensors } from "./training/checkpoint.ts";
 export { type LoadedModel, loadModel, saveModel } from "./training/weights.ts";
 export { createStudent, parseStudent, type PortableStudent, type StudentInfo } from "./models/student.ts";
 
-// Prediction.
+// Prediction: of photographs in three lines, and of data sets.
+export { loadStudent } from "./predict/mod.ts";
+export { type KnownCamera, type Photo, type PhotoOptions, Student } from "./predict/student.ts";
+export { type CloudOptions, Depth, type DepthColors, type Format } from "./predict/depth.ts";
 export {
   evaluateNetworks,
   predictDataset,
   predictFrame,
   predictImage,
-  predictPhotograph,
   predictRun,
-  writeDisparityPng,
 } from "./evaluation/predict.ts";
 
 // Evaluation by the protocol of the field, and tables of results.

@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { access, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import process from "node:process";
 import { basename, dirname, join } from "@std/path";
 import { CyclopsError, messageOf } from "./errors.ts";
@@ -72,7 +72,7 @@ export async function writeAtomic(
 /** Whether there is a file or folder of that name. */
 export async function exists(path: string): Promise<boolean> {
   try {
-    await access(path);
+    await stat(path);
     return true;
   } catch (error) {
     if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return false;

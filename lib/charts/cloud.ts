@@ -97,6 +97,53 @@ export class PointCloud implements Displayable {
     await writeAtomic(path, this.ply());
   }
 
+  /**
+   * The cloud in binary glTF 2.0, which browsers' viewers, Blender and phones open; y up, z toward the viewer.
+   *
+   * @throws {RangeError} When it has no point: the format has no empty meshes.
+   */
+  glb(): Uint8Array {
+    const { count, positions, colors } = this;
+    if (count === 0) throw new RangeError("Cannot write a point cloud as GLB: it has no points");
+    const body = new Uint8Array(count * 16), xyz = new Float32Array(body.buffer, 0, count * 3);
+    const min = [Infinity, Infinity, Infinity], max = [-Infinity, -Infinity, -Infinity];
+    for (let i = 0; i < positions.length; i++) {
+      const axis = i % 3, value = axis === 0 ? positions[i] : -positions[i];
+      xyz[i] = value;
+      if (xyz[i] < min[axis]) min[axis] = xyz[i];
+      if (xyz[i] > max[axis]) max[axis] = xyz[i];
+    }
+    for (let i = 0, at = count * 12; i < count; i++, at += 4) {
+      body.set(colors.subarray(i * 3, i * 3 + 3), at);
+      body[at + 3] = 255;
+    }
+    const json = new TextEncoder().encode(JSON.stringify({
+      asset: { version: "2.0", generator: "Cyclops" },
+      scene: 0,
+      scenes: [{ nodes: [0] }],
+      nodes: [{ mesh: 0, name: this.title }],
+      meshes: [{ primitives: [{ attributes: { POSITION: 0, COLOR_0: 1 }, mode: 0 }] }],
+      buffers: [{ byteLength: body.length }],
+      bufferViews: [
+        { buffer: 0, byteOffset: 0, byteLength: count * 12, target: 34962 },
+        { buffer: 0, byteOffset: count * 12, byteLength: count * 4, target: 34962 },
+      ],
+      accessors: [
+        { bufferView: 0, componentType: 5126, count, type: "VEC3", min, max },
+        { bufferView: 1, componentType: 5121, normalized: true, count, type: "VEC4" },
+      ],
+    }));
+    const text = Math.ceil(json.length / 4) * 4;
+    const bytes = new Uint8Array(28 + text + body.length).fill(0x20), view = new DataView(bytes.buffer);
+    // "glTF", version, bytes; then each chunk's bytes, type ("JSON", "BIN\0") and content.
+    [0x46546c67, 2, bytes.length, text, 0x4e4f534a].forEach((word, i) => view.setUint32(i * 4, word, true));
+    bytes.set(json, 20);
+    view.setUint32(20 + text, body.length, true);
+    view.setUint32(24 + text, 0x004e4942, true);
+    bytes.set(body, 28 + text);
+    return bytes;
+  }
+
   /** A view to rotate with the pointer: self-contained HTML. */
   async html(): Promise<string> {
     const { positions, ...points } = this.#centered();
@@ -221,7 +268,8 @@ export function pointCloud(
   const colors = resizeRgb(image, size.width, size.height).data;
   const map = resizeMap(disparity, size).data;
   const sx = camera.imageSize.width / size.width, sy = camera.imageSize.height / size.height;
-  const positions: number[] = [], kept: number[] = [];
+  const positions = new Float32Array(map.length * 3), kept = new Uint8Array(map.length * 3);
+  let end = 0;
   for (let v = 0; v < size.height; v++) {
     for (let u = 0; u < size.width; u++) {
       const i = v * size.width + u;
@@ -234,11 +282,13 @@ export function pointCloud(
       if (Math.abs(right - d) > EDGE * d || Math.abs(below - d) > 2 * EDGE * d) continue;
       // Pixel centers lie at integers, as in KITTI.
       const x = (u + 0.5) * sx - 0.5 - camera.centerPx.x, y = (v + 0.5) * sy - 0.5 - camera.centerPx.y;
-      positions.push(x * depth / camera.focalPx, y * depth / camera.focalPx, depth);
-      kept.push(colors[i * 3], colors[i * 3 + 1], colors[i * 3 + 2]);
+      positions[end] = x * depth / camera.focalPx;
+      positions[end + 1] = y * depth / camera.focalPx;
+      positions[end + 2] = depth;
+      for (let c = 0; c < 3; c++) kept[end++] = colors[i * 3 + c];
     }
   }
-  return new PointCloud(Float32Array.from(positions), Uint8Array.from(kept), title, sx / camera.focalPx);
+  return new PointCloud(positions.slice(0, end), kept.slice(0, end), title, sx / camera.focalPx);
 }
 
 /** Runs in the browser. */

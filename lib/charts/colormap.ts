@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { interpolateMagma, interpolateRdYlBu, interpolateViridis } from "d3-scale-chromatic";
+import {
+  interpolateInferno,
+  interpolateMagma,
+  interpolateRdYlBu,
+  interpolateTurbo,
+  interpolateViridis,
+} from "d3-scale-chromatic";
 import type { FloatMap, RgbImage } from "../data/image.ts";
 import { checkMap } from "../data/resize.ts";
 
@@ -11,10 +17,12 @@ import { checkMap } from "../data/resize.ts";
 export type Color = readonly [red: number, green: number, blue: number];
 
 /** A color map's name. */
-export type ColormapName = "magma" | "viridis" | "error" | "grey";
+export type ColormapName = "magma" | "inferno" | "viridis" | "turbo" | "grey" | "error";
 
 const INTERPOLATORS: Readonly<Record<ColormapName, (t: number) => string>> = {
   magma: interpolateMagma,
+  inferno: interpolateInferno,
+  turbo: interpolateTurbo,
   viridis: interpolateViridis,
   // ColorBrewer's RdYlBu, from blue (small) over pale yellow to red (large).
   error: (t: number) => interpolateRdYlBu(1 - t),

@@ -53,7 +53,7 @@ export function loadSharp(): Promise<typeof Sharp> {
     return sharp;
   }, (error) => {
     loading = undefined;
-    const fix = error instanceof Deno.errors.NotCapable ? "" : " (run deno install to fetch it)";
+    const fix = (error as Error).name === "NotCapable" ? "" : " (run deno install to fetch it)";
     throw new CyclopsError(
       `Cannot load sharp, which reads and writes images: ${messageOf(error)}${fix}`,
       { cause: error instanceof Error ? error : undefined },
@@ -74,7 +74,17 @@ function kindOf(bytes: Uint8Array): string {
   return "not a known image format";
 }
 
+/** Pixels of the largest image that is decoded: more would need gigabytes. */
+const MAX_PIXELS = 100e6;
+
 function imageError(action: string, path: string, bytes: Uint8Array, error: unknown): CyclopsError {
+  if (messageOf(error).includes("pixel limit")) {
+    return new CyclopsError(
+      `Cannot ${action} ${path}: it has more than ${
+        MAX_PIXELS / 1e6
+      } megapixels, or says so; make it smaller`,
+    );
+  }
   const kind = kindOf(bytes);
   const image = /^an? (PNG|JPEG|GIF|WebP)$/.test(kind);
   const found = image
@@ -97,7 +107,7 @@ export function croppedRows(height: number, cropBottom: number): number {
  * @param size Resize to exactly this, with a Lanczos-3 filter that averages when it shrinks.
  * @param path The file's name, for errors.
  * @param cropBottom Fraction of the height to cut off at the bottom before resizing, in [0, 1).
- * @throws {CyclopsError} When the bytes are not an image, or truncated.
+ * @throws {CyclopsError} When the bytes are not an image, truncated, or an image of more than 100 megapixels.
  */
 export async function decodeRgb(
   bytes: Uint8Array,
@@ -107,7 +117,7 @@ export async function decodeRgb(
 ): Promise<RgbImage> {
   const sharp = await loadSharp();
   try {
-    let image = sharp(bytes, { failOn: "warning" }).autoOrient();
+    let image = sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS }).autoOrient();
     if (cropBottom > 0) {
       const { autoOrient: { width, height } } = await image.metadata();
       image = image.extract({ left: 0, top: 0, width, height: croppedRows(height, cropBottom) });
@@ -152,6 +162,13 @@ async function rawRgb({ width, height, data }: RgbImage): Promise<ReturnType<typ
   return sharp(data, { raw: { width, height, channels: 3 } });
 }
 
+/** An image resized as {@linkcode decodeRgb} resizes. */
+export async function resizeAsDecoded(image: RgbImage, { width, height }: ImageSize): Promise<RgbImage> {
+  const data = await (await rawRgb(image)).resize(width, height, { fit: "fill", kernel: "lanczos3" }).raw()
+    .toBuffer();
+  return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
+}
+
 /** An RGB image as the bytes of a PNG file. */
 export async function encodeRgbPng(image: RgbImage, options: PngOptions = {}): Promise<Uint8Array> {
   const palette = options.palette ? { palette: true, colours: 256, effort: 10 } : {};
@@ -184,7 +201,7 @@ export async function readGray16(path: string): Promise<Gray16Image> {
   const sharp = await loadSharp();
   let found: string;
   try {
-    const image = sharp(bytes, { failOn: "warning" });
+    const image = sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS });
     const { depth, channels } = await image.metadata();
     if (depth === "ushort" && channels === 1) {
       const { data, info } = await image.toColourspace("grey16").raw({ depth: "ushort" })
@@ -242,11 +259,25 @@ export async function imageSize(path: string): Promise<ImageSize> {
     const size = { width: view.getUint32(16), height: view.getUint32(20) };
     if (size.width > 0 && size.height > 0) return size;
   }
-  const bytes = await readBytes(path);
+  const { width, height } = await readHeader(await readBytes(path), path);
+  return { width, height };
+}
+
+/**
+ * Reads an image's header: its size as {@linkcode decodeRgb} would return it, and its EXIF data.
+ *
+ * @param path The file's name, for errors.
+ * @throws {CyclopsError} When the bytes are not an image, or one of more than 100 megapixels.
+ */
+export async function readHeader(
+  bytes: Uint8Array,
+  path = "image",
+): Promise<ImageSize & { readonly exif?: Uint8Array }> {
   const sharp = await loadSharp();
   try {
-    const { autoOrient } = await sharp(bytes).metadata();
-    return { width: autoOrient.width, height: autoOrient.height };
+    const { autoOrient: { width, height }, exif } = await sharp(bytes, { limitInputPixels: MAX_PIXELS })
+      .metadata();
+    return { width, height, exif };
   } catch (error) {
     throw imageError("read the image", path, bytes, error);
   }

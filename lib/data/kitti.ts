@@ -170,6 +170,23 @@ async function readCameras(camPath: string): Promise<Omit<Calibration, "velodyne
   };
 }
 
+/** The left color camera's calibration of a date: width, height, f, x, y in px, baseline in m. */
+const CAMERAS = {
+  "2011_09_26": [1242, 375, 721.5377, 609.5593, 172.854, 0.532725],
+  "2011_09_28": [1224, 370, 707.0493, 604.0814, 180.5066, 0.537257],
+  "2011_09_30": [1226, 370, 707.0912, 601.8873, 183.1104, 0.537904],
+  "2011_10_03": [1241, 376, 718.856, 607.1928, 185.2157, 0.532332],
+} as const;
+
+/** Dates whose cameras are known without a file. */
+export const KITTI_DATES = Object.keys(CAMERAS) as (keyof typeof CAMERAS)[];
+
+/** The color cameras of a date, from KITTI's own calibration files. */
+export function kittiCamera(date: keyof typeof CAMERAS): StereoCamera {
+  const [width, height, focalPx, x, y, baselineM] = CAMERAS[date];
+  return { imageSize: { width, height }, focalPx, centerPx: { x, y }, baselineM };
+}
+
 /** KITTI's depth PNG: value / 256 is the depth in m, 0 = unknown. */
 const DEPTH_STEPS = 256;
 

@@ -1,5 +1,5 @@
 /**
- * Predictions of networks for data sets, frames and photographs, and their evaluation.
+ * Predictions of networks for data sets, frames and batches of images, and their evaluation.
  *
  * @module
  */
@@ -9,9 +9,8 @@ import { UsageError } from "../base/errors.ts";
 import { median } from "../base/random.ts";
 import { imagePath, openDataset, type StereoDataset } from "../data/dataset.ts";
 import { isManifest } from "../data/manifest.ts";
-import { type FloatMap, readRgb, type RgbImage, writeGray16 } from "../data/image.ts";
+import { type FloatMap, readRgb, type RgbImage } from "../data/image.ts";
 import { sequentialBatches } from "../data/loader.ts";
-import { resizeMap } from "../data/resize.ts";
 import { canonicalScales, type ImageSize, type StereoCamera } from "../geometry/camera.ts";
 import { mirror, type View } from "../geometry/warp.ts";
 import {
@@ -79,11 +78,7 @@ export function predictDisparity(
     let finest: Tensor4D;
     if (network === "student") finest = runNetwork(networks.student, images).disparities[0];
     else {
-      if (!networks.refine || !refine) {
-        throw new UsageError(
-          "Cannot predict with the teacher: the checkpoint holds only a student, no refine network",
-        );
-      }
+      if (!networks.refine || !refine) throw noTeacher();
       const chain = runChain(networks, imagePyramid(images), { view, refine, scale, gates: CLOSED_GATES });
       finest = chain.refined!.prediction.disparities[0];
     }
@@ -92,6 +87,9 @@ export function predictDisparity(
     return scale ? tf.mul(disparity, scale) : disparity;
   });
 }
+
+const noTeacher = () =>
+  new UsageError("Cannot predict with the teacher: the checkpoint holds only a student, no refine network");
 
 /** Predictions for a data set. */
 export interface Predictions {
@@ -177,6 +175,55 @@ export async function predictImage(
   return mirrored ? combineFlipped(plain, await predict(mirrored)) : plain;
 }
 
+/** What turns batches of images into disparities: a model here, a {@linkcode PortableStudent} elsewhere. */
+export interface Predictor {
+  /**
+   * Predicts the disparity of images.
+   *
+   * @param images [B,H,W,3] of the network's size, in [0,1].
+   * @param scales What to multiply each image's disparity by; see `canonicalScales`. @default 1
+   * @param many Whether more batches of this size will follow, so that compiling pays. @default false
+   * @returns Fraction of the width, [B,H,W].
+   */
+  run(
+    images: Float32Array<ArrayBuffer>,
+    scales?: Float32Array<ArrayBuffer>,
+    many?: boolean,
+  ): Promise<Float32Array>;
+  /** Frees the weights. */
+  dispose(): void;
+}
+
+/** A loaded model as a {@linkcode Predictor}. */
+export function openPredictor(
+  model: LoadedModel,
+  { network = "student" }: Pick<PredictOptions, "network"> = {},
+): Predictor {
+  const { networks, size, refine, options: { view } } = model;
+  const { height, width } = size;
+  if (network === "teacher" && !networks.refine) throw noTeacher();
+  const eager = (x: Tensor4D, scale: Tensor4D) =>
+    predictDisparity(networks, x, { size, view, network, refine }, scale);
+  const compiled = compile(eager);
+  return {
+    async run(images, scales, many) {
+      const batch = images.length / (height * width * 3);
+      const input = tf.tensor4d(images, [batch, height, width, 3]);
+      const scale = tf.tensor4d(scales ?? new Float32Array(batch).fill(1), [batch, 1, 1, 1]);
+      const map = (many ? compiled : eager)(input, scale);
+      try {
+        return await map.data() as Float32Array;
+      } finally {
+        tf.dispose([input, scale, map]);
+      }
+    },
+    dispose() {
+      compiled.dispose();
+      model.dispose();
+    },
+  };
+}
+
 /** A frame, predicted and scored: what a row of a picture shows. */
 export interface FramePrediction {
   readonly name: string;
@@ -214,47 +261,6 @@ export async function predictFrame(
     crop: cropBox(options.protocol.crop, truth.camera.imageSize),
     metrics: errors.metrics(),
   };
-}
-
-/**
- * Predicts the disparity of an image file of any size.
- *
- * @param options `flip` averages with the mirrored image's prediction.
- * @returns The image; its disparity at the image's own size and, as `prediction`, at the network's; both fractions of the
- * width.
- * @throws {CyclopsError} When the file cannot be read.
- *
- * @example
- * ```ts ignore
- * const model = await loadModel("runs/quickstart");
- * const { image, disparity } = await predictPhotograph(model, "photo.jpg");
- * ```
- */
-export async function predictPhotograph(
-  model: LoadedModel,
-  path: string,
-  options: Pick<PredictOptions, "network"> & { readonly flip?: boolean } = {},
-): Promise<{ readonly image: RgbImage; readonly disparity: FloatMap; readonly prediction: FloatMap }> {
-  const { networks, size, refine, options: { view } } = model;
-  const image = await readRgb(path);
-  const prediction = await predictImage(networks, await readRgb(path, size), {
-    ...options,
-    size,
-    view,
-    refine,
-  });
-  return { image, disparity: resizeMap(prediction, image), prediction };
-}
-
-/**
- * Writes a disparity as the 16-bit PNG that KITTI uses: px of the image × 256.
- *
- * @param disparity Fraction of the width, at the size to write.
- */
-export async function writeDisparityPng(path: string, { width, height, data }: FloatMap): Promise<void> {
-  const values = new Uint16Array(data.length);
-  for (let i = 0; i < data.length; i++) values[i] = Math.min(65535, Math.round(data[i] * width * 256));
-  await writeGray16(path, { width, height, data: values });
 }
 
 /**

@@ -155,17 +155,19 @@ export interface LoadedModel {
 /** The models that come with Cyclops, in `data/models`; the first one there is the default. */
 const SHIPPED = ["kitti", "street"];
 
-/** Where the model file of that name lies. */
-const shippedModel = (name: string) => new URL(`../../data/models/${name}.safetensors`, import.meta.url);
+/** Where they lie. */
+const MODELS = new URL("../../data/models/", import.meta.url);
 
 /**
  * Finds a model file.
  *
  * @param model A file, its URL, or the name of one that comes with Cyclops. @default the best of these
+ * @param shipped Where these lie.
  * @returns Its content and where it is from; `undefined` where `model` is neither a file's name nor one that ships.
  */
 export async function findStudent(
   model?: string | URL,
+  shipped: URL = MODELS,
 ): Promise<StudentFile & { readonly path: string } | undefined> {
   const read = async (path: string | URL) => {
     const name = path instanceof URL && path.protocol === "file:" ? fromFileUrl(path) : String(path);
@@ -173,7 +175,7 @@ export async function findStudent(
   };
   if (model instanceof URL || model?.endsWith(".safetensors")) return await read(model);
   for (const name of model === undefined ? SHIPPED : [model]) {
-    const place = /^[\w-]+$/.test(name) && shippedModel(name);
+    const place = /^[\w-]+$/.test(name) && new URL(`${name}.safetensors`, shipped);
     if (place && (place.protocol !== "file:" || await exists(fromFileUrl(place)))) return await read(place);
   }
 }

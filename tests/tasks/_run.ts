@@ -13,18 +13,35 @@ export interface TaskResult {
   readonly err: string;
 }
 
-async function deno(args: readonly string[], cwd: string): Promise<TaskResult> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+/** What a task finds around it. */
+interface Surroundings {
+  /** Variables beside the test's own. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Its standard input. */
+  readonly stdin?: Uint8Array;
+}
+
+async function deno(args: readonly string[], cwd: string, around: Surroundings = {}): Promise<TaskResult> {
+  const process = new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd,
-    env: { NO_COLOR: "1", INIT_CWD: cwd },
-    stdin: "null",
-  }).output();
+    env: { NO_COLOR: "1", INIT_CWD: cwd, ...around.env },
+    stdin: around.stdin ? "piped" : "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  if (around.stdin) await ReadableStream.from([around.stdin]).pipeTo(process.stdin);
+  const { code, stdout, stderr } = await process.output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, out: text(stdout), err: text(stderr) };
 }
 
 /** `deno task ARGS`, with the permissions that deno.json gives. */
 export function task(...args: readonly string[]): Promise<TaskResult> {
-  return deno(["task", "--quiet", ...args], project);
+  return taskIn({}, ...args);
+}
+
+/** The same, with variables or a standard input of its own. */
+export function taskIn(around: Surroundings, ...args: readonly string[]): Promise<TaskResult> {
+  return deno(["task", "--quiet", ...args], project, around);
 }

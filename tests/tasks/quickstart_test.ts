@@ -4,11 +4,10 @@ import { formatOptions, resolveOptions } from "../../lib/base/options.ts";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { readGray16 } from "../../lib/data/image.ts";
 import { ABLATION_JOBS, shareOf } from "../../tasks/reproduce/plan.ts";
-import { predictPhotograph, writeDisparityPng } from "../../lib/evaluation/predict.ts";
+import { loadStudent } from "../../lib/predict/mod.ts";
 import { quickstart, quickstartOptions } from "../../tasks/quickstart.ts";
 import { parseTime, reproduce, reproduceOptions } from "../../tasks/reproduce.ts";
 import { readResults } from "../../lib/evaluation/results.ts";
-import { loadModel } from "../../lib/training/weights.ts";
 
 await selectBackend();
 
@@ -33,14 +32,14 @@ Deno.test("quickstart and reproduction, in miniature, leave everything they prom
     assert(html.includes("<svg") && html.includes("data:image/png"));
     assert(!/(src|href)="https?:/.test(html));
 
-    const model = await loadModel(out);
+    const student = await loadStudent(out);
     const [image] = [...Deno.readDirSync(join(data, "2030_01_01"))].filter((e) => e.isDirectory).map((e) =>
       join(data, "2030_01_01", e.name, "image_02", "data", "0000000000.png")
     );
-    const { disparity } = await predictPhotograph(model, image, { flip: true });
-    model.dispose();
+    const depth = await student.predict(image, { flip: true });
+    student.dispose();
     const path = join(folder, "disparity16.png");
-    await writeDisparityPng(path, disparity);
+    await depth.save(path, { format: "png16" });
     const raw = await readGray16(path);
     assertEquals([raw.width, raw.height], [416, 128]);
     assert(raw.data.every((v) => v > 0 && v < 0.3 * 416 * 256));
