@@ -234,7 +234,8 @@ export class Graph implements Recorder {
       return this.#moveNarrow(name, attributes, inputs).map(({ id }) => this.#widen(id));
     }
     const made = this.#add(name, attributes, inputs);
-    if (wide.length > 0 && ROUNDED_BEFORE.includes(name)) {
+    // An operation that changes nothing is its own input.
+    if (wide.length > 0 && ROUNDED_BEFORE.includes(name) && made[0].id !== inputs[0]) {
       this.#moved.set(made[0].id, [name, attributes, inputs]);
     }
     return made;
