@@ -266,7 +266,7 @@ export async function predictFrame(
 /**
  * Loads a run's networks and predicts every frame of the test part of its data, or of other data.
  *
- * @param run A run's folder, or a checkpoint's own.
+ * @param run A run's folder, a checkpoint's own, a model file, or the name of a model that comes with Cyclops.
  * @param options.checkpoint Which of the run's checkpoints. @default "best"
  * @param options.network Whose disparity. @default "student"
  * @param options.flip Also predict the mirrored images. @default false
@@ -299,6 +299,9 @@ export async function predictRun(
   const { folder } = model;
   try {
     const { data, split, holdout, view, cropBottom } = model.options;
+    if (!model.facts && options.data === undefined) {
+      throw new UsageError(`Cannot evaluate ${run} on its own data: a model file has none; give --data`);
+    }
     if (
       options.split === undefined && !isManifest(options.data ?? data) &&
       !["street", "eigen", "cityscapes"].includes(split)
