@@ -92,8 +92,10 @@ export { createStudent, parseStudent, type PortableStudent, type StudentInfo } f
 
 // Prediction: of photographs in three lines, and of data sets.
 export { loadStudent } from "./predict/mod.ts";
-export { type KnownCamera, type Photo, type PhotoOptions, Student } from "./predict/student.ts";
-export { type CloudOptions, Depth, type DepthColors, type Format } from "./predict/depth.ts";
+export { type Photo, type PhotoOptions, Student } from "./predict/student.ts";
+export { Depth, type Format } from "./predict/depth.ts";
+export { type DepthColors, DepthMap, type KnownCamera } from "./predict/map.ts";
+export { type CloudOptions, Points } from "./data/points.ts";
 export {
   evaluateNetworks,
   predictDataset,

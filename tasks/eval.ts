@@ -73,7 +73,10 @@ const evalOptions = {
     value: "FILE.npy|DIR",
     help: "Those of the mirrored images, as the network gave them: adds flip post-processing.",
   }),
-  run: text({ value: "RUN", help: "Predict with a network instead: a run's folder, a checkpoint's, or a model file." }),
+  run: text({
+    value: "RUN",
+    help: "Predict with a network instead: a run's folder, a checkpoint's, or a model file.",
+  }),
   checkpoint: choice(["best", "latest"], { help: "Which of the run's checkpoints (default best)." }),
   of: choice(["student", "teacher"], { help: "Whose disparity, with --run (default student)." }),
   flip: flag({ help: "Average with the mirrored images' predictions, with --run." }),

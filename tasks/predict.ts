@@ -12,15 +12,11 @@ import { choice, flag, integer, list, number, type OptionsOf, text } from "../li
 import { Progress } from "../lib/base/terminal.ts";
 import { KITTI_DATES, kittiCamera } from "../lib/data/kitti.ts";
 import { parseManifest } from "../lib/data/manifest.ts";
-import {
-  type CloudOptions,
-  type Depth,
-  type DepthColors,
-  type Format,
-  FORMATS,
-} from "../lib/predict/depth.ts";
+import type { CloudOptions } from "../lib/data/points.ts";
+import { type Depth, type Format, FORMATS } from "../lib/predict/depth.ts";
+import type { DepthColors, KnownCamera } from "../lib/predict/map.ts";
 import { loadStudent } from "../lib/predict/mod.ts";
-import type { KnownCamera, Photo, Student } from "../lib/predict/student.ts";
+import type { Photo, Student } from "../lib/predict/student.ts";
 import {
   Flicker,
   isVideo,

@@ -87,15 +87,24 @@ export async function exists(path: string): Promise<boolean> {
  * @throws {CyclopsError} When it cannot be read, naming it.
  */
 export async function readBytes(path: string | URL): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await readIfThere(path);
+  if (!bytes) throw new CyclopsError(`Cannot read ${path}: no such file or folder`);
+  return bytes;
+}
+
+/** As {@linkcode readBytes}, but `undefined` where there is no such file, or a server answers that there is none. */
+export async function readIfThere(path: string | URL): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
     if (typeof path === "string" || path.protocol === "file:") {
       const { buffer, byteOffset, length } = await readFile(path);
       return new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
     }
     const response = await fetch(path);
+    if (response.status === 404) return undefined;
     if (!response.ok) throw new Error(`the server answered ${response.status} ${response.statusText}`);
     return await response.bytes();
   } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
     throw fileError("read", String(path), error);
   }
 }

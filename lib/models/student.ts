@@ -135,6 +135,40 @@ export function parseStudent(bytes: Uint8Array<ArrayBuffer>, path: string): Stud
   return { info, tensors };
 }
 
+/** The models that come with Cyclops; the first one there is the default. */
+const SHIPPED = ["kitti", "street"];
+
+/**
+ * Finds a model file.
+ *
+ * @param model A file, its URL, or the name of one that comes with Cyclops. @default the best of these
+ * @param shipped The folder where these lie, ending in "/".
+ * @param read Reads a file whole; `undefined` where there is none.
+ * @returns Its content and where it is from; `undefined` where no such model ships.
+ * @throws {CyclopsError} When a file that is named is missing, or what is found is not a sound model file.
+ */
+export async function findStudent(
+  model: string | URL | undefined,
+  shipped: URL,
+  read: (place: string | URL) => Promise<Uint8Array<ArrayBuffer> | undefined>,
+): Promise<StudentFile & { readonly path: string } | undefined> {
+  const named = model === undefined ? SHIPPED : [model];
+  const file = model instanceof URL || model?.endsWith(".safetensors") === true;
+  const places = file
+    ? named
+    : named.filter((name) => /^[\w-]+$/.test(String(name))).map((name) =>
+      new URL(`${name}.safetensors`, shipped)
+    );
+  for (const place of places) {
+    const bytes = await read(place);
+    if (!bytes && file) throw new CyclopsError(`Cannot load the model ${place}: no such file`);
+    if (bytes) {
+      const path = String(place).replace(/^file:\/\//, "");
+      return { ...parseStudent(bytes, path), path };
+    }
+  }
+}
+
 /** The part of TensorFlow.js that a student runs on: the package, or tfjs-core with a backend. */
 export type TensorFlow =
   & Engine["tf"]

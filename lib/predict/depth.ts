@@ -6,15 +6,15 @@
 import { extname } from "@std/path";
 import { UsageError } from "../base/errors.ts";
 import { writeAtomic } from "../base/files.ts";
-import { type PointCloud, pointCloud } from "../charts/cloud.ts";
-import { type ColormapName, disparityScale, mapToRgb, percentile } from "../charts/colormap.ts";
+import { PointCloud } from "../charts/cloud.ts";
+import { disparityScale, mapToRgb } from "../charts/colormap.ts";
 import { disparityBar } from "../charts/depth.ts";
 import { type Displayable, JUPYTER_DISPLAY, type MimeBundle } from "../charts/display.ts";
 import { grid, type Picture } from "../charts/picture.ts";
-import { encodeGray16Png, encodeRgbPng, type FloatMap, type RgbImage } from "../data/image.ts";
+import { encodeGray16Png, encodeRgbPng } from "../data/image.ts";
 import { encodeNpy } from "../data/npy.ts";
-import { resizeMap } from "../data/resize.ts";
-import { depthFromDisparity, type ImageSize, type StereoCamera } from "../geometry/camera.ts";
+import type { CloudOptions } from "../data/points.ts";
+import { type DepthColors, DepthMap } from "./map.ts";
 
 /** The formats of files, and how their names end. */
 export const FORMATS = {
@@ -35,73 +35,12 @@ export const FORMATS = {
 /** A format's name. */
 export type Format = keyof typeof FORMATS;
 
-/** How a disparity becomes a picture. */
-export interface DepthColors {
-  /** The color map; near is its high end. @default "magma" */
-  readonly colors?: Exclude<ColormapName, "error">;
-  /** Disparities at the ends of the color map, px of the image. @default 0 to the 98th percentile */
-  readonly range?: readonly [min: number, max: number];
-  /** The map alone, beside the photograph, or half transparent over it. @default "map" */
-  readonly layout?: "map" | "side-by-side" | "overlay";
-}
-
-/** Which points make a cloud. */
-export interface CloudOptions {
-  /** About how many at most; the map is thinned out evenly. @default 300,000 */
-  readonly points?: number;
-  /** Farther points are left out, m. @default 80 */
-  readonly maxDepth?: number;
-}
-
-/** The largest disparity that a 16-bit PNG holds, px. */
-const LARGEST_16 = 65535 / 256;
-
-/** The depth of one photograph. It renders itself in a notebook. */
-export class Depth implements Displayable {
-  #disparity: FloatMap | undefined;
-
-  /**
-   * Made by `Student.predict`.
-   *
-   * @param name What the photograph is called.
-   * @param size Its size, px.
-   * @param prediction The disparity at the network's size, fraction of the width.
-   * @param camera The camera that meters are for; absent where the rig that the network was trained with is not known.
-   * @param basis One line that says what meters are computed from, and what of it is assumed.
-   * @param readImage Decodes the photograph.
-   */
-  constructor(
-    readonly name: string,
-    readonly size: ImageSize,
-    readonly prediction: FloatMap,
-    readonly camera: StereoCamera | undefined,
-    readonly basis: string,
-    readonly readImage: () => Promise<RgbImage>,
-  ) {}
-
-  /** The disparity at the photograph's size: fraction of its width, ≥ 0; times the width it is in px. */
-  get disparity(): FloatMap {
-    return this.#disparity ??= resizeMap(this.prediction, this.size);
-  }
-
-  /**
-   * Depth along the optical axis at the photograph's size, m; see `basis` for what it is computed from.
-   *
-   * @throws {UsageError} When the rig that the network was trained with is not known.
-   */
-  get metres(): FloatMap {
-    const camera = this.#knownCamera();
-    const { width, height, data } = this.disparity;
-    const reach = depthFromDisparity(1, camera), metres = new Float32Array(data.length);
-    for (let i = 0; i < metres.length; i++) metres[i] = reach / data[i];
-    return { width, height, data: metres };
-  }
-
-  #knownCamera(): StereoCamera {
-    if (this.camera) return this.camera;
-    throw new UsageError(
-      `Cannot compute the depth of ${this.name} in meters: ${this.basis}; give a focal length and a baseline`,
-    );
+/** The depth of one photograph, which writes itself to files and renders itself in a notebook. */
+export class Depth extends DepthMap implements Displayable {
+  /** The photograph as colored points in space, m. @throws {UsageError} As `metres`. */
+  async pointCloud(options: CloudOptions = {}): Promise<PointCloud> {
+    const { positions, colors, spacing } = await this.points(options);
+    return new PointCloud(positions, colors, this.name, spacing);
   }
 
   /** Disparity at the photograph's size, px of it. */
@@ -109,46 +48,6 @@ export class Depth implements Displayable {
     const { width, data } = this.disparity, px = new Float32Array(data.length);
     for (let i = 0; i < px.length; i++) px[i] = data[i] * width;
     return px;
-  }
-
-  /** Fraction of the pixels whose disparity is too large for a 16-bit PNG, which clips it. */
-  get clipped(): number {
-    const { width, data } = this.disparity;
-    let count = 0;
-    for (const d of data) if (d * width > LARGEST_16) count++;
-    return count / data.length;
-  }
-
-  /** Disparities from 0 to that below which 98 % of the pixels lie, px. */
-  get range(): readonly [min: number, max: number] {
-    return [0, percentile([this.prediction], 0.98) * this.size.width];
-  }
-
-  /** The disparity in colors, at the photograph's size. */
-  async picture(
-    { colors = "magma", range = this.range, layout = "map" }: DepthColors = {},
-  ): Promise<RgbImage> {
-    const { width, height } = this.size;
-    const [min, max] = range;
-    const map = mapToRgb(this.disparity, { min: min / width, max: max / width, map: colors });
-    if (layout === "map") return map;
-    const { data: photo } = await this.readImage();
-    if (layout === "overlay") {
-      const data = map.data.map((value, i) => (value + photo[i] + 1) >> 1);
-      return { width, height, data };
-    }
-    const data = new Uint8Array(2 * photo.length), row = 3 * width;
-    for (let y = 0; y < height; y++) {
-      data.set(photo.subarray(y * row, (y + 1) * row), 2 * y * row);
-      data.set(map.data.subarray(y * row, (y + 1) * row), (2 * y + 1) * row);
-    }
-    return { width: 2 * width, height, data };
-  }
-
-  /** The photograph as colored points in space, m. @throws {UsageError} As `metres`. */
-  async pointCloud({ points = 300_000, maxDepth = 80 }: CloudOptions = {}): Promise<PointCloud> {
-    const camera = this.#knownCamera();
-    return pointCloud(await this.readImage(), this.disparity, camera, { points, maxDepth, title: this.name });
   }
 
   /**
@@ -171,7 +70,7 @@ export class Depth implements Displayable {
       case "depth":
         return encodeNpy({ shape, data: this.metres.data });
       default:
-        return (await this.pointCloud(options))[format]();
+        return (await this.points(options))[format]();
     }
   }
 

@@ -11,27 +11,16 @@ import { exifFocal } from "../data/exif.ts";
 import { decodeRgb, type ImageOf, readHeader, resizeAsDecoded, type RgbImage } from "../data/image.ts";
 import type { Predictor } from "../evaluation/predict.ts";
 import { combineFlipped } from "../evaluation/protocol.ts";
-import {
-  assumeCamera,
-  canonicalScales,
-  type ImageSize,
-  resizeCamera,
-  type StereoCamera,
-} from "../geometry/camera.ts";
+import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 import type { StudentInfo } from "../models/student.ts";
 import { Depth } from "./depth.ts";
+import { type KnownCamera, photoCamera, photoScale } from "./map.ts";
 
 /**
  * A photograph: a path or URL (one that begins with http: or https:, too), the bytes of an image file, or pixels, RGB or
  * RGBA, as a canvas's `ImageData` has them.
  */
 export type Photo = string | URL | Uint8Array | ImageOf<Uint8Array | Uint8ClampedArray>;
-
-/** What is known about the camera of a photograph. */
-export interface KnownCamera extends Partial<StereoCamera> {
-  /** Who says so, e.g. "given" or "KITTI 2011_09_26". @default "given" */
-  readonly source?: string;
-}
 
 /** How a photograph is predicted. */
 export interface PhotoOptions {
@@ -161,7 +150,7 @@ export class Student {
       const { data } = await resizeAsDecoded(image, seen);
       const size = { width: image.width, height: image.height };
       const readImage = () => Promise.resolve(image);
-      return { name: name ?? "image", size, pixels: data, readImage, ...this.#camera(size, known) };
+      return { name: name ?? "image", size, pixels: data, readImage, ...photoCamera(this.info, size, known) };
     }
     const place = typeof photo === "string" && /^https?:\/\//.test(photo) ? new URL(photo) : photo;
     const named = place instanceof Uint8Array ? "image" : String(place);
@@ -174,26 +163,8 @@ export class Student {
       size,
       pixels: (await decodeRgb(bytes, seen, named)).data,
       readImage: () => decodeRgb(bytes, undefined, named),
-      ...this.#camera(size, camera),
+      ...photoCamera(this.info, size, camera),
     };
-  }
-
-  /** The camera of a photograph as far as it is known and can be assumed, and a line about that. */
-  #camera(size: ImageSize, known: KnownCamera = {}): Pick<Prepared, "camera" | "basis"> {
-    const { rig, name } = this.info, { focalPx, baselineM, source = "given" } = known;
-    const trained = `of the rig that ${name || "the network"} was trained with`;
-    if (!rig && !(focalPx && baselineM)) {
-      return { basis: `the focal length and baseline ${trained} are not known` };
-    }
-    const { imageSize = size } = known;
-    const camera = resizeCamera(assumeCamera(rig ?? { focal: NaN, baselineM: NaN }, imageSize, known), size);
-    const focal = `focal length ${Math.round(camera.focalPx)} px (${
-      focalPx ? source : `assumed, ${trained}`
-    })`;
-    const baseline = `baseline ${Number(camera.baselineM.toFixed(4))} m (${
-      baselineM ? (source === "EXIF" ? "given" : source) : trained
-    })`;
-    return { camera, basis: `depth in m = ${focal} · ${baseline} / disparity in px` };
   }
 
   /** @param pad Runs compiled, with so many images at a time, the last ones repeated. */
@@ -204,15 +175,13 @@ export class Student {
         "Cannot average with the mirrored image: this network sees the right view, expected the left",
       );
     }
-    const { size: { width, height }, camera } = this.info, pixels = width * height;
+    const { width, height } = this.info.size, pixels = width * height;
     const count = pad || photos.length;
     const images = new Float32Array(count * pixels * 3), scales = new Float32Array(count).fill(1);
     for (const [i, photo] of photos.entries()) {
       const at = i * pixels * 3, { pixels: from } = photo;
       for (let j = 0; j < from.length; j++) images[at + j] = from[j] / 255;
-      if (camera === "canonical" && photo.camera) {
-        scales[i] = canonicalScales([photo.camera], [photo.name])[0];
-      }
+      scales[i] = photoScale(this.info, photo.camera);
     }
     const plain = await this.#predictor.run(images, scales, pad !== false);
     const flipped = flip

@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { basename, fromFileUrl, join } from "@std/path";
+import { basename, join } from "@std/path";
 import { cacheFolder, fetchWheel, type PinnedWheel, runPython } from "../backend/install.ts";
 import { selectBackend } from "../backend/select.ts";
 import { tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError, messageOf, UsageError } from "../base/errors.ts";
-import { exists, fileError, lockFile, readBytes, writeAtomic } from "../base/files.ts";
+import { exists, fileError, lockFile, readIfThere, writeAtomic } from "../base/files.ts";
 import { interruptible } from "../base/terminal.ts";
 import {
   float32Tensor,
@@ -22,7 +22,7 @@ import { CANONICAL_RIG, type ImageSize, type Rig } from "../geometry/camera.ts";
 import { ARCHITECTURES, type ConvolutionPlan } from "../models/architecture.ts";
 import { type Networks, refineChannels, type RefineOptions } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
-import { encodeStudent, parseStudent, type StudentFile, type StudentInfo } from "../models/student.ts";
+import { encodeStudent, findStudent, type StudentInfo } from "../models/student.ts";
 import type { Adam } from "./adam.ts";
 import { type CheckpointFacts, findCheckpoint, loadCheckpoint, readSafetensors } from "./checkpoint.ts";
 import { openPart, refineOptions, resolveTraining, type TrainingOptions } from "./options.ts";
@@ -152,33 +152,8 @@ export interface LoadedModel {
   dispose(): void;
 }
 
-/** The models that come with Cyclops, in `data/models`; the first one there is the default. */
-const SHIPPED = ["kitti", "street"];
-
-/** Where they lie. */
+/** Where the models that come with Cyclops lie. */
 const MODELS = new URL("../../data/models/", import.meta.url);
-
-/**
- * Finds a model file.
- *
- * @param model A file, its URL, or the name of one that comes with Cyclops. @default the best of these
- * @param shipped Where these lie.
- * @returns Its content and where it is from; `undefined` where `model` is neither a file's name nor one that ships.
- */
-export async function findStudent(
-  model?: string | URL,
-  shipped: URL = MODELS,
-): Promise<StudentFile & { readonly path: string } | undefined> {
-  const read = async (path: string | URL) => {
-    const name = path instanceof URL && path.protocol === "file:" ? fromFileUrl(path) : String(path);
-    return { ...parseStudent(await readBytes(path), name), path: name };
-  };
-  if (model instanceof URL || model?.endsWith(".safetensors")) return await read(model);
-  for (const name of model === undefined ? SHIPPED : [model]) {
-    const place = /^[\w-]+$/.test(name) && new URL(`${name}.safetensors`, shipped);
-    if (place && (place.protocol !== "file:" || await exists(fromFileUrl(place)))) return await read(place);
-  }
-}
 
 /**
  * Loads the networks of a run or of one checkpoint, or the student of a model file.
@@ -194,7 +169,7 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   await selectBackend();
   if (typeof place !== "string" || place.endsWith(".safetensors") || !await exists(place)) {
-    const found = await findStudent(place);
+    const found = await findStudent(place, MODELS, readIfThere);
     if (found) return modelOf(found.tensors, found.info, found.path);
   }
   if (place === undefined) {
