@@ -3,8 +3,11 @@
  *
  * @module
  */
+import { dirname } from "@std/path";
 import { backendOptions, selectBackend } from "../lib/backend/select.ts";
+import { CyclopsError, messageOf, UsageError } from "../lib/base/errors.ts";
 import { flag, list, type OptionsOf, text } from "../lib/base/options.ts";
+import { clusterMember, clusterOptions, joinCluster, LOST } from "../lib/training/cluster.ts";
 import { configOptions, type PresetName, readTraining, TRAINING_HEADINGS } from "../lib/training/options.ts";
 import { runAllStages, runStage } from "../lib/training/run.ts";
 import { runTask, stopSignal } from "./_task.ts";
@@ -19,6 +22,7 @@ const options = (preset?: PresetName) => ({
     help: "Options from a JSON file (schema: data/train.schema.json), e.g. a run's options.json.",
   }),
   ...backendOptions,
+  ...clusterOptions,
   ...configOptions(preset),
 });
 
@@ -30,7 +34,7 @@ export const TRAIN = {
     "Ctrl-C stops the training after the current step and saves it. Defaults are those of --preset; " +
     "--help --preset vgg shows the preset vgg's.",
   options: options(),
-  headings: { out: "Run", backend: "Backend", ...TRAINING_HEADINGS },
+  headings: { out: "Run", backend: "Backend", processes: "Several processes", ...TRAINING_HEADINGS },
   helpOptions: ({ preset }: { readonly preset: PresetName }) => options(preset),
   examples: [
     "deno task train --data data/street --steps 1200",
@@ -41,11 +45,76 @@ export const TRAIN = {
     "deno task train --data /data/cityscapes --split cityscapes --out runs/city",
     "deno task train --data /data/kitti --split eigen --from runs/city --out runs/tuned",
     "deno task train --resume --out runs/first",
+    "deno task train --processes 2 --out runs/both",
+    "deno task train --cluster node[1-2]:2222 --task 0 --out runs/both",
   ],
 };
 
+type TrainTaskOptions = OptionsOf<typeof TRAIN.options>;
+
+/** Milliseconds that the other workers get to end by themselves. */
+const GRACE = 1000;
+
+/** Starts the other workers on this machine, each with a log of its own; this process is worker 0. */
+async function startWorkers(options: TrainTaskOptions, processes: number, threads: number) {
+  const { out } = options;
+  const ports = Array.from({ length: processes }, () => Deno.listen({ hostname: "127.0.0.1", port: 0 }));
+  const addresses = ports.map(({ addr }) => `127.0.0.1:${(addr as Deno.NetAddr).port}`);
+  for (const port of ports) port.close();
+  // Where there are GPUs, each process has one of its own.
+  const gpus = Deno.env.get("CUDA_VISIBLE_DEVICES")?.split(",") ?? addresses.map((_, i) => String(i));
+  Deno.env.set("CUDA_VISIBLE_DEVICES", gpus[0]);
+  const at = Deno.args.findIndex((arg) => arg.startsWith("--processes"));
+  const given = Deno.args.toSpliced(at, Deno.args[at].includes("=") ? 1 : 2);
+  await Deno.mkdir(dirname(out), { recursive: true });
+  const running = new Map<number, Deno.ChildProcess>();
+  const faults: string[] = [];
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => {});
+  const logOf = (task: number) => `${out}.worker-${task}.log`;
+  const ends = addresses.slice(1).map(async (_, i) => {
+    const task = i + 1, log = logOf(task);
+    const file = await Deno.open(log, { write: true, create: true, truncate: true });
+    const child = new Deno.Command("deno", {
+      args: [
+        ...["run", "-q", "-P=compute", import.meta.filename!, ...given],
+        ...["--cluster", addresses.join(), "--task", String(task)],
+        ...options.threads === undefined ? ["--threads", String(threads)] : [],
+      ],
+      env: { CUDA_VISIBLE_DEVICES: gpus[task] ?? "", NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    running.set(task, child);
+    await child.stderr.pipeTo(file.writable);
+    const { code, signal } = await child.status;
+    running.delete(task);
+    // Ctrl-C stops all workers alike.
+    if ([0, 130, 143].includes(code)) return;
+    const said = (await Deno.readTextFile(log)).match(/^error: .*/m)?.[0] ?? "it said nothing";
+    // What another worker's end caused is no news.
+    if (!said.includes(LOST)) faults.push(`worker ${task} ended by ${signal ?? `itself`}: ${said} (${log})`);
+    failed.reject(new CyclopsError(`Cannot start: ${faults.at(-1)}`));
+  });
+  return {
+    member: { addresses, task: 0 },
+    /** Fails when a worker does. */
+    failed: failed.promise,
+    /** Waits for the other workers, kills those that go on, and says what was wrong with them. */
+    async end(): Promise<string[]> {
+      await Promise.race([Promise.all(ends), new Promise((resolve) => setTimeout(resolve, GRACE))]);
+      for (const [task, child] of running) {
+        faults.push(`worker ${task} did not end and was killed (${logOf(task)})`);
+        child.kill("SIGKILL");
+      }
+      return faults;
+    },
+  };
+}
+
 async function main(
-  options: OptionsOf<typeof TRAIN.options>,
+  options: TrainTaskOptions,
   _: readonly string[],
   given: ReadonlySet<string>,
 ): Promise<number> {
@@ -54,14 +123,31 @@ async function main(
     Object.entries(options).filter(([key]) => given.has(key) && key in configOptions()),
   );
   const { stage, ...overrides } = await readTraining(options.config, commandLine);
-  await selectBackend(options);
-  const stop = stopSignal();
-  const run = { out, resume, overwrite, from: options.from, signal: stop.signal };
-  const summary = stage === "all"
-    ? await runAllStages({ ...run, overrides })
-    : await runStage({ ...run, overrides: { ...overrides, stage } });
-  if (summary.checkpoint) console.log(summary.checkpoint);
-  return stop.status;
+  const { processes = 1, cluster: addresses } = options;
+  if (processes > 1 && addresses) {
+    throw new UsageError("Cannot train: --processes and --cluster exclude each other");
+  }
+  const threads = options.threads ??
+    (processes > 1 ? Math.max(1, Math.floor(navigator.hardwareConcurrency / processes)) : undefined);
+  const workers = processes > 1 ? await startWorkers(options, processes, threads!) : undefined;
+  const member = workers?.member ?? clusterMember(options);
+  try {
+    const joined = member && joinCluster(member, { ...options, threads });
+    const cluster = await (workers ? Promise.race([joined, workers.failed]) : joined);
+    if (!cluster) await selectBackend(options);
+    const stop = stopSignal();
+    const run = { out, resume, overwrite, from: options.from, signal: stop.signal, cluster };
+    const summary = stage === "all"
+      ? await runAllStages({ ...run, overrides })
+      : await runStage({ ...run, overrides: { ...overrides, stage } });
+    await workers?.end();
+    if (summary.checkpoint) console.log(summary.checkpoint);
+    return stop.status;
+  } catch (error) {
+    const faults = await workers?.end() ?? [];
+    if (error instanceof UsageError || faults.length === 0) throw error;
+    throw new CyclopsError([messageOf(error), ...faults].join("\n  "), { cause: error });
+  }
 }
 
 if (import.meta.main) await runTask(TRAIN, main);

@@ -55,6 +55,21 @@ export interface BindingOptions {
   readonly intraOpThreads?: number;
   /** Allocate GPU memory as needed instead of all at once. @default true */
   readonly gpuAllowGrowth?: boolean;
+  /** Become one of several processes that compute together, by TensorFlow's collectives. @default alone */
+  readonly member?: ClusterMember;
+}
+
+/** A process among those that compute together. */
+export interface ClusterMember {
+  /** HOST:PORT of each, in an order that all agree on. */
+  readonly addresses: readonly string[];
+  /** Which of them this process is. */
+  readonly task: number;
+}
+
+/** Whether a HOST:PORT is reached from this machine alone. */
+export function isLoopback(address: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\]):/.test(address);
 }
 
 /** The interface of tfjs-node's addon, extended by what compiled functions need. */
@@ -80,6 +95,8 @@ export interface Binding {
   getNumOfTensors(): number;
   /** Whether one of the devices is a GPU. */
   isUsingGpuDevice(): boolean;
+  /** Asks another process of the cluster for a sign of life. @returns Why there is none; `undefined` if it answers. */
+  peerProblem(task: number, milliseconds: number): Promise<string | undefined>;
   /** While set, operations and new tensors are recorded instead of computed: see `compile.ts`. */
   recorder: Recorder | undefined;
   /** A second handle of the same memory, so that it outlives the first. */
@@ -148,17 +165,38 @@ const BYTES_PER_ELEMENT = new Map<number, number>([
 
 const encoder = new TextEncoder();
 
-/** `tensorflow.ConfigProto` in protobuf's wire format: fields 2 and 6.4 of `config.proto`. */
-export function encodeConfig({ intraOpThreads = 0, gpuAllowGrowth = true }: BindingOptions) {
-  const bytes: number[] = [];
-  if (intraOpThreads) {
-    bytes.push(2 << 3);
-    let rest = intraOpThreads;
-    for (; rest > 127; rest >>= 7) bytes.push(rest & 127 | 128);
-    bytes.push(rest);
-  }
-  if (gpuAllowGrowth) bytes.push(6 << 3 | 2, 2, 4 << 3, 1);
-  return new Uint8Array(bytes);
+type Field = readonly [number: number, value: number | string | readonly number[]];
+
+/** A message in protobuf's wire format: integers, and texts or messages by their length. */
+function message(...fields: readonly Field[]): number[] {
+  const varint = (n: number): number[] => n < 128 ? [n] : [n & 127 | 128, ...varint(n >> 7)];
+  return fields.flatMap(([field, value]) => {
+    if (typeof value === "number") return [...varint(field << 3), ...varint(value)];
+    const bytes = typeof value === "string" ? [...encoder.encode(value)] : value;
+    return [...varint(field << 3 | 2), ...varint(bytes.length), ...bytes];
+  });
+}
+
+/** `ConfigProto` of `config.proto`. */
+export function encodeConfig({ intraOpThreads = 0, gpuAllowGrowth = true, member }: BindingOptions) {
+  return new Uint8Array(message(
+    ...intraOpThreads ? [[2, intraOpThreads]] as const : [],
+    ...gpuAllowGrowth ? [[6, message([4, 1])]] as const : [],
+    ...member ? [[16, message([1, taskName(0)])]] as const : [], // experimental: the group's leader
+  ));
+}
+
+function taskName(task: number): string {
+  return `/job:worker/replica:0/task:${task}`;
+}
+
+/** `ServerDef` of `tensorflow_server.proto`. */
+function encodeServer({ addresses, task }: ClusterMember, config: Uint8Array): Uint8Array<ArrayBuffer> {
+  const tasks = addresses.map((address, i): Field => [2, message([1, i], [2, address])]);
+  const job = message([1, "worker"], ...tasks);
+  return new Uint8Array(
+    message([1, message([1, job])], [2, "worker"], [3, task], [4, [...config]], [5, "grpc"]),
+  );
 }
 
 /** TensorFlow's message without the names that it makes up for its own functions. */
@@ -178,6 +216,8 @@ function cleanMessage(message: string): string {
  * @throws {CyclopsError} When the library cannot be loaded or the runtime does not start.
  */
 export function createBinding(path: string, options: BindingOptions = {}): Binding {
+  // A worker that is lost is named by an error; what TensorFlow logs on top would hide it.
+  if (options.member && !Deno.env.get("TF_CPP_MIN_LOG_LEVEL")) Deno.env.set("TF_CPP_MIN_LOG_LEVEL", "3");
   const c = openLibrary(path);
   const status = c.TF_NewStatus() as Pointer;
   const handles = new Map<number, Pointer>();
@@ -211,6 +251,13 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
   const context = c.TFE_NewContext(contextOptions, status) as Pointer;
   check("start");
   c.TFE_DeleteContextOptions(contextOptions);
+  if (options.member) {
+    const { addresses, task } = options.member, address = addresses[task];
+    const server = encodeServer(options.member, config);
+    c.TFE_EnableCollectiveOps(context, server, BigInt(server.length), status);
+    check(`start worker ${task} at ${address} (another process may have the port)`);
+    if (addresses.every(isLoopback)) keepToLoopback(c, Number(address.split(":").at(-1)));
+  }
 
   const devices: string[] = [];
   let gpu: string | undefined;
@@ -437,6 +484,14 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     }
   }
 
+  async function peerProblem(task: number, milliseconds: number): Promise<string | undefined> {
+    const own = c.TF_NewStatus() as Pointer;
+    await c.TFE_CollectiveOpsCheckPeerHealth(context, cName(taskName(task)), BigInt(milliseconds), own);
+    const problem = c.TF_GetCode(own) === 0 ? undefined : readCString(c.TF_Message(own)).split("\n")[0];
+    c.TF_DeleteStatus(own);
+    return problem;
+  }
+
   const addon: Binding & Record<string, unknown> = {
     recorder: undefined,
     runtime: { c, context, status, cName, check, int64s, newTensor, resolve, setGraphAttribute },
@@ -471,8 +526,27 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     executeOp,
     getNumOfTensors: () => handles.size,
     isUsingGpuDevice: () => gpu !== undefined,
+    peerProblem,
   };
   return addon;
+}
+
+/** Limits of the C library's socket calls: file descriptors looked at, and their numbers on Linux. */
+const DESCRIPTORS = 1024, SOL_SOCKET = 1, SO_BINDTODEVICE = 25;
+
+/** TensorFlow's server listens on every network interface; this takes its socket off all but the loopback one. */
+function keepToLoopback(c: TensorFlowSymbols, port: number): void {
+  const address = new Uint8Array(128), loopback = encoder.encode("lo\0");
+  let done = false;
+  for (let fd = 3; fd < DESCRIPTORS; fd++) {
+    if (c.getsockname(fd, address, Uint32Array.of(address.length)) !== 0) continue;
+    const isInternet = address[0] === 2 || address[0] === 10;
+    if (!isInternet || (address[2] << 8 | address[3]) !== port) continue;
+    done ||= c.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, loopback, loopback.length) === 0;
+  }
+  if (!done) {
+    console.error(`warning: port ${port} is open to the network and TensorFlow asks nobody who they are`);
+  }
 }
 
 let current: Binding | undefined;

@@ -1,6 +1,6 @@
 /**
  * The C symbols of libtensorflow that the binding calls: TensorFlow's stable C API (`c_api.h`, `c_api_eager.h`,
- * `tf_tensor.h`), and `TFE_OpReset` of `c_api_experimental.h`.
+ * `tf_tensor.h`), `TFE_OpReset` and the collectives of `c_api_experimental.h`.
  *
  * @module
  */
@@ -13,6 +13,7 @@ const TF_OUTPUT = { struct: ["pointer", "i32"] } as const;
 export const SYMBOLS = {
   TF_Version: { parameters: [], result: "pointer" },
   TF_NewStatus: { parameters: [], result: "pointer" },
+  TF_DeleteStatus: { parameters: ["pointer"], result: "void" },
   TF_GetCode: { parameters: ["pointer"], result: "i32" },
   TF_Message: { parameters: ["pointer"], result: "pointer" },
 
@@ -20,6 +21,12 @@ export const SYMBOLS = {
   TFE_ContextOptionsSetConfig: { parameters: ["pointer", "buffer", "usize", "pointer"], result: "void" },
   TFE_DeleteContextOptions: { parameters: ["pointer"], result: "void" },
   TFE_NewContext: { parameters: ["pointer", "pointer"], result: "pointer" },
+  TFE_EnableCollectiveOps: { parameters: ["pointer", "buffer", "usize", "pointer"], result: "void" },
+  TFE_CollectiveOpsCheckPeerHealth: {
+    parameters: ["pointer", "pointer", "i64", "pointer"],
+    result: "void",
+    nonblocking: true,
+  },
   TFE_ContextListDevices: { parameters: ["pointer", "pointer"], result: "pointer" },
   TF_DeviceListCount: { parameters: ["pointer"], result: "i32" },
   TF_DeviceListType: { parameters: ["pointer", "i32", "pointer"], result: "pointer" },
@@ -104,6 +111,8 @@ export const SYMBOLS = {
   // From the C library, which libtensorflow is linked with: one copy straight between JavaScript and native memory.
   copyIn: { name: "memcpy", parameters: ["pointer", "buffer", "usize"], result: "void" },
   copyOut: { name: "memcpy", parameters: ["buffer", "pointer", "usize"], result: "void" },
+  getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
 } as const;
 
 /** The C functions of a loaded libtensorflow. */

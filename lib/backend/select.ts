@@ -6,7 +6,7 @@
  */
 import { CyclopsError, messageOf, UsageError } from "../base/errors.ts";
 import { choice, type ChoiceSpec, integer, type NumberSpec } from "../base/options.ts";
-import type { Binding } from "./binding.ts";
+import type { Binding, ClusterMember } from "./binding.ts";
 import { ensureLibrary } from "./install.ts";
 
 const BACKENDS = ["auto", "tensorflow", "webgpu", "cpu"] as const;
@@ -35,6 +35,8 @@ export interface BackendOptions {
   readonly threads?: number;
   /** Fetch libtensorflow where it is wanted and absent. @default true */
   readonly fetch?: boolean;
+  /** Compute together with other processes; tensorflow only. @default alone */
+  readonly member?: ClusterMember;
 }
 
 /** The backend in use. */
@@ -118,11 +120,14 @@ async function start(wanted: BackendName, options: BackendOptions): Promise<Back
 
 const loadTfjs = async () => ({ ...await import("./tf.ts"), ...await import("./patches.ts") });
 
-async function startTensorFlow({ threads, fetch }: BackendOptions, reason: string): Promise<BackendInfo> {
+async function startTensorFlow(
+  { threads, fetch, member }: BackendOptions,
+  reason: string,
+): Promise<BackendInfo> {
   const library = await ensureLibrary({ fetch });
   const { createBinding, setCurrentBinding } = await import("./binding.ts");
   const { patchTfjs, requirePackage, tf } = await loadTfjs();
-  const binding = createBinding(library.path, { intraOpThreads: threads });
+  const binding = createBinding(library.path, { intraOpThreads: threads, member });
   const gpu = binding.isUsingGpuDevice();
   const dist = "@tensorflow/tfjs-node-gpu/dist/";
   requirePackage(`${dist}register_all_kernels.js`);

@@ -172,11 +172,18 @@ async function readPair(
   return { left, right };
 }
 
+/** Which of equal parts of every batch to make, where several processes train together. */
+export interface BatchShare {
+  readonly index: number;
+  readonly of: number;
+}
+
 /** Everything that determines a training batch: plain values, which can be posted to a worker. */
 export interface BatchPlan {
   readonly dataset: PairList;
   readonly size: ImageSize;
   readonly batch: number;
+  readonly share: BatchShare;
   readonly seed: number;
   readonly augmentation: AugmentationOptions;
   readonly cache: PairCacheHandle;
@@ -193,7 +200,8 @@ export function epochOrder(count: number, seed: number, epoch: number): number[]
 
 /** Makes the batches of a plan by their number. A batch may span two epochs, so that no pair is left out. */
 export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBatch> {
-  const { dataset, size, batch, seed, augmentation } = plan;
+  const { dataset, size, seed, augmentation, share } = plan;
+  const batch = plan.batch / share.of;
   const cache = new PairCache(plan.cache), count = dataset.pairs.length;
   let epoch = -1, order: readonly number[] = [];
   const pairAt = (position: number) => {
@@ -207,7 +215,7 @@ export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBat
     const ids: string[] = [], cameras: (StereoCamera | undefined)[] = [];
     const colors = augmentation.colourViews === "input" ? new Float32Array(batch * 5) : undefined;
     for (let i = 0; i < batch; i++) {
-      const position = step * batch + i, index = pairAt(position);
+      const position = (step * share.of + share.index) * batch + i, index = pairAt(position);
       // One pair at a time: both views decode in parallel, and more threads would only take cores from the network.
       const pixels = await readPair(dataset, index, size, cache);
       const random = new Random(position).fork(`augment ${seed}`);
@@ -281,6 +289,8 @@ export interface BatchOptions extends Partial<LoaderOptions> {
   readonly augmentation?: AugmentationOptions;
   /** Number of the first batch, as when a run is resumed. @default 0 */
   readonly first?: number;
+  /** The part of each batch to make; their number divides it. @default all of it */
+  readonly share?: BatchShare;
 }
 
 /** An endless sequence of training batches. Close it, or its workers keep the process alive. */
@@ -313,7 +323,15 @@ export interface BatchSource extends Disposable {
  * ```
  */
 export function openBatches(dataset: StereoDataset, options: BatchOptions): BatchSource {
-  const { size, batch, seed, augmentation = resolveAugmentation(), first = 0, ...rest } = options;
+  const {
+    size,
+    batch,
+    seed,
+    augmentation = resolveAugmentation(),
+    first = 0,
+    share = { index: 0, of: 1 },
+    ...rest
+  } = options;
   const { workers, prefetch, cacheMib } = resolveOptions("batches", loaderOptions, { ...rest });
   const { height, width } = size, { root, pairs, cropBottom } = dataset;
   for (
@@ -334,6 +352,7 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
     dataset: { root, pairs, cropBottom },
     size: { height, width },
     batch,
+    share,
     seed,
     augmentation,
     cache: openPairCache(dataset, size, cacheMib).handle,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import project from "../../deno.json" with { type: "json" };
 import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
@@ -12,6 +13,7 @@ import { identityDifferences, type StereoDataset } from "../data/dataset.ts";
 import type { TensorMap } from "../data/safetensors.ts";
 import { canonicalScales } from "../geometry/camera.ts";
 import { type BatchSource, openBatches, type StereoBatch } from "../data/loader.ts";
+import type { Cluster } from "./cluster.ts";
 import {
   type CheckpointContent,
   Checkpointer,
@@ -20,7 +22,7 @@ import {
   type Saved,
   type ValidationMetrics,
 } from "./checkpoint.ts";
-import { openPart, storedOptions, type TrainingOptions } from "./options.ts";
+import { openPart, PLACE, storedOptions, type TrainingOptions } from "./options.ts";
 import { Diagnostics, type DiagnosticsState, type Ending, Recorder } from "./records.ts";
 import { OPTIONS_FILE, type Run } from "./run_folder.ts";
 import { STAGES } from "./stages.ts";
@@ -90,6 +92,8 @@ export interface TrainInput {
   readonly signal?: AbortSignal;
   /** Training pairs, if they are open already. */
   readonly dataset?: StereoDataset;
+  /** The workers to train with, all on the same options; only worker 0 needs `run` and `from`. @default none */
+  readonly cluster?: Cluster;
 }
 
 /** Milliseconds after which signals, timers and a notebook's interrupt are let in; each time costs about two. */
@@ -179,6 +183,32 @@ async function resumeRun(
   return facts;
 }
 
+/** Makes sure that all workers train the same, from the weights of worker 0. */
+async function synchronize(trainer: Trainer, cluster: Cluster, dataset: StereoDataset): Promise<void> {
+  const { options, networks, averages } = trainer;
+  const { batch, accumulate } = options;
+  if (batch % (accumulate * cluster.size) !== 0) {
+    const parts = accumulate > 1 ? ` times ${accumulate} parts (--accumulate)` : "";
+    throw new UsageError(
+      `Cannot train: batch is ${batch}, expected a multiple of the ${cluster.size} workers${parts}`,
+    );
+  }
+  const own = Object.entries(storedOptions(options)).filter(([name]) => !PLACE.includes(name));
+  const data = Object.entries(dataset.identity).map(([name, value]) => [`data ${name}`, value]);
+  await cluster.compare({
+    cyclops: project.version,
+    tfjs: tf.version.tfjs,
+    ...cluster.versions,
+    ...Object.fromEntries([...own, ...data]),
+  });
+  const all = [...networks.values(), ...averages.values()];
+  const variables = all.flatMap((network) => [...network.variables.values()]);
+  trainer.step = await cluster.synchronize(variables, trainer.optimizer, trainer.step);
+  const hash = createHash("sha256");
+  for (const { data } of (await collectWeights(all)).values()) hash.update(data as Float32Array);
+  await cluster.compare({ "the hash of the initial weights": hash.digest("hex") });
+}
+
 /** After the name of a weight whose running mean is in the model. */
 const RAW = "/raw";
 
@@ -210,7 +240,7 @@ function withoutSuffix(tensors: TensorMap, suffix: string): TensorMap {
  * ```
  */
 export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, void, void> {
-  const { options, signal } = input;
+  const { options, signal, cluster } = input;
   const backend = await selectBackend();
   const dataset = input.dataset ?? await openPart(options, "train");
   const pairs = dataset.pairs.length;
@@ -218,15 +248,21 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
   if (options.camera === "canonical") {
     canonicalScales(dataset.pairs.map(({ camera }) => camera), dataset.pairs.map(({ left }) => left));
   }
-  const trainer = new Trainer(options, steps);
+  const trainer = new Trainer(options, steps, cluster);
+  // In a cluster all stop after the same update.
+  const stopped = () => cluster ? trainer.stopping : signal?.aborted;
   let batches: BatchSource | undefined;
   let recorder: Recorder | undefined;
   let ending: Ending = "stopped";
   let failure: unknown;
   try {
     let run = typeof input.run === "function" ? undefined : input.run;
-    const resumed = run?.resumed && await resumeRun(trainer, run, run.resumed.folder, dataset);
-    if (!resumed) await startWeights(trainer, input.from ?? []);
+    const restore = async () => {
+      if (run?.resumed) return await resumeRun(trainer, run, run.resumed.folder, dataset);
+      await startWeights(trainer, input.from ?? []);
+    };
+    const resumed = await (cluster ? cluster.lead(restore) : restore());
+    if (cluster) await synchronize(trainer, cluster, dataset);
 
     const { size, batch, seed, workers, prefetch, cacheMib } = options;
     const half = { height: size.height / 2, width: size.width / 2 };
@@ -247,8 +283,9 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         prefetch,
         cacheMib,
         first,
+        share: cluster && { index: cluster.task, of: cluster.size },
       });
-      validation = await openValidation(options, dataset, now);
+      validation = await openValidation(options, dataset, now, cluster);
     };
     await openData();
     const { stepsPerEpoch } = batches!;
@@ -325,7 +362,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     }
 
     let yielded = performance.now();
-    while (trainer.step < steps && !signal?.aborted) {
+    while (trainer.step < steps && !stopped()) {
       const started = performance.now();
       if (coarse && !isCoarse()) {
         coarse = false;
@@ -342,7 +379,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         throw error;
       }
       const waited = performance.now() - started;
-      const result = await trainer.update(images);
+      const result = await trainer.update(images, signal?.aborted);
       const { step } = trainer;
       const milliseconds = performance.now() - started;
       yield { kind: "step", step, steps, milliseconds, waited, ...result };
@@ -369,7 +406,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
           yield { kind: "validation", step, validation: measured };
         }
       }
-      if (checkpointer && (last || signal?.aborted || checkpointer.due(metrics))) {
+      if (checkpointer && (last || stopped() || checkpointer.due(metrics))) {
         // The log must hold all that came before the checkpoint.
         record.flush(step);
         yield* report(await checkpointer.save(metrics, last));
@@ -382,8 +419,8 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     yield { kind: "end", step: trainer.step, reason: ending, folder: checkpointer?.last };
   } catch (error) {
     ending = "failed";
-    failure = error;
-    throw error;
+    failure = cluster ? await cluster.explain(error) : error;
+    throw failure;
   } finally {
     // Whoever breaks out of the iteration gets no end record, the file does.
     recorder?.end(trainer.step, ending, failure);

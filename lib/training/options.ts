@@ -384,10 +384,12 @@ export function refineOptions(
   };
 }
 
+/** Options that may differ from worker to worker: where the data lie and how they are read. */
+export const PLACE: readonly string[] = ["data", ...Object.keys(loaderOptions)];
+
 /** Options that may differ when a run is resumed: they decide where and how it runs, not its result. */
 const NEUTRAL: readonly string[] = [
-  "data",
-  ...Object.keys(loaderOptions),
+  ...PLACE,
   "validateEvery",
   "validationPairs",
   "checkpointEvery",

@@ -10,8 +10,9 @@ import { Progress } from "../base/terminal.ts";
 import { median } from "../base/random.ts";
 import type { TermName } from "../losses/objective.ts";
 import { findCheckpoint, scanCheckpoints } from "./checkpoint.ts";
+import type { Cluster } from "./cluster.ts";
 import { train, type TrainRecord } from "./loop.ts";
-import { openPart, resolveTraining, resumedOptions } from "./options.ts";
+import { openPart, resolveTraining, resumedOptions, storedOptions } from "./options.ts";
 import { checkRun, openRun, OPTIONS_FILE, readRunOptions, removeRun, type Run } from "./run_folder.ts";
 import { STAGE_NAMES, STAGES } from "./stages.ts";
 import type { ValidationResult } from "./validation.ts";
@@ -155,6 +156,8 @@ export interface StageRunOptions {
   readonly from?: readonly string[];
   /** Stops the training after the current update, with a checkpoint. */
   readonly signal?: AbortSignal;
+  /** The workers to train with; only worker 0 touches the folders. @default none */
+  readonly cluster?: Cluster;
   /** Before the progress bar. @default the stage's name */
   readonly label?: string;
   /** Receives every record; training waits for it. */
@@ -168,33 +171,50 @@ export interface StageRunOptions {
  * @throws {CyclopsError} When training fails; what was saved stays.
  */
 export async function runStage(options: StageRunOptions): Promise<TrainingSummary> {
-  const { out, overrides, resume = false, overwrite = false, signal } = options;
-  await checkRun(out, { resume, overwrite });
+  const { out, overrides, resume = false, overwrite = false, signal, cluster } = options;
   let training = resolveTraining(overrides);
   let from: readonly string[] = [];
-  if (!resume) {
-    from = await Promise.all(
-      (options.from ?? []).map(async (place) => (await findCheckpoint(place, "best")).folder),
-    );
-  }
   let run: Run | undefined;
   const open = async () => run = await openRun(out, { resume, overwrite, options: training, from });
-  try {
-    if (resume) {
-      const opened = await open();
-      const own = resolveTraining(opened.options, opened.path(OPTIONS_FILE));
-      training = resolveTraining(resumedOptions(own, overrides, true));
-      if (training.steps !== own.steps || training.epochs !== own.epochs) {
-        const { steps, epochs } = training;
-        await opened.storeOptions({ ...own, steps, epochs });
-      }
-      from = opened.from;
+  const prepare = async () => {
+    await checkRun(out, { resume, overwrite });
+    if (!resume) {
+      from = await Promise.all(
+        (options.from ?? []).map(async (place) => (await findCheckpoint(place, "best")).folder),
+      );
+      return;
     }
-    const records = train({ options: training, run: run ?? open, from, signal });
+    const opened = await open();
+    const own = resolveTraining(opened.options, opened.path(OPTIONS_FILE));
+    training = resolveTraining(resumedOptions(own, overrides, true));
+    if (training.steps !== own.steps || training.epochs !== own.epochs) {
+      const { steps, epochs } = training;
+      await opened.storeOptions({ ...own, steps, epochs });
+    }
+    from = opened.from;
+    return storedOptions(training);
+  };
+  try {
+    const resumed = await leading(cluster, prepare);
+    if (cluster?.task && resumed) {
+      training = resolveTraining(resumedOptions(resolveTraining(resumed), overrides, true));
+    }
+    const records = train({
+      options: training,
+      run: cluster?.task ? undefined : run ?? open,
+      from,
+      signal,
+      cluster,
+    });
     return await trainWithProgress(records, options.label ?? training.stage, options.onRecord);
   } finally {
     run?.close();
   }
+}
+
+/** What worker 0 finds in the folders, for all workers. */
+function leading<T>(cluster: Cluster | undefined, find: () => Promise<T>): Promise<T> {
+  return cluster ? cluster.lead(find) : find();
 }
 
 /** Whether a folder holds a run that has finished all its steps. */
@@ -240,25 +260,33 @@ async function checkRow(options: StageRunOptions): Promise<void> {
  * @throws {CyclopsError} When training fails; what was saved stays.
  */
 export async function runAllStages(options: StageRunOptions): Promise<TrainingSummary> {
-  const { resume = false, overwrite = false } = options;
+  const { resume = false, overwrite = false, cluster } = options;
   if (resume && overwrite) {
     throw new UsageError("Cannot open the run: --resume and --overwrite exclude each other");
   }
-  const overrides = resume ? await rowOptions(options) : options.overrides;
-  await checkRow({ ...options, overrides });
-  if (overwrite) {
-    // All at once: a later stage of the previous row must not pass for one of this row.
-    for (const stage of STAGE_NAMES) await removeRun(join(options.out, stage));
-  }
+  const led = await leading(cluster, async () => {
+    const overrides = resume ? await rowOptions(options) : options.overrides;
+    await checkRow({ ...options, overrides });
+    if (overwrite) {
+      // All at once: a later stage of the previous row must not pass for one of this row.
+      for (const stage of STAGE_NAMES) await removeRun(join(options.out, stage));
+    }
+    return overrides;
+  });
+  const overrides = resume ? led : options.overrides;
   let summary: TrainingSummary | undefined;
   for (const stage of STAGE_NAMES) {
     const out = join(options.out, stage), previous = STAGES[stage].from;
-    if (resume && stage !== STAGE_NAMES.at(-1) && await isFinished(out)) continue;
+    const [finished, there] = await leading(
+      cluster,
+      async () => resume ? [await isFinished(out), await exists(out)] : [false, false],
+    );
+    if (finished && stage !== STAGE_NAMES.at(-1)) continue;
     summary = await runStage({
       ...options,
       out,
       overrides: { ...overrides, stage },
-      resume: resume && await exists(out),
+      resume: there,
       overwrite: false,
       from: previous ? [join(options.out, previous)] : options.from,
     });

@@ -49,6 +49,7 @@ import { ARCHITECTURES } from "../models/architecture.ts";
 import { type Chain, type ChainOptions, type Networks, refineChannels, runChain } from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import { Adam } from "./adam.ts";
+import type { Cluster } from "./cluster.ts";
 import { refineOptions, type TrainingOptions } from "./options.ts";
 import { learningRateAt, lossWeights, type NetworkName, STAGES, trainableNetworks } from "./stages.ts";
 
@@ -76,6 +77,8 @@ interface BatchExtras {
   readonly scale?: Tensor4D;
   /** Color changes of the student's input; see `StereoBatch`. */
   readonly colors?: Tensor2D;
+  /** In a cluster: 1 if this worker was asked to stop. */
+  readonly stop?: Scalar;
 }
 
 /** What one call of an update computes; `accumulate` parts add up to a batch. */
@@ -99,6 +102,8 @@ export class Trainer {
   readonly steps: number;
   /** Updates done. */
   step = 0;
+  /** Whether a worker of the cluster was asked to stop, as of the last update: all of them know. */
+  stopping = false;
   /** The networks of the stage. */
   readonly networks: ReadonlyMap<NetworkName, Network>;
   /** Names of the networks that learn. */
@@ -116,6 +121,7 @@ export class Trainer {
     [source: Tensor4D, target: Tensor4D, extras: BatchExtras, former: Part | null, decay: Scalar | null],
     Part
   >;
+  readonly #cluster: Cluster | undefined;
   /** Running means of the trainable networks' weights, by name; none unless the options ask for them. */
   readonly averages: ReadonlyMap<NetworkName, Network>;
 
@@ -123,10 +129,12 @@ export class Trainer {
    * Creates the stage's networks, with new weights.
    *
    * @param steps Updates in the whole run.
+   * @param cluster The workers that share each batch. @default this process alone
    * @throws {CyclopsError} When nothing is left to train, or the precision does not run on this machine.
    */
-  constructor(options: TrainingOptions, steps: number) {
+  constructor(options: TrainingOptions, steps: number, cluster?: Cluster) {
     checkPrecision(options.precision);
+    this.#cluster = cluster;
     this.options = options;
     this.steps = steps;
     this.trainable = trainableNetworks(options);
@@ -241,18 +249,26 @@ export class Trainer {
   ): Part {
     const { accumulate, clipNorm } = this.options;
     const { numbers, gradients: own } = this.gradients(source, target, extras);
-    const names = Object.keys(numbers);
+    const scalars = extras.stop ? { ...numbers, stop: extras.stop } : numbers;
+    const names = Object.keys(scalars);
     const add = <T extends Tensor>(own: T, sum?: T) => {
       if (accumulate === 1) return own;
       const share = tf.div(own, accumulate) as T;
       return sum ? tf.add(sum, share) as T : share;
     };
-    const values = add(tf.stack(Object.values(numbers)) as Tensor1D, former?.values);
+    let values = add(tf.stack(Object.values(scalars)) as Tensor1D, former?.values);
     tf.dispose(numbers);
     const gradients = Object.fromEntries(
       Object.entries(own).map(([name, gradient]) => [name, add(gradient, former?.gradients[name])]),
     );
     if (!decay) return { names, values, gradients };
+    if (this.#cluster) {
+      // The gradients of the last layers are known first.
+      const learned = Object.keys(gradients).reverse();
+      const [shared, ...means] = this.#cluster.mean([values, ...learned.map((name) => gradients[name])]);
+      values = shared as Tensor1D;
+      learned.forEach((name, i) => gradients[name] = means[i]);
+    }
     this.optimizer.apply(clipNorm > 0 ? clipGradients(gradients, clipNorm) : gradients);
     for (const [name, average] of this.averages) {
       const weights = this.networks.get(name)!.variables;
@@ -267,10 +283,12 @@ export class Trainer {
   /**
    * One update.
    *
+   * @param batch In a cluster, this worker's share of it.
+   * @param stop In a cluster: ask all workers to stop after this update.
    * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images. The weights are
    * not usable then.
    */
-  async update(batch: StereoBatch): Promise<StepResult> {
+  async update(batch: StereoBatch, stop = false): Promise<StepResult> {
     const { accumulate, gradientRamp, view, camera, ema } = this.options;
     const learningRate = learningRateAt(this.step, this.steps, this.options);
     this.optimizer.setLearningRate(learningRate);
@@ -292,6 +310,7 @@ export class Trainer {
           ...ramp,
           ...scales && { scale: cut<Tensor4D>(scales, [pairs, 1, 1, 1]) },
           ...batch.colors && { colors: cut<Tensor2D>(batch.colors, [pairs, 5]) },
+          ...this.#cluster && { stop: tf.scalar(Number(stop)) },
         };
         const next: Part = this.#updatePart(
           source,
@@ -310,7 +329,8 @@ export class Trainer {
     const numbers = Object.fromEntries(names.map((name, i) => [name, values[i]]));
     this.#checkFinite(numbers, batch);
     this.step++;
-    const { loss, disparityMean, disparityDeviation, residual, ...terms } = numbers;
+    const { loss, disparityMean, disparityDeviation, residual, stop: stops = 0, ...terms } = numbers;
+    this.stopping = stops > 0;
     return { loss, terms, learningRate, disparityMean, disparityDeviation, residual };
   }
 

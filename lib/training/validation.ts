@@ -25,6 +25,7 @@ import {
   splitAligned,
 } from "../models/chain.ts";
 import { type Network, runNetwork } from "../models/network.ts";
+import type { Cluster } from "./cluster.ts";
 import { openPart, refineOptions, type TrainingOptions } from "./options.ts";
 
 /** The result of a validation; lower is better. */
@@ -99,15 +100,17 @@ function predictView(
 /**
  * Prepares a validation: images and ground truth are read once and kept.
  *
- * @param dataset Pairs; see {@linkcode spreadPairs}. Without laser scans, only the photometric loss is measured.
- * @param options Size of the networks' input, px; images at a time.
+ * @param whole Pairs; see {@linkcode spreadPairs}. Without laser scans, only the photometric loss is measured.
+ * @param options Size of the networks' input, px; images at a time; the workers that share the pairs.
  * @returns `withoutTruth` is why depth is not measured; `undefined` where it is.
  */
 export async function prepareValidation(
-  dataset: StereoDataset,
-  options: { readonly size: ImageSize; readonly batch?: number },
+  whole: StereoDataset,
+  options: { readonly size: ImageSize; readonly batch?: number; readonly cluster?: Cluster },
 ): Promise<{ readonly validate: Validate; readonly withoutTruth?: string }> {
-  const { size, batch = 8 } = options;
+  const { size, batch = 8, cluster } = options;
+  const own = cluster ? whole.pairs.filter((_, i) => i % cluster.size === cluster.task) : whole.pairs;
+  const dataset = { ...whole, pairs: own };
   const { root, pairs } = dataset;
   const cache = openPairCache(dataset, size, CACHE_MIB);
   let withoutTruth: string | undefined;
@@ -148,7 +151,7 @@ export async function prepareValidation(
     let photometric = 0, done = 0;
     const frames: DepthMetrics[] = [];
     for await (const images of sequentialBatches(dataset, { size, batch, cache })) {
-      if (signal?.aborted) return undefined;
+      if (signal?.aborted) break;
       const shape: [number, number, number, number] = [images.batch, height, width, 3];
       const scales = training.camera === "canonical" && canonicalScales(images.cameras ?? [], images.ids);
       const [loss, map] = tf.tidy(() =>
@@ -159,7 +162,7 @@ export async function prepareValidation(
         )
       );
       const [[value], values] = await Promise.all([loss.data(), map.data() as Promise<Float32Array>]);
-      photometric += value * images.batch / pairs.length;
+      photometric += value * images.batch;
       tf.dispose([loss, map]);
       if (withoutTruth === undefined) {
         for (let i = 0; i < images.batch; i++) {
@@ -170,9 +173,14 @@ export async function prepareValidation(
       }
       done += images.batch;
     }
-    if (frames.length === 0) return { photometric };
-    const { absRel, rmse } = meanMetrics(frames);
-    return { photometric, absRel, rmse };
+    const measured = signal?.aborted ? undefined : { photometric, frames };
+    const shares = cluster ? await cluster.gather(measured) : [measured];
+    if (!shares.every((share) => share !== undefined)) return undefined;
+    const sum = shares.reduce((sum, share) => sum + share.photometric, 0) / whole.pairs.length;
+    const all = shares.flatMap((share) => share.frames);
+    if (all.length === 0) return { photometric: sum };
+    const { absRel, rmse } = meanMetrics(all);
+    return { photometric: sum, absRel, rmse };
   };
   return { validate, withoutTruth };
 }
@@ -198,19 +206,21 @@ export interface RunValidation {
  *
  * @param training The training pairs.
  * @param size Size of the networks' input, px.
+ * @param cluster The workers that share the pairs. @default this process alone
  * @returns `undefined` where nothing is validated.
  */
 export async function openValidation(
   options: TrainingOptions,
   training: StereoDataset,
   size: ImageSize,
+  cluster?: Cluster,
 ): Promise<RunValidation | undefined> {
   if (options.validateEvery === 0) return undefined;
   const dataset = spreadPairs(await openPart(options, "val"), options.validationPairs);
   const { length } = dataset.pairs;
   // No more images at a time than a training that fits in memory has.
-  const batch = Math.min(8, options.batch / options.accumulate);
-  const { validate, withoutTruth } = await prepareValidation(dataset, { size, batch });
+  const batch = Math.min(8, options.batch / options.accumulate / (cluster?.size ?? 1));
+  const { validate, withoutTruth } = await prepareValidation(dataset, { size, batch, cluster });
   const warnings: string[] = [];
   if (withoutTruth) warnings.push(`validation measures the photometric loss alone: ${withoutTruth}`);
   if (dataset.identity.names === training.identity.names) {

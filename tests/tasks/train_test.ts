@@ -57,6 +57,50 @@ class Training implements Disposable {
   }
 }
 
+Deno.test("--processes trains with several on this machine, the others' output apart", () =>
+  withFolder(async (folder) => {
+    const data = join(folder, "data"), out = join(folder, "runs", "run");
+    await writePairs(data, 4, { width: 64, height: 32 });
+    const options = [
+      "--size",
+      "32x64",
+      "--coarse",
+      "0",
+      "--batch",
+      "2",
+      "--workers",
+      "0",
+      "--validate-every",
+      "0",
+    ];
+    using training = new Training(
+      "task",
+      ...["--data", data, "--out", out, "--processes", "2", "--steps", "3", "--eager", ...options],
+    );
+    const { code, out: printed, err } = await training.end();
+    assertEquals([code, printed.trim()], [0, join(out, "checkpoints", "step-000003")]);
+    assertStringIncludes(err, "half-cycle: finished at step 3");
+    const other = await Deno.readTextFile(`${out}.worker-1.log`);
+    assertStringIncludes(other, "half-cycle: finished at step 3");
+    assert(!other.includes("saved"), other);
+    using odd = new Training(
+      "task",
+      "--data",
+      data,
+      "--out",
+      out + "2",
+      "--processes",
+      "2",
+      "--steps",
+      "3",
+      "--batch",
+      "3",
+    );
+    const refused = await odd.end();
+    assertEquals(refused.code, 2);
+    assertStringIncludes(refused.err, "batch is 3, expected a multiple of the 2 workers");
+  }));
+
 Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last checkpoint whole; --resume continues", () =>
   withFolder(async (folder) => {
     const data = join(folder, "data"), out = join(folder, "run");
