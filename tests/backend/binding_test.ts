@@ -1,7 +1,13 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { ATTRIBUTE, createBinding, currentBinding, DTYPE, encodeConfig } from "../../lib/backend/binding.ts";
-import { openLibrary } from "../../lib/backend/library.ts";
+import {
+  ATTRIBUTE,
+  createBinding,
+  currentBinding,
+  DTYPE,
+  encodeConfig,
+  openLibrary,
+} from "../../lib/backend/binding.ts";
 import { attr, execute, executeNative, nativeTensorCount } from "../../lib/backend/ops.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { type Tensor2D, type Tensor4D, tf } from "../../lib/backend/tf.ts";
