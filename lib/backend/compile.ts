@@ -38,6 +38,13 @@ export interface CompileOptions {
   readonly maxTraces?: number;
   /** False calls the function itself, for debugging. @default true */
   readonly enabled?: boolean;
+  /**
+   * Variables become constants, except large ones; for networks that no longer learn: oneDNN orders its weights once
+   * instead of at every call. A variable that was assigned to makes the next call trace anew.
+   *
+   * @default false
+   */
+  readonly frozen?: boolean;
 }
 
 /** The parts of tfjs-node's backend that tracing uses and replaces. */
@@ -71,6 +78,8 @@ type Capture =
 
 interface Trace extends TraceInfo {
   readonly captures: readonly Capture[];
+  /** Variables that are constants, with the data that they had. */
+  readonly frozen: ReadonlyMap<Variable, object>;
   /** Variables that the function changes in TensorFlow's memory. */
   readonly updated: readonly Variable[];
   /** Variables that are assigned the last outputs. */
@@ -147,7 +156,7 @@ export function compile<A extends unknown[], R>(
   fn: (...inputs: A) => R,
   options: CompileOptions = {},
 ): Compiled<A, R> {
-  const { name = fn.name || "compiled", maxTraces = 16, enabled = true } = options;
+  const { name = fn.name || "compiled", maxTraces = 16, enabled = true, frozen = false } = options;
   const traces = new Map<string, Trace>();
   const free = (key: string, trace: Trace) => {
     traces.delete(key);
@@ -165,12 +174,15 @@ export function compile<A extends unknown[], R>(
     const tensors: Tensor[] = [];
     const key = describe(inputs, tensors);
     let trace = traces.get(key);
-    if (trace?.captures.some((c) => "variable" in c && resourceOf(c.variable) !== c.resource)) {
+    if (
+      trace?.captures.some((c) => "variable" in c && resourceOf(c.variable) !== c.resource) ||
+      trace && [...trace.frozen].some(([{ dataId, isDisposed }, data]) => dataId !== data || isDisposed)
+    ) {
       free(key, trace);
       trace = undefined;
     }
     traces.delete(key);
-    trace ??= record(binding, name, fn, inputs, tensors);
+    trace ??= record(binding, name, fn, inputs, tensors, frozen);
     traces.set(key, trace); // the last one is the one used last
     if (traces.size > maxTraces) free(...traces.entries().next().value!);
     return run(binding, trace, tensors) as R;
@@ -257,6 +269,8 @@ export const rewriting = { enabled: true };
 
 /** Tensors from outside with at most this many elements are constants of the function. */
 const CONSTANT_ELEMENTS = 1024;
+/** The same for variables of frozen functions: TensorFlow keeps several copies of a constant. */
+const FROZEN_ELEMENTS = 2 ** 20;
 
 function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknown {
   const { captures, updated, assigned } = trace;
@@ -304,13 +318,14 @@ function record(
   fn: (...inputs: never[]) => unknown,
   inputs: readonly unknown[],
   tensors: readonly Tensor[],
+  freeze: boolean,
 ): Trace {
   const { state } = engine();
   const before = new Set(Object.values(state.registeredVariables));
   const newVariables = () => Object.values(state.registeredVariables).filter((v) => !before.has(v));
   const scopes = state.scopeStack.length;
-  const tracer = new Tracer(binding);
-  const { graph, captures, placeholders, updated, assigned } = tracer;
+  const tracer = new Tracer(binding, freeze);
+  const { graph, captures, placeholders, updated, assigned, frozen } = tracer;
   try {
     tracer.start();
     engine().startScope(name);
@@ -338,6 +353,7 @@ function record(
       name: graph.toFunction(name, [...parameters, ...placeholders].map(({ id }) => id), ids),
       operations: graph.counts,
       captures,
+      frozen,
       updated: [...updated],
       assigned: [...assigned.keys()],
       outputs: ids.length,
@@ -362,11 +378,14 @@ class Tracer {
   /** The placeholders of `captures`. */
   readonly placeholders: TensorMetadata[] = [];
   readonly updated = new Set<Variable>();
+  /** Variables that became constants, with their data. */
+  readonly frozen = new Map<Variable, object>();
   /** Variables assigned to, with the data that they had before. */
   readonly assigned = new Map<Variable, object>();
   /** All tensors created, kept ones included. */
   readonly made: Tensor[] = [];
   readonly #binding: Binding;
+  readonly #freeze: boolean;
   /** What has been captured: native tensors by id; the rest by variable, or by tfjs's data. */
   readonly #byId = new Map<number, TensorMetadata>();
   readonly #bySource = new Map<object, TensorMetadata>();
@@ -375,8 +394,9 @@ class Tracer {
   readonly #restore: (() => void)[] = [];
   readonly #upload: (tensor: TensorInfo) => number;
 
-  constructor(binding: Binding) {
+  constructor(binding: Binding, freeze: boolean) {
     this.#binding = binding;
+    this.#freeze = freeze;
     this.graph = new Graph(binding, (id) => this.#captureHandle(id));
     const { getInputTensorIds } = backend();
     this.#upload = (tensor) => getInputTensorIds.call(backend(), [tensor])[0];
@@ -451,10 +471,7 @@ class Tracer {
       else if (this.#own.has(data)) {
         found = this.graph.constant(tensor.shape, dtypeOf(tensor), info.values as ArrayBufferView);
       } else {
-        this.#binding.recorder = undefined;
-        const id = this.#upload(tensor);
-        this.#binding.recorder = this.graph;
-        found = this.#captureHandle(id);
+        found = this.#captureHandle(this.#uploaded(tensor));
       }
       this.#bySource.set(source, found);
     }
@@ -474,8 +491,20 @@ class Tracer {
     return placeholder;
   }
 
+  /** The native tensor of a tensor from outside. */
+  #uploaded(tensor: TensorInfo): number {
+    this.#binding.recorder = undefined;
+    const id = this.#upload(tensor);
+    this.#binding.recorder = this.graph;
+    return id;
+  }
+
   #captureVariable(variable: Variable): TensorMetadata {
     const { graph } = this;
+    if (this.#freeze && variable.size <= FROZEN_ELEMENTS && !this.updated.has(variable)) {
+      this.frozen.set(variable, variable.dataId);
+      return this.#captureHandle(this.#uploaded(variable), FROZEN_ELEMENTS);
+    }
     const resource = resourceOf(variable);
     if (!resource) {
       return this.#capture({ variable, resource }, graph.placeholder(variable.shape, dtypeOf(variable)));
@@ -489,14 +518,14 @@ class Tracer {
   }
 
   /** A native tensor from outside: small ones are constants, others inputs that the trace keeps alive. */
-  #captureHandle(id: number): TensorMetadata {
+  #captureHandle(id: number, largest = CONSTANT_ELEMENTS): TensorMetadata {
     let found = this.#byId.get(id);
     if (found) return found;
     const binding = this.#binding, graph = this.graph;
     const { id: handle, shape, dtype } = binding.shareTensor(id);
     if (dtype === DTYPE.resource) {
       found = this.#capture({ handle }, graph.resource(binding.resourceShapes.get(id)));
-    } else if (tf.util.sizeFromShape(shape) <= CONSTANT_ELEMENTS) {
+    } else if (tf.util.sizeFromShape(shape) <= largest) {
       const tensor = binding.runtime.resolve(handle);
       found = graph.constantFrom(tensor, dtype);
       binding.runtime.c.TF_DeleteTensor(tensor);

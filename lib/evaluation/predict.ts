@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { compile } from "../backend/compile.ts";
+import { compile, type Compiled } from "../backend/compile.ts";
 import { type Tensor4D, tf } from "../backend/tf.ts";
 import { UsageError } from "../base/errors.ts";
 import { median } from "../base/random.ts";
@@ -123,7 +123,7 @@ export async function predictDataset(
   // Compiling takes as long as predicting some batches.
   using predict = compile(
     (x: Tensor4D, scale: Tensor4D | null) => predictDisparity(networks, x, options, scale ?? undefined),
-    { enabled: count > 8 * batch },
+    { enabled: count > 8 * batch, frozen: true },
   );
   let done = 0;
   for await (const images of sequentialBatches(dataset, { size, batch, side: view })) {
@@ -149,6 +149,32 @@ export async function predictDataset(
   return { plain, flipped };
 }
 
+/** What {@linkcode predictImage} compiled last. */
+let compiled: {
+  readonly networks: Networks;
+  images: number;
+  readonly predict: Compiled<PredictInputs, Tensor4D>;
+} | undefined;
+type PredictInputs = [image: Tensor4D, scale: Tensor4D | null, options: PredictOptions];
+
+/** Compiling takes as long as predicting some images one operation at a time. */
+const EAGER_IMAGES = 8;
+
+/** {@linkcode predictDisparity}, compiled once the same networks have predicted some images. */
+function predictAgain(networks: Networks, ...[image, scale, options]: PredictInputs): Tensor4D {
+  if (compiled?.networks !== networks) {
+    compiled?.predict.dispose();
+    const predict = compile(
+      (...[image, scale, options]: PredictInputs) =>
+        predictDisparity(networks, image, options, scale ?? undefined),
+      { name: "predict", frozen: true },
+    );
+    compiled = { networks, images: 0, predict };
+  }
+  if (++compiled.images > EAGER_IMAGES) return compiled.predict(image, scale, options);
+  return predictDisparity(networks, image, options, scale ?? undefined);
+}
+
 /**
  * Predicts one image.
  *
@@ -161,11 +187,11 @@ export async function predictImage(
   image: RgbImage,
   options: PredictOptions & { readonly flip?: boolean; readonly scale?: number },
 ): Promise<FloatMap> {
-  const { width, height, data } = image;
+  const { width, height, data } = image, { size, view, network, refine } = options;
   const input = tf.tensor4d(Float32Array.from(data, (v) => v / 255), [1, height, width, 3]);
   const predict = async (x: Tensor4D): Promise<FloatMap> => {
-    const scale = options.scale === undefined ? undefined : tf.tensor4d([options.scale], [1, 1, 1, 1]);
-    const map = predictDisparity(networks, x, options, scale);
+    const scale = options.scale === undefined ? null : tf.tensor4d([options.scale], [1, 1, 1, 1]);
+    const map = predictAgain(networks, x, scale, { size, view, network, refine });
     const values = await map.data() as Float32Array;
     tf.dispose([x, map, ...scale ? [scale] : []]);
     return { width, height, data: values };
@@ -385,7 +411,7 @@ export async function timePrediction(
   repeats = 10,
 ): Promise<number> {
   const { height, width } = options.size;
-  using predict = compile((x: Tensor4D) => predictDisparity(networks, x, options));
+  using predict = compile((x: Tensor4D) => predictDisparity(networks, x, options), { frozen: true });
   const image = tf.fill([1, height, width, 3], 0.5) as Tensor4D;
   const times: number[] = [];
   for (let i = 0; i < repeats + 2; i++) {

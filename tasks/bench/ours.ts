@@ -108,7 +108,7 @@ class Contender {
     this.#networks = this.#trainer?.networks ?? new Map([["student", student]]);
     this.#predict = compile(
       (images: Tensor4D) => tf.tidy(() => runNetwork(student, images).disparities[0]),
-      { name: "predict", enabled: !eager },
+      { name: "predict", enabled: !eager, frozen: true },
     );
   }
 

@@ -98,6 +98,27 @@ test("variables have their current value, also those never used before; other te
   });
 });
 
+test("of frozen functions, small variables are constants until they change", () => {
+  const large = tf.variable(tf.ones([2 ** 20 + 1]));
+  using(tf.variable(tf.tensor1d([2, 3])), (v) => {
+    using f = compile((x: Tensor) => tf.add(tf.mul(v, x), tf.slice(large, [0], [1])), { frozen: true });
+    const x = tf.scalar(10);
+    assertEquals(values(f(x)), [21, 31]);
+    assertEquals(f.traces[0].operations.Placeholder, 2); // x and the large one
+    const first = f.traces[0].name;
+    large.assign(tf.add(large, 1));
+    assertEquals(values(f(x)), [22, 32]);
+    assertEquals(f.traces[0].name, first);
+    v.assign(tf.tensor1d([4, 5]));
+    assertEquals(values(f(x)), [42, 52]);
+    assertEquals([f.traces.length, f.traces[0].name === first], [1, false]);
+    const bound = bindVariable(v);
+    assertEquals(values(f(x)), [42, 52]);
+    bound.dispose();
+  });
+  large.dispose();
+});
+
 test("variables that began as the same tensor are told apart, also through copies made inside", () => {
   const start = tf.tensor1d([1, 2]);
   const [a, b] = [tf.variable(start), tf.variable(start)];
