@@ -6,8 +6,8 @@
 import { join } from "@std/path";
 import { backendOptions, selectBackend } from "../lib/backend/select.ts";
 import { UsageError } from "../lib/base/errors.ts";
-import { writeAtomic } from "../lib/base/files.ts";
-import { choice, flag, integer, number, type OptionsOf, text } from "../lib/base/options.ts";
+import { readJson, writeAtomic } from "../lib/base/files.ts";
+import { choice, flag, integer, list, number, type OptionsOf, text } from "../lib/base/options.ts";
 import { Progress, styled, terminalColumns } from "../lib/base/terminal.ts";
 import { lineChart } from "../lib/charts/curves.ts";
 import { panel } from "../lib/charts/depth.ts";
@@ -40,6 +40,7 @@ import {
   type Evaluation,
   type EvaluationInput,
   type FrameScore,
+  meanMetrics,
   metricNames,
   type Protocol,
   readMap,
@@ -83,6 +84,15 @@ const evalOptions = {
   savePredictions: text({
     value: "FILE.npy",
     help: "Keep the run's predictions; with --flip those of the mirrored images in FILE-flipped.npy.",
+  }),
+  shard: text({
+    value: "I/N",
+    pattern: { regexp: /^\d+\/[1-9]\d*$/, expected: "I/N, with I from 0 to N - 1" },
+    help: "Predict only frames I, I + N, …, with --run and --json: the share of one of N machines.",
+  }),
+  merge: list({
+    value: "FILE.json",
+    help: "Put together what all of the shards printed, instead of evaluating.",
   }),
   data: text({
     value: "DIR[,FILE…]",
@@ -143,7 +153,7 @@ interface Subject extends Pick<StereoDataset, "root" | "name" | "pairs" | "cropB
 
 /** How predictions did. */
 interface Scores {
-  readonly subject: Subject;
+  readonly subject: Pick<Subject, "label" | "path" | "root" | "name" | "pairs">;
   readonly evaluation: Evaluation;
   readonly frames: readonly FrameScore[];
   readonly profile: ErrorProfile;
@@ -163,12 +173,15 @@ await runTask({
     "deno task eval --predictions depth_png --units metres --data kitti --split eigen-files --truth improved",
     "deno task eval --run runs/first --flip --against runs/second --plots runs/first/eval",
     "deno task eval --run runs/kitti --data kitti --split eigen-test --save-predictions d.npy",
+    "deno task eval --run runs/kitti --shard 0/2 --json > 0.json",
+    "deno task eval --merge 0.json,1.json",
   ],
 }, async (options) => {
   checkCall(options);
   const { truth, cap: capM, medianScaling } = options;
   const crop = options.crop ?? (truth === "cityscapes" ? truth : isUncapped(truth) ? "none" : "garg");
   const protocol: Protocol = { crop, capM, medianScaling };
+  if (options.merge) return print(await merged(options.merge), options);
   const subject = options.run
     ? await predicted(options.run, options)
     : await stored(options.predictions!, options.predictionsFlipped, options);
@@ -182,22 +195,38 @@ await runTask({
       `Cannot compare with ${options.against}: it has no frame in common, give --data and --split`,
     );
   }
-  if (options.csv !== undefined) await writeAtomic(options.csv, framesCsv(scores.frames));
-  if (options.plots !== undefined) await draw(options.plots, scores, rival, options.worst, protocol, truth);
-  if (options.json) {
-    return console.log(JSON.stringify({ ...scores.evaluation, ...details(scores, rival, comparison) }));
+  if (options.plots !== undefined) {
+    await draw(options.plots, subject, scores, rival, options.worst, protocol, truth);
   }
+  await print(scores, options, rival, comparison);
+});
+
+async function print(
+  scores: Scores,
+  options: EvalOptions,
+  rival?: Scores,
+  comparison?: Comparison,
+): Promise<void> {
+  if (options.csv !== undefined) await writeAtomic(options.csv, framesCsv(scores.frames));
+  if (options.json) {
+    const { label } = scores.subject;
+    const shard = options.shard && { shard: { ...parseShard(options.shard), label, frames: scores.frames } };
+    return console.log(
+      JSON.stringify({ ...scores.evaluation, ...details(scores, rival, comparison), ...shard }),
+    );
+  }
+  const medianScaling = /MEDIAN/.test(scores.evaluation.protocol);
   const table = tableOf(scores, rival, comparison, medianScaling);
   if (options.markdown) console.log(table.markdown());
   else if (options.latex) console.log(table.latex());
-  else console.log(`${subject.path}\n\n${table.text(terminalColumns())}\n`);
+  else console.log(`${scores.subject.path}\n\n${table.text(terminalColumns())}\n`);
   // The protocol belongs to the numbers, whatever their form.
   const lines = describe(scores).map((line) => options.latex ? `% ${line}` : line);
   console.log(lines.join(options.markdown ? "  \n" : "\n"));
   if (medianScaling) {
     console.error(styled(["red", "bold"], "Median scaling is on: scale is taken from the truth"));
   }
-});
+}
 
 /** Rejects options that do not go together. */
 function checkCall(options: EvalOptions): void {
@@ -205,6 +234,12 @@ function checkCall(options: EvalOptions): void {
   const fail = (why: string): never => {
     throw new UsageError(`Cannot evaluate: ${why}`);
   };
+  const { shard, merge, against, plots } = options;
+  const alone = Object.entries({ run, predictions, shard, against, plots });
+  const other = merge && alone.find(([, value]) => value !== undefined);
+  if (other) fail(`--${other[0]} does not go with --merge`);
+  if (merge) return;
+  if (shard && !(run && options.json)) fail("--shard goes with --run and --json");
   if (run === undefined) {
     const needed = data !== undefined && isManifest(data) ? { predictions } : { predictions, data, split };
     const missing = Object.entries(needed).filter(([, value]) => value === undefined);
@@ -264,6 +299,7 @@ async function predicted(run: string, options: EvalOptions): Promise<Subject> {
   const { dataset, plain, flipped, checkpoint: path } = await predictRun(run, {
     ...options,
     network,
+    shard: options.shard === undefined ? undefined : parseShard(options.shard),
     onProgress: (done, total) => {
       progress ??= new Progress({ label: "predict", total, unit: "frames" });
       progress.update(done);
@@ -290,15 +326,68 @@ async function score(subject: Subject, { truth }: EvalOptions, protocol: Protoco
     onPoint: profile.add,
   });
   progress.finish();
-  const drives = frames.map(({ pair }) => driveOf(pair.left));
-  const of = (name: keyof DepthMetrics) => bootstrapMean(frames.map(({ metrics }) => metrics[name]), drives);
-  const interval = Object.fromEntries(metricNames.map((name) => [name, of(name)])) as Scores["interval"];
   const known = subject.pairs.filter((pair) => hasTruth(pair, truth)).length;
   if (known < total) progress.log(`${total - known} of ${total} frames have no annotated depth`);
   if (evaluation.images < known) {
     progress.log(`${known - evaluation.images} of ${known} frames have no point inside crop and cap`);
   }
-  return { subject, evaluation, frames, profile, interval };
+  return { subject, evaluation, frames, profile, interval: intervalOf(frames) };
+}
+
+function intervalOf(frames: readonly FrameScore[]): Scores["interval"] {
+  const drives = frames.map(({ pair }) => driveOf(pair.left));
+  const of = (name: keyof DepthMetrics) => bootstrapMean(frames.map(({ metrics }) => metrics[name]), drives);
+  return Object.fromEntries(metricNames.map((name) => [name, of(name)])) as Scores["interval"];
+}
+
+function parseShard(text: string): { readonly index: number; readonly of: number } {
+  const [index, of] = text.split("/").map(Number);
+  if (index < of) return { index, of };
+  throw new UsageError(`Cannot evaluate: --shard is ${text}, expected I/N, with I from 0 to N - 1`);
+}
+
+/** The evaluation of all frames, from what the shards printed. */
+async function merged(paths: readonly string[]): Promise<Scores> {
+  const parts = await Promise.all(paths.map(async (path) => {
+    const part = await readJson(path) as
+      & Evaluation
+      & ReturnType<typeof details>
+      & { readonly shard: ReturnType<typeof parseShard> & { label: string; frames: FrameScore[] } };
+    if (part?.shard) return part;
+    throw new UsageError(`Cannot merge ${path}: expected what eval --shard I/N --json prints`);
+  }));
+  const [{ protocol, shard: { of, label }, details: { predictions, data, split } }] = parts;
+  const kinds = new Set(parts.map((part) => `${part.protocol} ${part.details.split} ${part.shard.of}`));
+  const found = parts.map(({ shard }) => shard.index).sort((a, b) => a - b);
+  if (kinds.size > 1 || found.join() !== [...Array(of).keys()].join()) {
+    throw new UsageError(
+      `Cannot merge ${paths.join(", ")}: expected shards 0/${of} to ${
+        of - 1
+      }/${of} of one evaluation, each once`,
+    );
+  }
+  const frames = parts.flatMap(({ shard }) =>
+    shard.frames.map((frame) => ({ ...frame, index: shard.index + of * frame.index }))
+  ).sort((a, b) => a.index - b.index);
+  const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
+  return {
+    subject: {
+      label,
+      path: predictions,
+      root: data,
+      name: split,
+      pairs: Array(sum(parts.map(({ details }) => details.frames))),
+    },
+    evaluation: {
+      ...meanMetrics(frames.map(({ metrics }) => metrics)),
+      points: sum(parts.map(({ points }) => points)),
+      images: frames.length,
+      protocol,
+    },
+    frames,
+    profile: new ErrorProfile(),
+    interval: intervalOf(frames),
+  };
 }
 
 /** What JSON holds besides the means. */
@@ -389,6 +478,7 @@ function framesCsv(frames: readonly FrameScore[]): string {
 /** Draws where errors arise, and the images with the largest. */
 async function draw(
   folder: string,
+  { root, cropBottom, disparities, flipped }: Subject,
   scores: Scores,
   rival: Scores | undefined,
   worst: number,
@@ -422,7 +512,6 @@ async function draw(
     await chart.writeSvg(join(folder, `${name}.svg`));
     await chart.writePng(join(folder, `${name}.png`));
   }
-  const { root, cropBottom, disparities, flipped } = scores.subject;
   const order = scores.frames.toSorted((a, b) => b.metrics.absRel - a.metrics.absRel).slice(0, worst);
   const samples = await Promise.all(order.map(async ({ index, pair, metrics, scale }) => {
     const truth = await readTruth(root, pair, kind), { camera } = truth;

@@ -298,6 +298,7 @@ export async function predictFrame(
  * @param options.flip Also predict the mirrored images. @default false
  * @param options.data Root folder of the data. @default the run's own
  * @param options.split As in `openDataset`. @default the run's own, of which the test part is predicted
+ * @param options.shard Only every `of`-th frame, from `index` on. @default all
  * @param options.onProgress Called at the start and after each batch with how many frames are done.
  * @returns Predictions, the frames in their order, and the checkpoint's folder.
  * @throws {UsageError} When the run's own split has no test part, or flipping is impossible.
@@ -317,10 +318,11 @@ export async function predictRun(
     readonly flip?: boolean;
     readonly data?: string;
     readonly split?: string;
+    readonly shard?: { readonly index: number; readonly of: number };
     readonly onProgress?: (done: number, total: number) => void;
   } = {},
 ): Promise<Predictions & { readonly dataset: StereoDataset; readonly checkpoint: string }> {
-  const { network, flip, onProgress } = options;
+  const { network, flip, shard = { index: 0, of: 1 }, onProgress } = options;
   const model = await loadModel(run, options.checkpoint);
   const { folder } = model;
   try {
@@ -336,7 +338,7 @@ export async function predictRun(
         `Cannot evaluate ${run} on its own data: its split file ${split} has no test part; give --split`,
       );
     }
-    const dataset = await openDataset({
+    const whole = await openDataset({
       data: options.data ?? data,
       split: options.split ?? split,
       part: "test",
@@ -345,6 +347,7 @@ export async function predictRun(
       holdout: options.data === undefined ? holdout : 1,
       cropBottom: options.data === undefined ? cropBottom : undefined,
     });
+    const dataset = { ...whole, pairs: whole.pairs.filter((_, i) => i % shard.of === shard.index) };
     const total = dataset.pairs.length;
     onProgress?.(0, total);
     const predictions = await predictDataset(model.networks, dataset, {

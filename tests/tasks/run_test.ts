@@ -35,6 +35,23 @@ Deno.test("train, eval --run and predict work together with the permissions they
     assertEquals(again.code, 0, again.err);
     assertAlmostEquals(JSON.parse(again.out).absRel, metrics.absRel, 1e-12);
 
+    // Two shards put together are the whole, intervals included.
+    const parts = await Promise.all([0, 1].map(async (i) => {
+      const { code, out, err } = await task("eval", "--run", run, "--flip", "--shard", `${i}/2`, "--json");
+      assertEquals([code, JSON.parse(out).images], [0, 1], err);
+      await Deno.writeTextFile(join(folder, `${i}.json`), out);
+      return join(folder, `${i}.json`);
+    }));
+    const merged = await task("eval", "--merge", parts.toReversed().join(), "--json");
+    assertEquals(merged.code, 0, merged.err);
+    const { details: { frames, interval95 }, ...numbers } = JSON.parse(merged.out);
+    assertEquals([frames, numbers.points, numbers.protocol], [2, metrics.points, metrics.protocol]);
+    assertAlmostEquals(numbers.rmse, metrics.rmse, 1e-4);
+    assertAlmostEquals(interval95.absRel[0], metrics.details.interval95.absRel[0], 1e-4);
+    const twice = await task("eval", "--merge", [parts[0], parts[0]].join());
+    assertEquals(twice.code, 2);
+    assertStringIncludes(twice.err, "expected shards 0/2 to 1/2 of one evaluation, each once");
+
     assertEquals(photo.code, 0, photo.err);
     const [coloured, raw] = photo.out.trim().split("\n");
     assert((await readRgb(coloured)).width >= 96);
