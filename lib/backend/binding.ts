@@ -711,7 +711,7 @@ export function currentBinding(): Binding | undefined {
   return current;
 }
 
-/** For `selectBackend`. */
-export function setCurrentBinding(binding: Binding): void {
+/** For `selectBackend`; `undefined` while operations are traced as tfjs's own. */
+export function setCurrentBinding(binding: Binding | undefined): void {
   current = binding;
 }
