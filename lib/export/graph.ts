@@ -5,7 +5,7 @@
  * @module
  */
 import { currentBinding, setCurrentBinding } from "../backend/binding.ts";
-import { type Tensor, type Tensor4D, tf, Variable } from "../backend/tf.ts";
+import { type Tensor, type Tensor4D, tf, type Variable } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 
@@ -24,8 +24,8 @@ export type Pads = readonly [before: number, after: number];
 /** What a node does, on images [B,H,W,C]. */
 export type Operation =
   | { readonly op: "input" | "add" | "sub" | "mul" | "concat" | "elu" | "relu6" | "sigmoid" }
-  /** Only within "channel", where no trace of it is left. */
-  | { readonly op: "channelsFirst" }
+  /** A kernel that has no translation; most often nothing depends on it. */
+  | { readonly op: "unknown"; readonly kernel: string }
   /** Inputs: image, kernel as in tfjs, bias if there is one. */
   | {
     readonly op: "convolution";
@@ -34,14 +34,14 @@ export type Operation =
     readonly pads: Pads;
     readonly activation?: "elu" | "relu6";
   }
-  | { readonly op: "maxPool" | "avgPool"; readonly size: number; readonly stride: number; readonly pads: Pads }
+  | { readonly op: "maxPool"; readonly size: number; readonly stride: number; readonly pads: Pads }
   /** Mirrors a rim around the image. */
   | { readonly op: "reflect"; readonly rim: number }
   /** To twice the size, nearest neighbor. */
   | { readonly op: "upsample" }
   | { readonly op: "channel"; readonly index: number }
-  /** Inputs: image, disparity [B,H,W,1]. Samples the image at x + sign · disparity · width; see `warp`. */
-  | { readonly op: "warp"; readonly sign: number; readonly zero: boolean };
+  /** Inputs: image, disparity [B,H,W,1]. Samples at x + sign · disparity · width, edge pixels beyond the image; see `warp`. */
+  | { readonly op: "warp"; readonly sign: number };
 
 /** A step of a prediction. */
 export interface Node {
@@ -75,14 +75,13 @@ type Attributes = Readonly<Record<string, unknown>>;
  * @param predict From an image, [B,H,W,3], to a map.
  * @param image What it runs on. The graph fits all sizes.
  * @param variables The networks' weights by name.
- * @returns The graph, and what the prediction gave for the image.
- * @throws {CyclopsError} When it uses a kernel that has no translation.
+ * @throws {CyclopsError} When the result depends on a kernel that has no translation.
  */
 export async function traceGraph(
   predict: (image: Tensor4D) => Tensor4D,
   image: Tensor4D,
   variables: ReadonlyMap<string, Variable>,
-): Promise<{ readonly graph: Graph; readonly expected: Float32Array }> {
+): Promise<Graph> {
   const recorder = new Recorder(image, variables);
   const engine = tf.engine(), binding = currentBinding(), { runKernel } = engine;
   let depth = 0, result: Tensor4D;
@@ -103,10 +102,9 @@ export async function traceGraph(
     engine.runKernel = runKernel;
     setCurrentBinding(binding);
   }
-  const expected = await result.data() as Float32Array;
   const graph = await recorder.finish(result);
   result.dispose();
-  return { graph, expected };
+  return graph;
 }
 
 /** tfjs's kernels that are one operation each. */
@@ -134,13 +132,23 @@ class Recorder {
     const known = this.#nodes.get(tensor) ?? this.#constants.get(tensor);
     if (known) return known;
     const { shape } = tensor;
-    const constant: Constant = { kind: "constant", name: this.#names.get(tensor), shape, data: new Float32Array() };
+    const constant: Constant = {
+      kind: "constant",
+      name: this.#names.get(tensor),
+      shape,
+      data: new Float32Array(),
+    };
     // Its values are read when the prediction has run: WebGPU cannot read them at once.
     this.#constants.set(tf.keep(tensor), constant);
     return constant;
   }
 
-  record(kernel: string, tensors: readonly Tensor[], attributes: Attributes, outputs: readonly Tensor[]): void {
+  record(
+    kernel: string,
+    tensors: readonly Tensor[],
+    attributes: Attributes,
+    outputs: readonly Tensor[],
+  ): void {
     // What does not depend on the image is a constant where it is used.
     if (!tensors.some((tensor) => this.#nodes.has(tensor))) return;
     const inputs = tensors.map((tensor) => this.#operand(tensor));
@@ -158,12 +166,9 @@ class Recorder {
   ): Node[] {
     const [x, y] = inputs as Node[];
     const node = (operation: Operation, from = inputs): Node[] => [{ kind: "node", operation, inputs: from }];
-    const size = (tensor: Tensor) => tensor.shape.slice(1, 3).join("x");
-    const unknown = () =>
-      new CyclopsError(`Cannot export the kernel ${kernel} with ${JSON.stringify(attributes)}: no translation`);
     /** Zeros around the image where the padding is "same". */
     const pads = (kernelSize: number, stride: number): Pads => {
-      const rim = ((outputs[0].shape[1]! - 1) * stride + kernelSize - tensors[0].shape[1]!);
+      const rim = (outputs[0].shape[1]! - 1) * stride + kernelSize - tensors[0].shape[1]!;
       return attributes.pad === "same" && rim > 0 ? [rim >> 1, (rim + 1) >> 1] : [0, 0];
     };
     const first = (value: unknown) => [value].flat()[0] as number;
@@ -185,40 +190,30 @@ class Recorder {
         const stride = first(attributes.strides), depthwise = kernel !== "Conv2D";
         return node({ op: "convolution", depthwise, stride, pads: pads(tensors[1].shape[0], stride) });
       }
-      case "MaxPool":
-      case "AvgPool": {
+      case "MaxPool": {
         const size = first(attributes.filterSize), stride = first(attributes.strides);
-        return node({ op: kernel === "MaxPool" ? "maxPool" : "avgPool", size, stride, pads: pads(size, stride) });
+        return node({ op: "maxPool", size, stride, pads: pads(size, stride) });
       }
       case "MirrorPad":
-        if (attributes.mode !== "reflect") throw unknown();
         return node({ op: "reflect", rim: (attributes.paddings as number[][])[1][0] });
-      case "ResizeNearestNeighbor": {
-        const [height, width] = tensors[0].shape.slice(1);
-        if (size(outputs[0]) !== `${2 * height!}x${2 * width!}` || attributes.halfPixelCenters) throw unknown();
-        return node({ op: "upsample" });
-      }
-      case "CyclopsSample": {
-        const { shift, zero } = attributes as { shift: number; zero: boolean };
-        return node({ op: "warp", sign: Math.sign(shift), zero });
-      }
+      case "ResizeNearestNeighbor":
+        if (outputs[0].shape[1] === 2 * tensors[0].shape[1]!) return node({ op: "upsample" });
+        break;
+      case "CyclopsSample":
+        if (!attributes.zero) return node({ op: "warp", sign: Math.sign(attributes.shift as number) });
+        break;
       case "ZerosLike":
         return node({ op: "mul" }, [x, { kind: "constant", shape: [], data: Float32Array.of(0) }]);
       case "Identity":
       case "Cast": // to float32, which it is
         return [x];
-      // A view of one channel: the channels are moved to the front, taken apart, and given their axis again.
-      case "Transpose":
-        if (String(attributes.perm) !== "3,0,1,2") throw unknown();
-        return node({ op: "channelsFirst" });
+      // A view of one channel: they are moved to the front, taken apart, and given their axis again.
       case "Unpack":
-        if (x.operation.op !== "channelsFirst") throw unknown();
         return outputs.map((_, index) => node({ op: "channel", index }, x.inputs)[0]);
       case "Reshape":
-        if (x.operation.op !== "channel") throw unknown();
-        return [x];
+        if (x.operation.op === "channel") return [x];
     }
-    throw unknown();
+    return node({ op: "unknown", kernel });
   }
 
   /** Reads the constants and leaves out what the result does not depend on. */
@@ -230,6 +225,9 @@ class Recorder {
     const output = this.#nodes.get(result)!, nodes = new Set<Node>();
     const visit = (node: Node | Constant) => {
       if (node.kind === "constant" || nodes.has(node)) return;
+      if (node.operation.op === "unknown") {
+        throw new CyclopsError(`Cannot export the operation ${node.operation.kernel}: no format has it`);
+      }
       node.inputs.forEach(visit);
       nodes.add(node);
     };

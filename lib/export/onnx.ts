@@ -131,7 +131,9 @@ class Writer {
     }
     if (this.options.precision === "fp32") return this.#tensor("float32", shape, moved, name);
     if (this.options.precision === "fp16") {
-      return this.emit("Cast", [this.#tensor("float16", shape, new Float16Array(moved), name)], { to: TYPE.float32 });
+      return this.emit("Cast", [this.#tensor("float16", shape, new Float16Array(moved), name)], {
+        to: TYPE.float32,
+      });
     }
     // A scale for each output channel.
     const scales = Float32Array.from({ length: outputs }, (_, o) => {
@@ -166,10 +168,9 @@ class Writer {
       case "elu":
       case "relu6":
         return this.#activate(operation.op, nameOf(inputs[0]));
-      case "maxPool":
-      case "avgPool": {
-        const { op, size, stride, pads: [before, after] } = operation;
-        return this.emit(op === "maxPool" ? "MaxPool" : "AveragePool", inputs.map(nameOf), {
+      case "maxPool": {
+        const { size, stride, pads: [before, after] } = operation;
+        return this.emit("MaxPool", inputs.map(nameOf), {
           kernel_shape: [size, size],
           strides: [stride, stride],
           pads: [before, before, after, after],
@@ -194,37 +195,31 @@ class Writer {
       case "concat":
         return this.emit("Concat", inputs.map(nameOf), { axis: 1 });
       case "warp":
-        return this.#warp(nameOf(inputs[0]), nameOf(inputs[1]), operation);
-      case "add":
-      case "sub":
-      case "mul":
-      case "sigmoid":
+        return this.#warp(nameOf(inputs[0]), nameOf(inputs[1]), operation.sign);
+      default: // add, sub, mul, sigmoid
         return this.emit(operation.op[0].toUpperCase() + operation.op.slice(1), inputs.map(nameOf));
-      default:
-        throw new Error(`${operation.op} is no part of a finished graph`);
     }
   }
 
   #activate(activation: "elu" | "relu6", x: string): string {
-    return activation === "elu" ? this.emit("Elu", [x]) : this.emit("Clip", [x, this.#floats([0]), this.#floats([6])]);
+    return activation === "elu"
+      ? this.emit("Elu", [x])
+      : this.emit("Clip", [x, this.#floats([0]), this.#floats([6])]);
   }
 
   /** As in geometry/warp.ts: both neighbors of each sample, gathered along the row. GridSample came later, with 16. */
-  #warp(image: string, disparity: string, { sign, zero }: { readonly sign: number; readonly zero: boolean }): string {
-    const rim = zero ? 1 : 0, toFloat = (x: string) => this.emit("Cast", [x], { to: TYPE.float32 });
-    const [start, step] = [0, 1].map((value) => this.#tensor("int64", [], BigInt64Array.of(BigInt(value))));
-    const shape = this.emit("Shape", [image]);
-    const count = this.emit("Gather", [shape, this.#tensor("int64", [], BigInt64Array.of(3n))]);
-    const width = toFloat(count), columns = toFloat(this.emit("Range", [start, count, step]));
+  #warp(image: string, disparity: string, sign: number): string {
+    const integer = (value: number) => this.#tensor("int64", [], BigInt64Array.of(BigInt(value)));
+    const toFloat = (x: string) => this.emit("Cast", [x], { to: TYPE.float32 });
+    const shape = this.emit("Shape", [image]), count = this.emit("Gather", [shape, integer(3)]);
+    const width = toFloat(count), columns = toFloat(this.emit("Range", [integer(0), count, integer(1)]));
     const shift = this.emit("Mul", [disparity, this.emit("Mul", [width, this.#floats([sign])])]);
-    const x = this.emit("Add", [shift, this.emit("Add", [columns, this.#floats([rim])])]);
-    const left = this.emit("Floor", [x]);
-    const last = this.emit("Add", [width, this.#floats([2 * rim - 1])]);
-    const padded = zero ? this.emit("Pad", [image, this.#integers(0, 0, 0, 1, 0, 0, 0, 1)]) : image;
+    const x = this.emit("Add", [shift, columns]), left = this.emit("Floor", [x]);
+    const last = this.emit("Sub", [width, this.#floats([1])]);
     const pixels = (column: string) => {
       const inside = this.emit("Clip", [column, this.#floats([0]), last]);
-      const indices = this.emit("Expand", [this.emit("Cast", [inside], { to: TYPE.int64 }), shape]);
-      return this.emit("GatherElements", [padded, indices], { axis: 3 });
+      const places = this.emit("Expand", [this.emit("Cast", [inside], { to: TYPE.int64 }), shape]);
+      return this.emit("GatherElements", [image, places], { axis: 3 });
     };
     const first = pixels(left), second = pixels(this.emit("Add", [left, this.#floats([1])]));
     const weight = this.emit("Sub", [x, left]);

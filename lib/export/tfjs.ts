@@ -16,7 +16,7 @@ const dimensions = (shape: readonly number[]) => ({ dim: shape.map((size) => ({ 
 const padding = (pads: readonly number[]): Attribute => text(pads[1] > 0 ? "SAME" : "VALID");
 
 /** The files' contents by name. */
-export function encodeTfjs(graph: Graph, options: ExportOptions): ReadonlyMap<string, string | Uint8Array[]> {
+export function encodeTfjs(graph: Graph, options: ExportOptions): ReadonlyMap<string, Uint8Array[]> {
   const { size: { height, width } = { height: -1, width: -1 }, metadata } = options;
   const writer = new Writer(options), batch = options.size ? 1 : -1;
   const shapes = { image: [batch, height, width, 3], disparity: [batch, height, width, 1] };
@@ -38,7 +38,8 @@ export function encodeTfjs(graph: Graph, options: ExportOptions): ReadonlyMap<st
     signature: { inputs: tensorInfo("image"), outputs: tensorInfo("disparity") },
     userDefinedMetadata: metadata,
   };
-  return new Map<string, string | Uint8Array[]>([[WEIGHTS, writer.bytes], ["model.json", JSON.stringify(model)]]);
+  const json = new TextEncoder().encode(JSON.stringify(model));
+  return new Map([[WEIGHTS, writer.bytes], ["model.json", [json]]]);
 }
 
 const WEIGHTS = "weights.bin";
@@ -94,7 +95,10 @@ class Writer {
     }
     const [low, high] = data.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [0, 0]);
     const scale = (high - low) / 255 || 1, min = Math.round(low / scale) * scale;
-    const steps = Uint8Array.from(data, (value) => Math.min(255, Math.max(0, Math.round((value - min) / scale))));
+    const steps = Uint8Array.from(
+      data,
+      (value) => Math.min(255, Math.max(0, Math.round((value - min) / scale))),
+    );
     return this.#constant("float32", shape, steps, name, { dtype: "uint8", original_dtype, min, scale });
   }
 
@@ -105,10 +109,9 @@ class Writer {
         return "image";
       case "convolution":
         return this.#convolution(operation, inputs, nameOf);
-      case "maxPool":
-      case "avgPool": {
-        const { op, size, stride, pads } = operation;
-        return this.emit(op === "maxPool" ? "MaxPool" : "AvgPool", inputs.map(nameOf), {
+      case "maxPool": {
+        const { size, stride, pads } = operation;
+        return this.emit("MaxPool", inputs.map(nameOf), {
           T: FLOAT,
           ksize: integers(1, size, size, 1),
           strides: integers(1, stride, stride, 1),
@@ -121,7 +124,10 @@ class Writer {
       }
       case "upsample": {
         const x = nameOf(inputs[0]), size = this.#sizes(x, 1, 3);
-        return this.emit("ResizeNearestNeighbor", [x, this.emit("Mul", [size, this.#integers([2, 2])], { T: INT })]);
+        return this.emit("ResizeNearestNeighbor", [
+          x,
+          this.emit("Mul", [size, this.#integers([2, 2])], { T: INT }),
+        ]);
       }
       case "channel": {
         const bounds = [[0, 0, 0, operation.index], [-1, -1, -1, 1]].map((values) => this.#integers(values));
@@ -130,17 +136,11 @@ class Writer {
       case "concat":
         return this.#concat(inputs.map(nameOf));
       case "warp":
-        return this.#warp(nameOf(inputs[0]), nameOf(inputs[1]), operation);
+        return this.#warp(nameOf(inputs[0]), nameOf(inputs[1]), operation.sign);
       case "add":
         return this.emit("AddV2", inputs.map(nameOf));
-      case "sub":
-      case "mul":
-      case "sigmoid":
-      case "elu":
-      case "relu6":
+      default: // sub, mul, sigmoid, elu, relu6
         return this.emit(operation.op[0].toUpperCase() + operation.op.slice(1), inputs.map(nameOf));
-      default:
-        throw new Error(`${operation.op} is no part of a finished graph`);
     }
   }
 
@@ -179,25 +179,28 @@ class Writer {
   }
 
   /** As in geometry/warp.ts: both neighbors of each sample, gathered along the row. */
-  #warp(image: string, disparity: string, { sign, zero }: { readonly sign: number; readonly zero: boolean }): string {
+  #warp(image: string, disparity: string, sign: number): string {
     const number = (value: number) => this.floats({ shape: [], data: Float32Array.of(value) });
+    const integer = (value: number) => this.#integers([value], []);
     const cast = (x: string, SrcT: Attribute, DstT: Attribute) => this.emit("Cast", [x], { SrcT, DstT });
-    const rim = zero ? 1 : 0, count = this.#sizes(image, 2, 3), width = cast(count, INT, FLOAT);
-    const range = this.emit("Range", [this.#integers([0], []), count, this.#integers([1], [])], { Tidx: INT });
-    const columns = this.emit("AddV2", [cast(range, INT, FLOAT), number(rim)]);
+    const count = this.#sizes(image, 2, 3), width = cast(count, INT, FLOAT);
+    const columns = cast(this.emit("Range", [integer(0), count, integer(1)], { Tidx: INT }), INT, FLOAT);
     const rows = this.emit("Squeeze", [disparity], { T: FLOAT, squeeze_dims: integers(3) });
     const shift = this.emit("Mul", [rows, this.emit("Mul", [width, number(sign)])]);
     const x = this.emit("AddV2", [shift, columns]), left = this.emit("Floor", [x]);
-    const last = this.emit("AddV2", [width, number(2 * rim - 1)]);
-    const rims = () => this.#integers([0, 0, 0, 0, 1, 1, 0, 0], [4, 2]);
-    const padded = zero ? this.emit("Pad", [image, rims()]) : image;
+    const last = this.emit("Sub", [width, number(1)]);
     const pixels = (column: string) => {
       const inside = this.emit("Minimum", [this.emit("Maximum", [column, number(0)]), last]);
-      const places = [padded, cast(inside, FLOAT, INT), this.#integers([2], [])];
-      return this.emit("GatherV2", places, { Tparams: FLOAT, Tindices: INT, Taxis: INT, batch_dims: { i: "2" } });
+      const places = [image, cast(inside, FLOAT, INT), integer(2)];
+      return this.emit("GatherV2", places, {
+        Tparams: FLOAT,
+        Tindices: INT,
+        Taxis: INT,
+        batch_dims: { i: "2" },
+      });
     };
     const first = pixels(left), second = pixels(this.emit("AddV2", [left, number(1)]));
-    const weight = this.emit("ExpandDims", [this.emit("Sub", [x, left]), this.#integers([3], [])]);
+    const weight = this.emit("ExpandDims", [this.emit("Sub", [x, left]), integer(3)]);
     return this.emit("AddV2", [first, this.emit("Mul", [this.emit("Sub", [second, first]), weight])]);
   }
 }
