@@ -134,8 +134,12 @@ const sample = defineOp<Sampling>({
         const padded = tf.reshape(sum, [batch, height, columns, channels]);
         return zero ? tf.slice(padded, [0, 0, 1, 0], [batch, height, width, channels]) : padded;
       },
-      // A sum over a few channels is faster as a matrix product.
-      () => tf.reshape(tf.matMul(tf.mul(up, step), tf.fill([channels, 1], shift)), disparity.shape),
+      () => {
+        const slopes = tf.mul(up, step);
+        // A sum over a few channels is faster as a matrix product.
+        const sum = channels === 1 ? tf.mul(slopes, shift) : tf.matMul(slopes, tf.fill([channels, 1], shift));
+        return tf.reshape(sum, disparity.shape);
+      },
     ];
   },
 });

@@ -65,7 +65,7 @@ function spreadWindows(x: Tensor4D): Tensor4D {
  * The loss and its gradient with respect to the estimate. With window means μ, variances and covariance σ of x
  * (estimate) and y (target), S = A₁A₂ / (B₁B₂), A₁ = 2μₓμᵧ + C₁, A₂ = 2σₓᵧ + C₂, B₁ = μₓ² + μᵧ² + C₁,
  * B₂ = σₓ² + σᵧ² + C₂, the derivative of a window's S with respect to one of its pixels is (2/9) (R + y·P − x·Q), with
- * P = A₁/(B₁B₂), Q = S/B₂ and R = μᵧ·A₂/(B₁B₂) − μᵧ·P − μₓ·S/B₁ + μₓ·Q.
+ * P = A₁/(B₁B₂), Q = S/B₂ and R = μᵧ·(A₂/(B₁B₂) − P) + μₓ·(Q − S/B₁).
  */
 function lossAndGradient(x: Tensor4D, y: Tensor4D, ssimWeight: number): [Scalar, Tensor4D] {
   const meanX = windowMean(x);
@@ -81,11 +81,10 @@ function lossAndGradient(x: Tensor4D, y: Tensor4D, ssimWeight: number): [Scalar,
   const inverse = tf.div(1, tf.mul(b1, b2));
   const p = tf.mul(a1, inverse) as Tensor4D;
   const similarity = tf.mul(p, a2);
-  const s = tf.mul(similarity, inverse);
-  const q = tf.mul(s, b1) as Tensor4D;
+  const q = tf.div(similarity, b2) as Tensor4D;
   const r = tf.add(
     tf.mul(meanY, tf.sub(tf.mul(a2, inverse), p)),
-    tf.mul(meanX, tf.sub(q, tf.mul(s, b2))),
+    tf.mul(meanX, tf.sub(q, tf.div(similarity, b1))),
   ) as Tensor4D;
   const difference = tf.sub(x, y);
 

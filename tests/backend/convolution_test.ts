@@ -36,6 +36,24 @@ Deno.test("convolution, bias and ELU are tfjs's, values and gradients", () => {
   }
 });
 
+Deno.test("with fewer outputs than inputs, gradients are the same; they are computed with the two swapped", () => {
+  for (const padding of ["zero", "reflect"] as const) {
+    for (const kernelSize of [1, 3, 5]) {
+      tf.tidy(() => {
+        checkGradients(
+          (a, k, b) => convolution2d(a as Tensor4D, k as Tensor4D, b as Tensor1D, { stride: 1, padding }),
+          [
+            uniform([2, 8, 9, 5], 1, -1),
+            uniform([kernelSize, kernelSize, 5, 2], 2, -0.5),
+            tf.tensor1d([0.3, -0.2]),
+          ],
+          { samples: 40, tolerance: 1e-2 },
+        );
+      });
+    }
+  }
+});
+
 Deno.test("upsampling and convolution in one are the two one after the other, values and gradients", () => {
   for (const activation of ["none", "elu"] as const) {
     for (const [batch, height, width] of [[2, 3, 5], [3, 9, 11]] as const) { // below and above the threshold
