@@ -16,7 +16,16 @@ Deno.test("train, eval --run and predict work together with the permissions they
 
     const [own, photo, refused] = await Promise.all([
       task("eval", "--run", run, "--flip", "--save-predictions", saved, "--json"),
-      task("predict", "--run", run, "--out", join(folder, "out"), join(data, photograph)),
+      task(
+        "predict",
+        "--run",
+        run,
+        "--out",
+        join(folder, "out"),
+        "--format",
+        "png,png16",
+        join(data, photograph),
+      ),
       task("eval", "--run", run, "--of", "teacher", "--json"),
     ]);
     assertEquals(own.code, 0, own.err);
