@@ -102,7 +102,7 @@ export async function readIfThere(path: string | URL): Promise<Uint8Array<ArrayB
     const response = await fetch(path);
     if (response.status === 404) return undefined;
     if (!response.ok) throw new Error(`the server answered ${response.status} ${response.statusText}`);
-    return await response.bytes();
+    return new Uint8Array(await response.arrayBuffer()); // Node 20 has no bytes()
   } catch (error) {
     if (codeOf(error) === "ENOENT") return undefined;
     throw fileError("read", String(path), error);

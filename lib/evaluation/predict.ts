@@ -22,6 +22,7 @@ import {
   splitAligned,
 } from "../models/chain.ts";
 import { runNetwork } from "../models/network.ts";
+import type { Predictor } from "../models/student.ts";
 import { type LoadedModel, loadModel } from "../training/weights.ts";
 import {
   checkDisparities,
@@ -199,25 +200,6 @@ export async function predictImage(
   const mirrored = options.flip ? mirror(input) : undefined;
   const plain = await predict(input);
   return mirrored ? combineFlipped(plain, await predict(mirrored)) : plain;
-}
-
-/** What turns batches of images into disparities: a model here, a {@linkcode PortableStudent} elsewhere. */
-export interface Predictor {
-  /**
-   * Predicts the disparity of images.
-   *
-   * @param images [B,H,W,3] of the network's size, in [0,1].
-   * @param scales What to multiply each image's disparity by; see `canonicalScales`. @default 1
-   * @param many Whether more batches of this size will follow, so that compiling pays. @default false
-   * @returns Fraction of the width, [B,H,W].
-   */
-  run(
-    images: Float32Array<ArrayBuffer>,
-    scales?: Float32Array<ArrayBuffer>,
-    many?: boolean,
-  ): Promise<Float32Array>;
-  /** Frees the weights. */
-  dispose(): void;
 }
 
 /** A loaded model as a {@linkcode Predictor}. */

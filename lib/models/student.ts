@@ -257,3 +257,40 @@ export function createStudent(tf: TensorFlow, { info, tensors }: StudentFile): P
     dispose: () => tf.dispose([...weights.values()]),
   };
 }
+
+/** What turns batches of images into disparities: a model here, a {@linkcode PortableStudent} elsewhere. */
+export interface Predictor {
+  /**
+   * Predicts the disparity of images.
+   *
+   * @param images [B,H,W,3] of the network's size, in [0,1].
+   * @param scales What to multiply each image's disparity by; see `canonicalScales`. @default 1
+   * @param many Whether more batches of this size will follow, so that compiling pays. @default false
+   * @returns Fraction of the width, [B,H,W].
+   */
+  run(
+    images: Float32Array<ArrayBuffer>,
+    scales?: Float32Array<ArrayBuffer>,
+    many?: boolean,
+  ): Promise<Float32Array>;
+  /** Frees the weights. */
+  dispose(): void;
+}
+
+/** A portable student as a {@linkcode Predictor}. */
+export function portablePredictor(
+  tf: TensorFlow & Pick<typeof Tf, "tensor4d">,
+  { info: { size: { width, height } }, predict, dispose }: PortableStudent,
+): Predictor {
+  const pixels = height * width;
+  return {
+    async run(images, scales) {
+      const shape = [images.length / pixels / 3, height, width, 3] as [number, number, number, number];
+      const map = tf.tidy(() => predict(tf.tensor4d(images, shape)));
+      const data = await map.data() as Float32Array;
+      map.dispose();
+      return scales ? data.map((d, i) => d * scales[Math.floor(i / pixels)]) : data;
+    },
+    dispose,
+  };
+}

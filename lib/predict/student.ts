@@ -9,10 +9,9 @@ import { CyclopsError, UsageError } from "../base/errors.ts";
 import { readBytes } from "../base/files.ts";
 import { exifFocal } from "../data/exif.ts";
 import { decodeRgb, type ImageOf, readHeader, resizeAsDecoded, type RgbImage } from "../data/image.ts";
-import type { Predictor } from "../evaluation/predict.ts";
 import { combineFlipped } from "../evaluation/protocol.ts";
 import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
-import type { StudentInfo } from "../models/student.ts";
+import type { Predictor, StudentInfo } from "../models/student.ts";
 import { Depth } from "./depth.ts";
 import { type KnownCamera, photoCamera, photoScale } from "./map.ts";
 
