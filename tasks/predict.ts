@@ -193,13 +193,10 @@ async function cameras(options: PredictTaskOptions): Promise<(path: string) => K
   return () => camera;
 }
 
-/** The lines that say which network predicts, and on what terms. */
+/** A line that says which network predicts, and on what terms. */
 function describe({ name, architecture, size, data, license }: Student["info"]): string {
   const terms = license === "not given" ? "" : `, license ${license}`;
-  const limits = /\bNC\b|non-?commercial/i.test(license)
-    ? "\nThis model is for non-commercial use only."
-    : "";
-  return `model ${name} (${architecture}, ${size.height}x${size.width}, trained on ${data}${terms})${limits}`;
+  return `model ${name} (${architecture}, ${size.height}x${size.width}, trained on ${data}${terms})`;
 }
 
 await runTask({

@@ -212,13 +212,14 @@ export function openPredictor(
   if (network === "teacher" && !networks.refine) throw noTeacher();
   const eager = (x: Tensor4D, scale: Tensor4D) =>
     predictDisparity(networks, x, { size, view, network, refine }, scale);
-  const compiled = compile(eager);
+  const compiled = compile(eager, { name: "predict", frozen: true });
+  let runs = 0;
   return {
     async run(images, scales, many) {
       const batch = images.length / (height * width * 3);
       const input = tf.tensor4d(images, [batch, height, width, 3]);
       const scale = tf.tensor4d(scales ?? new Float32Array(batch).fill(1), [batch, 1, 1, 1]);
-      const map = (many ? compiled : eager)(input, scale);
+      const map = (many || ++runs > EAGER_IMAGES ? compiled : eager)(input, scale);
       try {
         return await map.data() as Float32Array;
       } finally {

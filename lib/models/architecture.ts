@@ -8,8 +8,7 @@
  *
  * @module
  */
-import type * as Tf from "@tensorflow/tfjs";
-import type { ConvolutionAttributes } from "../backend/ops.ts";
+import type * as Tf from "@tensorflow/tfjs-core";
 import { UsageError } from "../base/errors.ts";
 
 type Tensor4D = Tf.Tensor4D;
@@ -296,6 +295,20 @@ export interface Prediction {
   readonly features: Tensor4D;
 }
 
+/** How a convolution is run. */
+export interface ConvolutionCall {
+  /** Step between results, px. */
+  readonly stride: 1 | 2;
+  /** Applied to the result. */
+  readonly activation: "none" | "elu" | "relu6";
+  /** Upsample the input to twice its size first, by nearest neighbor. @default false */
+  readonly upsample?: boolean;
+  /** Every channel has a kernel of its own. @default false */
+  readonly depthwise?: boolean;
+  /** What lies beyond the edges. @default "zero" */
+  readonly padding?: Padding;
+}
+
 /** What a network runs on. */
 export interface Engine {
   /** A copy of TensorFlow.js: the package, or tfjs-core with a backend. */
@@ -306,7 +319,7 @@ export interface Engine {
   /** What the decoder's convolutions see beyond the edges. */
   readonly padding: Padding;
   /** Runs the plan's convolution of that name, with "same" padding and its bias, and the activation after it. */
-  convolve(name: string, x: Tensor4D, attributes: ConvolutionAttributes): Tensor4D;
+  convolve(name: string, x: Tensor4D, call: ConvolutionCall): Tensor4D;
 }
 
 const ELU = { stride: 1, activation: "elu" } as const, LINEAR = { stride: 1, activation: "none" } as const;

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type * as Tf from "@tensorflow/tfjs";
+import type * as Tf from "@tensorflow/tfjs-core";
 import { CyclopsError } from "../base/errors.ts";
 import { formatSize, parseSize } from "../base/options.ts";
 import {

@@ -5,7 +5,7 @@
  */
 import { openPredictor, type PredictOptions } from "../evaluation/predict.ts";
 import { loadModel, trainingRig } from "../training/weights.ts";
-import { Student } from "./student.ts";
+import { Student, tellLicense } from "./student.ts";
 
 /**
  * Loads a network that predicts photographs.
@@ -29,6 +29,7 @@ export async function loadStudent(
   options: Pick<PredictOptions, "network"> & { readonly checkpoint?: "best" | "latest" } = {},
 ): Promise<Student> {
   const loaded = await loadModel(model, options.checkpoint);
+  tellLicense(loaded.info);
   const rig = await trainingRig(loaded);
   return new Student({ ...loaded.info, ...rig && { rig } }, openPredictor(loaded, options));
 }

@@ -18,7 +18,7 @@ import "@tensorflow/tfjs-backend-wasm";
 import { CyclopsError } from "../base/errors.ts";
 import { readIfThere } from "../base/files.ts";
 import { createStudent, findStudent, portablePredictor } from "../models/student.ts";
-import { Student } from "./student.ts";
+import { Student, tellLicense } from "./student.ts";
 
 export { CyclopsError, UsageError } from "../base/errors.ts";
 export type { StudentInfo } from "../models/student.ts";
@@ -46,5 +46,6 @@ export async function loadStudent(model?: string | URL): Promise<Student> {
     throw new CyclopsError("Cannot start TensorFlow.js in WebAssembly");
   }
   await tf.ready();
+  tellLicense(file.info);
   return new Student(file.info, portablePredictor(tf, createStudent(tf, file)));
 }

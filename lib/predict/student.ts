@@ -198,6 +198,15 @@ export class Student {
   }
 }
 
+const told = new Set<string>();
+
+/** Says, once for each model, on standard error that its license forbids commercial use. */
+export function tellLicense({ name, license }: StudentInfo): void {
+  if (told.has(name) || !/\bNC\b|non-?commercial/i.test(license)) return;
+  told.add(name);
+  console.error(`The model ${name} is for non-commercial use only (${license})`);
+}
+
 /** Images of three channels, left and right exchanged. */
 function mirrored(images: Float32Array, width: number): Float32Array<ArrayBuffer> {
   const out = new Float32Array(images.length);
