@@ -9,6 +9,7 @@
 import { UsageError } from "../base/errors.ts";
 import { choice, flag, number, type OptionsOf, resolveOptions, toKebabCase } from "../base/options.ts";
 import type { Random } from "../base/random.ts";
+import { HINT_STEPS, type HintPair } from "./hints.ts";
 
 /** The augmentation's options. Every range is drawn from uniformly; low = high fixes the value. */
 export const augmentationOptions = {
@@ -121,6 +122,8 @@ export interface PixelPair {
   /** [height, width, 3] interleaved red, green, blue, 0–255. */
   readonly left: Uint8Array;
   readonly right: Uint8Array;
+  /** Disparity hints, where they are used. */
+  readonly hints?: HintPair;
 }
 
 /**
@@ -166,4 +169,27 @@ export function fillPair(
   };
   fill(flip ? pair.right : pair.left, left);
   fill(flip ? pair.left : pair.right, right);
+}
+
+/**
+ * Writes the hints of an augmented pair into a batch: mirrored and swapped as its views are.
+ *
+ * @param hints Both views', [height, width], fixed point; not modified.
+ * @param left The batch's left hints, [batch, height, width], fractions of the width; written. So is `right`.
+ */
+export function fillHints(
+  hints: HintPair,
+  width: number,
+  flip: boolean,
+  left: Float32Array,
+  right: Float32Array,
+  index: number,
+): void {
+  const fill = (from: Uint16Array, to: Float32Array) => {
+    for (let p = 0, at = index * from.length; p < from.length; p++, at++) {
+      to[at] = from[flip ? p - 2 * (p % width) + width - 1 : p] / HINT_STEPS;
+    }
+  };
+  fill(flip ? hints.right : hints.left, left);
+  fill(flip ? hints.left : hints.right, right);
 }

@@ -14,12 +14,14 @@ import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 import {
   type AugmentationOptions,
   drawAugmentation,
+  fillHints,
   fillPair,
   NO_AUGMENTATION,
   type PixelPair,
   resolveAugmentation,
 } from "./augment.ts";
 import { imagePath, type StereoDataset } from "./dataset.ts";
+import { type HintPlan, readHints } from "./hints.ts";
 import { readRgb } from "./image.ts";
 import type { PairSide } from "./split.ts";
 
@@ -73,15 +75,19 @@ export interface StereoBatch {
    * 1 where the color is removed.
    */
   readonly colors?: Float32Array<ArrayBuffer>;
+  /** Disparity hints of either view, [batch, height, width, 1], fractions of the width; 0 = unknown. */
+  readonly hints?: { readonly left: Float32Array<ArrayBuffer>; readonly right: Float32Array<ArrayBuffer> };
 }
 
 /** A {@linkcode PairCache} as it travels to a worker: the memory is shared, not copied. */
 export interface PairCacheHandle {
   readonly key: string;
   readonly viewBytes: number;
+  /** Bytes of the hints of a view, 0 where there are none. */
+  readonly hintBytes: number;
   /** One flag per pair: 1 once its pixels are stored. */
   readonly ready: SharedArrayBuffer;
-  /** Left and right view of each pair, one after the other. */
+  /** Left and right view of each pair, then the hints of both, one after the other. */
   readonly pixels: SharedArrayBuffer;
 }
 
@@ -99,10 +105,15 @@ export class PairCache {
   }
 
   #views(index: number): PixelPair {
-    const { pixels, viewBytes } = this.handle;
+    const { pixels, viewBytes, hintBytes } = this.handle;
+    const left = 2 * index * (viewBytes + hintBytes), right = left + viewBytes, hints = right + viewBytes;
     return {
-      left: new Uint8Array(pixels, 2 * index * viewBytes, viewBytes),
-      right: new Uint8Array(pixels, (2 * index + 1) * viewBytes, viewBytes),
+      left: new Uint8Array(pixels, left, viewBytes),
+      right: new Uint8Array(pixels, right, viewBytes),
+      hints: hintBytes === 0 ? undefined : {
+        left: new Uint16Array(pixels, hints, hintBytes / 2),
+        right: new Uint16Array(pixels, hints + hintBytes, hintBytes / 2),
+      },
     };
   }
 
@@ -117,6 +128,10 @@ export class PairCache {
     const views = this.#views(index);
     views.left.set(pair.left);
     views.right.set(pair.right);
+    if (pair.hints) {
+      views.hints?.left.set(pair.hints.left);
+      views.hints?.right.set(pair.hints.right);
+    }
     Atomics.store(this.#ready, index, 1);
   }
 }
@@ -134,15 +149,23 @@ function cacheKey({ root, pairs, cropBottom }: PairList, { height, width }: Imag
  * Allocates a cache that serves this data set at this size only; the system hands out the memory only as it is written.
  *
  * @param limitMib Upper bound on the memory, MiB; 0 caches nothing.
+ * @param hints The hints that are kept too. @default none
  */
-export function openPairCache(dataset: PairList, size: ImageSize, limitMib = 256): PairCache {
-  const viewBytes = size.height * size.width * 3;
-  const kept = Math.min(dataset.pairs.length, Math.floor(limitMib * 2 ** 20 / (2 * viewBytes)));
+export function openPairCache(
+  dataset: PairList,
+  size: ImageSize,
+  limitMib = 256,
+  hints?: HintPlan,
+): PairCache {
+  const pixels = size.height * size.width, viewBytes = 3 * pixels, hintBytes = hints ? 2 * pixels : 0;
+  const pairBytes = 2 * (viewBytes + hintBytes);
+  const kept = Math.min(dataset.pairs.length, Math.floor(limitMib * 2 ** 20 / pairBytes));
   return new PairCache({
     key: cacheKey(dataset, size),
     viewBytes,
+    hintBytes,
     ready: new SharedArrayBuffer(4 * kept),
-    pixels: new SharedArrayBuffer(2 * viewBytes * kept),
+    pixels: new SharedArrayBuffer(pairBytes * kept),
   });
 }
 
@@ -161,6 +184,7 @@ async function readPair(
   index: number,
   size: ImageSize,
   cache?: PairCache,
+  plan?: HintPlan,
 ): Promise<PixelPair> {
   const cached = cache?.get(index);
   if (cached) return cached;
@@ -168,8 +192,9 @@ async function readPair(
     readView(dataset, index, "left", size),
     readView(dataset, index, "right", size),
   ]);
-  cache?.put(index, { left, right });
-  return { left, right };
+  const pair = { left, right, hints: plan && await readHints(dataset, dataset.pairs[index], plan, size) };
+  cache?.put(index, pair);
+  return pair;
 }
 
 /** Which of equal parts of every batch to make, where several processes train together. */
@@ -187,6 +212,7 @@ export interface BatchPlan {
   readonly seed: number;
   readonly augmentation: AugmentationOptions;
   readonly cache: PairCacheHandle;
+  readonly hints?: HintPlan;
 }
 
 /**
@@ -214,20 +240,22 @@ export function batchMaker(plan: BatchPlan): (step: number) => Promise<StereoBat
     const left = new Float32Array(values), right = new Float32Array(values);
     const ids: string[] = [], cameras: (StereoCamera | undefined)[] = [];
     const colors = augmentation.colourViews === "input" ? new Float32Array(batch * 5) : undefined;
+    const hints = plan.hints && { left: new Float32Array(values / 3), right: new Float32Array(values / 3) };
     for (let i = 0; i < batch; i++) {
       const position = (step * share.of + share.index) * batch + i, index = pairAt(position);
       // One pair at a time: both views decode in parallel, and more threads would only take cores from the network.
-      const pixels = await readPair(dataset, index, size, cache);
+      const pixels = await readPair(dataset, index, size, cache, plan.hints);
       const random = new Random(position).fork(`augment ${seed}`);
       const drawn = drawAugmentation(augmentation, random);
       const seen = colors ? { ...NO_AUGMENTATION, flip: drawn.flip } : drawn;
       fillPair(pixels, size.width, seen, left, right, i);
+      if (hints) fillHints(pixels.hints!, size.width, drawn.flip, hints.left, hints.right, i);
       const { gamma, brightness, color, gray } = drawn;
       colors?.set([gamma, ...color.map((factor) => brightness * factor), Number(gray)], 5 * i);
       ids.push(dataset.pairs[index].left);
       cameras.push(dataset.pairs[index].camera);
     }
-    return { left, right, batch, ...size, step, ids, cameras, colors };
+    return { left, right, batch, ...size, step, ids, cameras, colors, hints };
   };
 }
 
@@ -287,6 +315,8 @@ export interface BatchOptions extends Partial<LoaderOptions> {
   readonly seed: number;
   /** As {@linkcode resolveAugmentation} returns it. @default Godard et al.'s ranges */
   readonly augmentation?: AugmentationOptions;
+  /** Disparity hints that come with the pairs. @default none */
+  readonly hints?: HintPlan;
   /** Number of the first batch, as when a run is resumed. @default 0 */
   readonly first?: number;
   /** The part of each batch to make; their number divides it. @default all of it */
@@ -328,6 +358,7 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
     batch,
     seed,
     augmentation = resolveAugmentation(),
+    hints,
     first = 0,
     share = { index: 0, of: 1 },
     ...rest
@@ -355,7 +386,8 @@ export function openBatches(dataset: StereoDataset, options: BatchOptions): Batc
     share,
     seed,
     augmentation,
-    cache: openPairCache(dataset, size, cacheMib).handle,
+    cache: openPairCache(dataset, size, cacheMib, hints).handle,
+    hints,
   };
   const pool = Array.from({ length: workers }, () => new LoaderWorker(plan));
   const make = workers

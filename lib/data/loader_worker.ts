@@ -18,7 +18,10 @@ let queue = Promise.resolve();
 async function answer(step: number): Promise<void> {
   try {
     const batch = await make(step);
-    scope.postMessage({ batch }, [batch.left.buffer, batch.right.buffer]);
+    const arrays = [batch, batch.hints].flatMap((views) =>
+      views ? [views.left.buffer, views.right.buffer] : []
+    );
+    scope.postMessage({ batch }, arrays);
   } catch (error) {
     scope.postMessage({ error: sendError(error) });
   }

@@ -6,7 +6,14 @@
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { noGradient } from "../backend/ops.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
-import { type Chain, imagePyramid, type LossSize, type Pyramid, type Synthesis } from "../models/chain.ts";
+import {
+  type AlignedDisparity,
+  type Chain,
+  imagePyramid,
+  type LossSize,
+  type Pyramid,
+  type Synthesis,
+} from "../models/chain.ts";
 import type { Prediction } from "../models/architecture.ts";
 import {
   consistencyLoss,
@@ -38,6 +45,8 @@ export const TERM_NAMES = [
   "distillation",
   /** Student: its decoder features against the teacher's. */
   "featureDistillation",
+  /** Student: the logarithms of its disparities against disparity hints. */
+  "hint",
 ] as const;
 
 /** A loss term's name. */
@@ -70,6 +79,8 @@ export interface ObjectiveOptions extends WarpOptions {
   readonly photometricViews?: "both" | "target" | "source";
   /** Smoothness of the disparity divided by its mean. @default false */
   readonly normalizeSmoothness?: boolean;
+  /** Hints count only where they synthesize a view with a lower photometric error than the student does. @default true */
+  readonly hintMask?: boolean;
 }
 
 /** A batch of pairs as the loss terms need it: both views and their edges, at every scale. Constants. */
@@ -217,11 +228,51 @@ function distillationTerms(
   return terms;
 }
 
+/** A map at a scale of the pyramid: averaged over the pixels that one of the scale covers. */
+function atScale(map: Tensor4D, { shape: [, height] }: Tensor4D): Tensor4D {
+  const factor = map.shape[1] / height;
+  return factor === 1 ? map : tf.avgPool(map, factor, factor, "valid");
+}
+
+/** The student's disparities against hints, summed over scales and over the channels that photometric terms train. */
+function hintTerm(
+  { aligned, synthesized }: Synthesis,
+  hints: AlignedDisparity,
+  views: ViewPyramids,
+  options: ObjectiveOptions,
+): Scalar {
+  const { view = "left", ssimWeight, photometricViews, hintMask = true } = options;
+  const channels = photometricViews === "source" ? ["source"] as const : ["target", "source"] as const;
+  return tf.addN(channels.flatMap((channel) => {
+    const hint = hints[channel];
+    const weight = noGradient(() => {
+      const known = tf.cast(tf.greater(hint, 0), "float32") as Tensor4D;
+      if (!hintMask) return known;
+      const [real] = views[channel], [other] = views[channel === "source" ? "target" : "source"];
+      const produced = channel === "source" ? view : opposite(view);
+      const own = channel === "target" ? synthesized[0] : warp(other, aligned[0].source, produced, options);
+      return tf.mul<Tensor4D>(
+        known,
+        betterPixels(warp(other, hint, produced, options), own, real, ssimWeight),
+      );
+    });
+    return aligned.map(({ [channel]: disparity }) => {
+      const [mean, share] = noGradient(() => {
+        const share = atScale(weight, disparity);
+        const mean = tf.div(atScale(tf.mul(hint, weight), disparity), tf.maximum(share, 1e-6));
+        return [tf.maximum(mean, 1e-6) as Tensor4D, share];
+      });
+      return disparityDistillation(disparity, mean, share);
+    });
+  })) as Scalar;
+}
+
 /**
  * Computes the terms that have a weight other than 0 and whose part of the chain was run.
  *
  * @param chain The output of `runChain` for the seen view.
  * @param teacher The teacher's output, where there is distillation.
+ * @param hints Disparity hints of the pairs' own cameras, where there are any: fractions of width, 0 = unknown, [B,H,W,1].
  * @returns Scalars, each the sum over scales of the means over pixels.
  */
 export function lossTerms(
@@ -230,6 +281,7 @@ export function lossTerms(
   weights: Partial<LossWeights>,
   options: ObjectiveOptions = {},
   teacher?: DistillationTarget,
+  hints?: AlignedDisparity,
 ): Terms {
   const { view = "left" } = options;
   const forward: Reference = {
@@ -255,6 +307,7 @@ export function lossTerms(
     Object.assign(terms, synthesisTerms("refine", chain.refined, forward, weights, options));
   }
   if (teacher) Object.assign(terms, distillationTerms(chain.student.prediction, teacher, weights));
+  if (hints && weights.hint) terms.hint = hintTerm(chain.student, hints, views, options);
   return terms;
 }
 

@@ -4,13 +4,16 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { join } from "@std/path";
 import project from "../../deno.json" with { type: "json" };
+import { cacheFolder } from "../backend/install.ts";
 import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
 import { identityDifferences, type StereoDataset } from "../data/dataset.ts";
 import type { TensorMap } from "../data/safetensors.ts";
+import { checkTruth } from "../evaluation/truth.ts";
 import { canonicalScales } from "../geometry/camera.ts";
 import { type BatchSource, openBatches, type StereoBatch } from "../data/loader.ts";
 import type { Cluster } from "./cluster.ts";
@@ -248,6 +251,11 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
   if (options.camera === "canonical") {
     canonicalScales(dataset.pairs.map(({ camera }) => camera), dataset.pairs.map(({ left }) => left));
   }
+  if (options.hints === "truth") {
+    for (const [root, group] of Map.groupBy(dataset.pairs, (pair) => pair.root ?? dataset.root)) {
+      await checkTruth(root, group, "dense");
+    }
+  }
   const trainer = new Trainer(options, steps, cluster);
   // In a cluster all stop after the same update.
   const stopped = () => cluster ? trainer.stopping : signal?.aborted;
@@ -271,6 +279,9 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     // Coarse steps are also validated at half the size: networks perform best at the size they were trained at last.
     let coarse = isCoarse();
     let validation: RunValidation | undefined;
+    const hints = trainer.lossWeights.hint > 0 && options.hints !== "none"
+      ? { kind: options.hints, size, folder: join(cacheFolder(), "hints") }
+      : undefined;
     const openData = async () => {
       const now = coarse ? half : size, first = trainer.step;
       batches?.close();
@@ -282,6 +293,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
         workers,
         prefetch,
         cacheMib,
+        hints,
         first,
         share: cluster && { index: cluster.task, of: cluster.size },
       });

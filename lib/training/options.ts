@@ -143,6 +143,17 @@ export const trainingOptions = {
   refinedSmoothnessWeight: lossWeight("the refined smoothness"),
   distillationWeight: lossWeight("disparity distillation"),
   featureDistillationWeight: lossWeight("feature distillation"),
+  hints: choice(["none", "sgm", "truth"], {
+    default: "none",
+    help:
+      "Disparities that the student also follows: matched (sgm), or true (truth; this is supervised: the oracle " +
+      "experiment, never for a result).",
+  }),
+  hintWeight: lossWeight("the student's log difference from the hints"),
+  hintMask: flag({
+    default: true,
+    help: "Follow a hint only where its photometric error is lower than the student's.",
+  }),
 
   freeze: list({
     choices: ["student", "backward", "refine"],

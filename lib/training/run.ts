@@ -44,6 +44,7 @@ const SHORT: Readonly<Record<TermName, string>> = {
   refinedSmoothness: "r-smooth",
   distillation: "distil",
   featureDistillation: "f-distil",
+  hint: "hint",
 };
 
 /** Weight of the past in the running means that are shown. */

@@ -26,7 +26,7 @@ export interface Stage {
 }
 
 const NONE = Object.fromEntries(TERM_NAMES.map((name) => [name, 0])) as LossWeights;
-const STUDENT = { photometric: 1, consistency: 1, smoothness: SMOOTHNESS_WEIGHT } as const;
+const STUDENT = { photometric: 1, consistency: 1, smoothness: SMOOTHNESS_WEIGHT, hint: 0.3 } as const;
 const BACKWARD = { cycle: 1, cycleConsistency: 1, cycleSmoothness: SMOOTHNESS_WEIGHT } as const;
 const REFINE = { refined: 1, refinedConsistency: 1, refinedSmoothness: SMOOTHNESS_WEIGHT } as const;
 
@@ -70,6 +70,8 @@ export type StageOptions =
     readonly refineGradient: number;
     /** What the student learns from the teacher: disparities, features or both. */
     readonly distill: "disp" | "feat" | "both";
+    /** Where disparity hints come from. */
+    readonly hints: "none" | "sgm" | "truth";
   }
   /** Loss weights that replace the stage's. */
   & { readonly [T in TermName as `${T}Weight`]?: number };
@@ -93,6 +95,7 @@ export function lossWeights(options: StageOptions): LossWeights {
   const wanted = (term: TermName) => {
     if (term === "distillation" && options.distill === "feat") return false;
     if (term === "featureDistillation" && options.distill === "disp") return false;
+    if (term === "hint" && options.hints === "none") return false;
     return reachedBy(term, options).some((network) => trainable.includes(network));
   };
   const weightOf = (term: TermName) => options[`${term}Weight`] ?? STAGES[options.stage].lossWeights[term];

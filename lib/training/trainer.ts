@@ -35,7 +35,7 @@ import {
 import { CyclopsError } from "../base/errors.ts";
 import type { StereoBatch } from "../data/loader.ts";
 import { canonicalScales } from "../geometry/camera.ts";
-import { opposite } from "../geometry/warp.ts";
+import { opposite, type View } from "../geometry/warp.ts";
 import {
   distillationTarget,
   lossTerms,
@@ -46,7 +46,14 @@ import {
   viewPyramids,
 } from "../losses/objective.ts";
 import { ARCHITECTURES } from "../models/architecture.ts";
-import { type Chain, type ChainOptions, type Networks, refineChannels, runChain } from "../models/chain.ts";
+import {
+  type AlignedDisparity,
+  type Chain,
+  type ChainOptions,
+  type Networks,
+  refineChannels,
+  runChain,
+} from "../models/chain.ts";
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import { Adam } from "./adam.ts";
 import type { Cluster } from "./cluster.ts";
@@ -79,6 +86,8 @@ interface BatchExtras {
   readonly colors?: Tensor2D;
   /** In a cluster: 1 if this worker was asked to stop. */
   readonly stop?: Scalar;
+  /** Disparity hints; see `lossTerms`. */
+  readonly hints?: AlignedDisparity;
 }
 
 /** What one call of an update computes; `accumulate` parts add up to a batch. */
@@ -209,7 +218,7 @@ export class Trainer {
    *
    * @param source The seen view in [0,1], [B,H,W,3].
    * @param target The opposite view in [0,1], [B,H,W,3].
-   * @param extras What else belongs to the batch: cameras, colors, the gates' ramp. @default none
+   * @param extras What else belongs to the batch: cameras, colors, hints, the gates' ramp. @default none
    * @returns `numbers`: the loss, its terms and diagnostics, by name; `gradients` by variable name. The caller
    * disposes of them.
    */
@@ -229,7 +238,7 @@ export class Trainer {
     let numbers: Record<string, Scalar> = {};
     const { value: loss, grads: gradients } = tf.variableGrads(() => {
       const chain = runChain(this.chainNetworks, views.source, options);
-      const terms = lossTerms(chain, views, this.lossWeights, this.options, teacher);
+      const terms = lossTerms(chain, views, this.lossWeights, this.options, teacher, extras.hints);
       if (Object.keys(terms).length === 0) {
         throw new CyclopsError(`Cannot train stage ${this.options.stage}: all its loss terms have weight 0`);
       }
@@ -306,11 +315,13 @@ export class Trainer {
           return tf.tensor(values.subarray(part * size, (part + 1) * size), shape) as T;
         };
         const [source, target] = [view, opposite(view)].map((side) => cut<Tensor4D>(batch[side], shape));
+        const hintOf = (side: View) => cut<Tensor4D>(batch.hints![side], [...shape.slice(0, 3), 1]);
         const extras: BatchExtras = {
           ...ramp,
           ...scales && { scale: cut<Tensor4D>(scales, [pairs, 1, 1, 1]) },
           ...batch.colors && { colors: cut<Tensor2D>(batch.colors, [pairs, 5]) },
           ...this.#cluster && { stop: tf.scalar(Number(stop)) },
+          ...batch.hints && { hints: { target: hintOf(opposite(view)), source: hintOf(view) } },
         };
         const next: Part = this.#updatePart(
           source,

@@ -130,6 +130,18 @@ const secondEpoch: Look = (given) =>
     }
   });
 
+/** Losses, with hints that are kept on disk in a folder of the tests' own. */
+const hinted: Look = async (given) => {
+  const own = Deno.env.get("XDG_CACHE_HOME");
+  Deno.env.set("XDG_CACHE_HOME", base);
+  try {
+    return await losses({ ...given, data: street });
+  } finally {
+    if (own === undefined) Deno.env.delete("XDG_CACHE_HOME");
+    else Deno.env.set("XDG_CACHE_HOME", own);
+  }
+};
+
 /** What an option is tried with, and where it must show. */
 interface Trial {
   /** Options beside it. */
@@ -142,7 +154,8 @@ interface Trial {
 
 const CYCLE = { stage: "cycle" } as const, TEACHER = { stage: "teacher", refineHeadScale: 1 } as const;
 const DISTILL = { stage: "distill" } as const,
-  COLOURED = { colourProbability: 1, flipProbability: 0 } as const;
+  COLOURED = { colourProbability: 1, flipProbability: 0 } as const,
+  HINTS = { hints: "truth" } as const;
 const weight = (given: Given = {}): Trial => ({ with: given, values: [1, 0.5] });
 const colour = (low: unknown, high: unknown): Trial => ({ with: COLOURED, values: [low, high] });
 
@@ -205,6 +218,9 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   refinedSmoothnessWeight: weight(TEACHER),
   distillationWeight: weight({ ...DISTILL, distill: "both" }),
   featureDistillationWeight: weight({ ...DISTILL, distill: "both" }),
+  hints: { with: HINTS, values: ["sgm", "truth"], look: hinted },
+  hintWeight: { with: HINTS, values: [1, 0], look: hinted },
+  hintMask: { with: HINTS, values: [true, false], look: hinted },
   freeze: { with: CYCLE, values: ["", "student"] },
   cycleGradient: { with: { ...CYCLE, photometricViews: "both" }, values: [0, 1] },
   refineGradient: { with: { ...TEACHER, freeze: "" }, values: [0, 1] },

@@ -54,6 +54,12 @@ function moved(before: Map<string, Float32Array>, after: Map<string, Float32Arra
 const only = (term: TermName) =>
   Object.fromEntries(TERM_NAMES.map((name) => [`${name}Weight`, name === term ? 1 : 0]));
 
+/** The batch with hints of one value. */
+function hinted(batch: StereoBatch, value: number): StereoBatch {
+  const hints = () => new Float32Array(batch.batch * batch.height * batch.width).fill(value);
+  return { ...batch, hints: { left: hints(), right: hints() } };
+}
+
 /** Which network each term alone moves, in the stage that has it and with nothing frozen. */
 const MOVES: readonly [TermName, (typeof STAGE_NAMES)[number], readonly string[]][] = [
   ["photometric", "half-cycle", ["student"]],
@@ -69,16 +75,28 @@ const MOVES: readonly [TermName, (typeof STAGE_NAMES)[number], readonly string[]
   ["refinedSmoothness", "teacher", ["refine"]],
   ["distillation", "distill", ["student"]],
   ["featureDistillation", "distill", ["student"]],
+  ["hint", "half-cycle", ["student"]],
+  ["hint", "cycle", ["student"]],
+  ["hint", "distill", ["student"]],
 ];
 
 for (const [term, stage, expected] of MOVES) {
   Deno.test(`${stage}: ${term} alone moves ${expected}`, async () => {
     const trainer = new Trainer(
-      resolveTraining({ ...SMALL, stage, freeze: "", distill: "both", refineHeadScale: 1, ...only(term) }),
+      resolveTraining({
+        ...SMALL,
+        stage,
+        freeze: "",
+        distill: "both",
+        hints: "truth",
+        hintMask: false,
+        refineHeadScale: 1,
+        ...only(term),
+      }),
       10,
     );
     const before = snapshot(trainer);
-    const result = await trainer.update(await noiseBatch(1));
+    const result = await trainer.update(hinted(await noiseBatch(1), 0.1));
     assertEquals(Object.keys(result.terms), [term]);
     assertAlmostEquals(result.loss, result.terms[term]!, 1e-5 * Math.abs(result.loss) + 1e-7);
     assertEquals(moved(before, snapshot(trainer)), expected);
