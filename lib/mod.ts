@@ -134,5 +134,5 @@ export { METRIC_COLUMNS, Table } from "./charts/table.ts";
 export { pointCloud } from "./charts/cloud.ts";
 export { DepthProbe } from "./charts/probe.ts";
 export { LiveDisplay, show } from "./charts/display.ts";
-export { ablationChart, gainTable, publishedTable } from "./charts/ablation.ts";
+export { ablationChart, ablationTable, publishedTable } from "./charts/ablation.ts";
 export { writeReport } from "./charts/report.ts";

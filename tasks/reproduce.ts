@@ -1,12 +1,13 @@
 /**
- * `deno task reproduce`: the whole ablation on street in a fixed time: all stages, several seeds, one table.
+ * `deno task reproduce`: the whole ablation in a fixed time, on streets or on real pairs: all stages, several seeds, one
+ * table.
  *
  * @module
  */
-import { join } from "@std/path";
+import { basename, join } from "@std/path";
 import { cpuFeatures } from "../lib/backend/ops.ts";
 import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
-import { UsageError } from "../lib/base/errors.ts";
+import { messageOf, UsageError } from "../lib/base/errors.ts";
 import { exists, readJson, readText, writeAtomic } from "../lib/base/files.ts";
 import {
   choice,
@@ -15,14 +16,15 @@ import {
   formatSize,
   integer,
   type OptionsOf,
-  type Size,
   size,
   text,
 } from "../lib/base/options.ts";
-import { Progress, shortDuration, terminalColumns } from "../lib/base/terminal.ts";
+import { Progress, setProgressSink, shortDuration, terminalColumns } from "../lib/base/terminal.ts";
 import { median } from "../lib/base/random.ts";
 import { type AblationReport, ablationReport, writeAblation } from "../lib/charts/ablation.ts";
 import { openDataset, type StereoDataset } from "../lib/data/dataset.ts";
+import { eigenSplit } from "../lib/data/kitti.ts";
+import { isManifest } from "../lib/data/manifest.ts";
 import { evaluateNetworks, timePrediction } from "../lib/evaluation/predict.ts";
 import { evaluateAll, type Evaluation, type Protocol } from "../lib/evaluation/protocol.ts";
 import {
@@ -31,35 +33,61 @@ import {
   putResults,
   readResults,
   type Result,
+  type ResultSetting,
   writeResults,
 } from "../lib/evaluation/results.ts";
-import { trainSetMean, type TruthKind } from "../lib/evaluation/truth.ts";
+import { checkTruth, trainSetMean, type TruthKind } from "../lib/evaluation/truth.ts";
 import { countGigaflops } from "../lib/models/architecture.ts";
 import { generateStreet } from "../lib/street/mod.ts";
-import { PRESET_NAMES, resolveTraining } from "../lib/training/options.ts";
+import { PRESET_NAMES, readTraining, resolveTraining, type TrainingInput } from "../lib/training/options.ts";
 import { isFinished, runStage } from "../lib/training/run.ts";
-import { STAGE_NAMES, type StageName, STAGES } from "../lib/training/stages.ts";
 import { Trainer } from "../lib/training/trainer.ts";
 import { loadModel } from "../lib/training/weights.ts";
 import { runTask, stopSignal } from "./_task.ts";
 import { noiseBatch } from "./bench/noise.ts";
-import { ABLATION_JOBS, type AblationJob, shareOf } from "./reproduce/plan.ts";
+import { type AblationJob, ablationJobs, Budget } from "./reproduce/plan.ts";
 
 /** The options of {@linkcode reproduce}. */
 export const reproduceOptions = {
-  out: text({ default: "runs/reproduce", value: "DIR", help: "Folder of the runs." }),
-  results: text({ default: "data/results/street", value: "DIR", help: "Folder of results and tables." }),
-  data: text({ default: "data/street", value: "DIR", help: "Street data, rendered if missing." }),
+  data: text({
+    value: "DIR[,FILE…]",
+    help: "Real pairs to train on, as for train: KITTI raw's layout or manifests (default: streets alone).",
+  }),
+  split: text({
+    default: "street",
+    value: "street|eigen|FILE",
+    help: "How --data is split, as for train; street stands for DIR/splits.",
+  }),
+  test: text({
+    value: "DIR[,FILE…]",
+    help: "What to evaluate on: laser scans, depth maps or a manifest's truth (default: --data's test part).",
+  }),
+  testSplit: text({
+    value: "eigen-test|FILE",
+    help: "Frames of --test's folders (default: --split's test part).",
+  }),
+  name: text({ help: 'What to call the data in tables, e.g. "KITTI mini" (default: the name of --data).' }),
+  from: text({ value: "RUN", help: "Student of streets that --data continues (default: trained first)." }),
+  street: text({ default: "data/street", value: "DIR", help: "Street data, rendered if missing." }),
   pairs: integer({ default: 600, min: 30, help: "Stereo pairs to render." }),
   budget: text({
-    default: "60m",
+    default: "2h",
     value: "TIME",
     pattern: { regexp: /^\d+(\.\d+)?[smh]$/, expected: "a time such as 90s, 60m or 2h" },
-    help: "Time for all trainings; determines how many updates each gets.",
+    help: "Time for everything; determines how many updates each training gets.",
   }),
   seeds: integer({ default: 3, min: 1, max: 100, help: "Number of repetitions, with seeds 1, 2, …" }),
   size: size({ default: "64x192", help: "Size of the images, px." }),
   preset: choice(PRESET_NAMES, { default: "quick", help: "Preset of the networks and their training." }),
+  config: text({
+    value: "FILE",
+    help: "Training options that differ from the preset's, for all rows (JSON).",
+  }),
+  out: text({ value: "DIR", help: "Folder of the runs (default: runs/reproduce, with --name's after it)." }),
+  results: text({
+    value: "DIR",
+    help: "Folder of results and tables (default: data/results/street or …/NAME).",
+  }),
   overwrite: flag({ help: "Start over, deleting the runs of an earlier call." }),
 } as const;
 
@@ -69,20 +97,22 @@ type ReproduceOptions = OptionsOf<typeof reproduceOptions>;
 interface Plan {
   /** Updates of the half-cycle; the jobs' shares multiply it. */
   readonly updates: number;
-  /** Measured time of an update by stage, ms. */
-  readonly milliseconds: Readonly<Record<StageName, number>>;
-  readonly budget: string;
-  readonly seeds: number;
-  readonly preset: string;
-  readonly size: string;
-  readonly data: string;
+  /** Measured time of an update by job, ms. */
+  readonly milliseconds: Readonly<Record<string, number>>;
+  /** Training options of all jobs. */
+  readonly training: TrainingInput;
+  /** The call's options, which a resumed call must share. */
+  readonly options: Readonly<Record<string, unknown>>;
 }
 
 const PROTOCOLS: readonly Protocol[] = [{ crop: "garg", capM: 80 }, { crop: "garg", capM: 50 }];
-const TRUTHS: readonly TruthKind[] = ["lidar", "dense"];
+/** For manifests: the truth of a stereo benchmark covers the image. */
+const WHOLE_IMAGE: readonly Protocol[] = [{ crop: "none", capM: 80 }];
+/** What preset quick leaves out on streets: with photographs the rate is lower and colors change. */
+const REAL_PAIRS: TrainingInput = { learningRate: 1e-3, colourProbability: 0.5 };
 /** Frames per drive: few, for as many different streets as possible. */
 const FRAMES = 2;
-/** Fraction of the budget kept for evaluation, validation and checkpoints. */
+/** Fraction of the budget kept for evaluation, checkpoints and set-up. */
 const RESERVE = 0.15;
 
 /** A time such as "60m" in ms. */
@@ -90,86 +120,165 @@ export function parseTime(time: string): number {
   return Number(time.slice(0, -1)) * { s: 1000, m: 60_000, h: 3_600_000 }[time.at(-1) as "s" | "m" | "h"];
 }
 
-/** Times an update of each stage on noise, ms. */
-async function timeStages(preset: string, size: Size): Promise<Record<StageName, number>> {
-  const times: [StageName, number][] = [];
-  for (const stage of STAGE_NAMES) {
-    const trainer = new Trainer(resolveTraining({ preset, stage, size, steps: 100, coarse: 0 }), 100);
-    const batch = noiseBatch(trainer.options);
-    const all: number[] = [];
-    for (let i = 0; i < 20; i++) {
-      const started = performance.now();
+/** Times an update of each job on noise, interleaved, so that other load falls on all alike, ms. */
+async function timeJobs(
+  jobs: readonly AblationJob[],
+  training: TrainingInput,
+): Promise<Record<string, number>> {
+  const kinds = [...Map.groupBy(jobs, ({ stage, options }) => JSON.stringify([stage, options])).values()];
+  const trainers = kinds.map(([{ stage, options }]) =>
+    // Noise has no camera.
+    new Trainer(resolveTraining({ ...training, camera: "fraction", ...options, stage, steps: 100 }), 100)
+  );
+  const times: number[][] = kinds.map(() => []);
+  for (let round = 0; round < 9; round++) {
+    for (const [i, trainer] of trainers.entries()) {
+      const batch = noiseBatch(trainer.options), started = performance.now();
       await trainer.update(batch);
-      // The first ones are slow: V8 is still compiling.
-      if (i >= 10) all.push(performance.now() - started);
+      // The first ones are slow: they are compiled.
+      if (round >= 3) times[i].push(performance.now() - started);
     }
-    trainer.dispose();
-    times.push([stage, median(all)]);
   }
-  return Object.fromEntries(times) as Record<StageName, number>;
+  trainers.forEach((trainer) => trainer.dispose());
+  return Object.fromEntries(kinds.flatMap((same, i) => same.map(({ name }) => [name, median(times[i])])));
+}
+
+/** Training options of all jobs; real data may mix cameras. */
+async function commonTraining({ data, preset, size, config }: ReproduceOptions): Promise<TrainingInput> {
+  const real: TrainingInput = data ? { camera: "canonical" } : {};
+  return { coarse: 0, ...real, ...await readTraining(config, {}), preset, size: formatSize(size) };
 }
 
 /** The plan of an earlier call, or a new one. */
-async function makePlan(options: ReproduceOptions): Promise<Plan> {
-  const { out, budget, seeds, preset, size, data, overwrite } = options;
+async function makePlan(options: ReproduceOptions, out: string, jobs: readonly AblationJob[]): Promise<Plan> {
+  const { out: _, results: __, overwrite, ...given } = formatOptions(reproduceOptions, options);
   const path = join(out, "plan.json");
+  let former: Plan | undefined;
   if (await exists(path) && !overwrite) {
-    const plan = await readJson(path) as Plan, given = formatOptions(reproduceOptions, options);
-    for (const key of ["budget", "seeds", "preset", "size", "data"] as const) {
-      if (plan[key] === given[key]) continue;
+    former = await readJson(path) as Plan;
+    for (const key of new Set([...Object.keys(given), ...Object.keys(former.options ?? {})])) {
+      const there = former.options?.[key], now = given[key];
+      if (there === now) continue;
       throw new UsageError(
-        `Cannot resume ${out}: it was started with ${key} ${plan[key]}, expected the same, found ${
-          given[key]
-        }; ` +
-          "use another --out, or --overwrite",
+        `Cannot resume ${out}: it was started with ${key} ${there ?? "unset"}, expected the same, found ` +
+          `${now ?? "unset"}; use another --out, or --overwrite`,
       );
     }
-    return plan;
-  }
-  if (await exists(path)) await Deno.remove(out, { recursive: true });
-  const milliseconds = await timeStages(preset, size);
-  const shares = ABLATION_JOBS.map((job) => shareOf(job, milliseconds) * milliseconds[job.stage]);
-  const cost = shares.reduce((sum, share) => sum + share, 0) * seeds;
-  const updates = Math.floor(parseTime(budget) * (1 - RESERVE) / cost);
+  } else if (await exists(path)) await Deno.remove(out, { recursive: true });
+  const training = former?.training ?? await commonTraining(options);
+  // A job that a newer version has added is timed when it is first met.
+  const untimed = jobs.filter(({ name }) => former?.milliseconds[name] === undefined);
+  if (former && untimed.length === 0) return former;
+  if (untimed.length) console.error(`timing updates of ${untimed.length} trainings`);
+  const milliseconds = { ...former?.milliseconds, ...await timeJobs(untimed, training) };
+  const thousand = new Budget({ jobs, updates: 1000, milliseconds });
+  const cost = jobs.reduce((sum, job) => sum + thousand.duration(job), 0) / 1000 * options.seeds;
+  const updates = former?.updates ?? Math.floor(parseTime(options.budget) * (1 - RESERVE) / cost);
   if (updates < 20) {
     throw new UsageError(
-      `Cannot reproduce within ${budget}: it leaves ${updates} updates for the half-cycle, expected 20 or more; raise ` +
-        `--budget (one update takes ${Math.round(milliseconds["half-cycle"])} ms here) or lower --seeds`,
+      `Cannot reproduce within ${options.budget}: it leaves ${updates} updates for the half-cycle, expected 20 or ` +
+        `more; raise --budget (one update takes ${
+          Math.round(milliseconds["half-cycle"])
+        } ms here) or lower --seeds`,
     );
   }
-  const plan: Plan = { updates, milliseconds, budget, seeds, preset, size: formatSize(size), data };
+  const plan: Plan = { updates, milliseconds, training, options: given };
   await writeAtomic(path, JSON.stringify(plan, null, 2) + "\n");
   return plan;
 }
 
-function updatesOf(job: AblationJob, { updates, milliseconds }: Plan): number {
-  return Math.max(1, Math.round(updates * shareOf(job, milliseconds)));
+/** Frames that every row is evaluated on. */
+interface TestSet {
+  readonly dataset: StereoDataset;
+  readonly truths: readonly TruthKind[];
+  readonly protocols: readonly Protocol[];
+  /** Where its results belong. */
+  readonly setting: Pick<ResultSetting, "dataset" | "split" | "part">;
+  /** Whether the truth is a manifest's. */
+  readonly manifest: boolean;
 }
 
-/** Updates of the student in a job and in those it starts from. */
-function studentUpdates(name: string, plan: Plan): number {
-  const job = ABLATION_JOBS.find((j) => j.name === name)!;
-  const frozen = job.options.freeze?.includes("student") ?? !STAGES[job.stage].trains.includes("student");
-  const before = job.from.at(-1);
-  return (frozen ? 0 : updatesOf(job, plan)) + (before ? studentUpdates(before, plan) : 0);
+/** The sources of truth that all frames of a data set have. */
+async function truthsOf({ root, pairs }: StereoDataset): Promise<TruthKind[]> {
+  const found: TruthKind[] = [];
+  for (const kind of ["lidar", "dense"] as const) {
+    try {
+      await checkTruth(root, pairs, kind);
+      found.push(kind);
+    } catch (error) {
+      if (kind === "dense" && found.length === 0) throw error;
+    }
+  }
+  return found;
+}
+
+/** Opens what to evaluate on: the streets' test part, or the folders and manifests of `--test`. */
+async function openTests(options: ReproduceOptions, name: string): Promise<TestSet[]> {
+  const { data, test, split, testSplit, street } = options;
+  if (!data) {
+    const dataset = await openDataset({ data: street, part: "test" });
+    const setting = { dataset: "street", split: "street", part: "test" };
+    return [{ dataset, truths: ["lidar", "dense"], protocols: PROTOCOLS, setting, manifest: false }];
+  }
+  const eigen = new Set(eigenSplit("test").map(({ left }) => left.replace(/\.\w+$/, "")));
+  const sets: TestSet[] = [];
+  for (const source of (test ?? data.split(",")[0].replace(/:\d+$/, "")).split(",")) {
+    const manifest = isManifest(source), holdout = test ? 1 : undefined;
+    const dataset = await openDataset({
+      data: source,
+      split: testSplit ?? split,
+      holdout,
+      part: "test",
+      side: "left",
+    });
+    const { pairs } = dataset;
+    const isEigen = pairs.every(({ left }) => eigen.has(left.replace(/\.\w+$/, "")));
+    const what = isEigen
+      ? `${pairs.length} Eigen test frames`
+      : `${pairs.length} frames of ${nameOf(source)}`;
+    sets.push({
+      dataset,
+      truths: manifest ? ["lidar"] : await truthsOf(dataset),
+      protocols: manifest ? WHOLE_IMAGE : PROTOCOLS,
+      setting: { dataset: name, split: what, part: "test" },
+      manifest,
+    });
+  }
+  return sets;
+}
+
+/** A path as a name: "my_data/pairs.csv" is "pairs". */
+function nameOf(path: string): string {
+  return basename(path).replace(/\.\w+$/, "");
 }
 
 /** One result of this task. */
 function resultOf(
-  { points, images, protocol: _, ...metrics }: Evaluation,
+  { points, images, protocol: _, extra, ...metrics }: Evaluation,
   { crop, capM }: Protocol,
-  facts: Omit<Result, "metrics" | "crop" | "capM" | "dataset" | "split" | "part">,
+  truth: TruthKind,
+  { setting, manifest }: TestSet,
+  facts: Omit<Result, "metrics" | "crop" | "capM" | "truth" | keyof TestSet["setting"]>,
 ): Result {
-  return { ...facts, dataset: "street", split: "street", part: "test", crop, capM, metrics, points, images };
+  const whole = { ...metrics, ...extra };
+  return {
+    ...facts,
+    ...setting,
+    truth: manifest ? "manifest" : truth,
+    crop,
+    capM,
+    metrics: whole,
+    points,
+    images,
+  };
 }
 
 async function evaluateJob(
   job: AblationJob,
   seed: number,
   run: string,
-  plan: Plan,
-  dataset: StereoDataset,
-  commit: string | undefined,
+  tests: readonly TestSet[],
+  facts: Pick<Result, "updates" | "relativeCost" | "commit">,
 ): Promise<Result[]> {
   const { networks, size, options, refine, dispose } = await loadModel(run, "latest");
   try {
@@ -180,53 +289,63 @@ async function evaluateJob(
       : [networks.student];
     const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
     const gigaflops = sum(used.map(({ plan }) => countGigaflops(plan, size.height, size.width)));
-    const msPerImage = await timePrediction(networks, how);
-    const results = await evaluateNetworks(networks, dataset, {
-      ...how,
-      protocols: PROTOCOLS,
-      truths: TRUTHS,
-    });
-    return results.map(({ truth, flip, metrics, ...protocol }) =>
-      resultOf(metrics, protocol, {
-        row: job.row!,
-        seed,
-        flip,
-        truth,
-        architecture: options.architecture,
-        size: formatSize(size),
-        parameters: sum(used.map(({ parameters }) => parameters)),
-        gigaflops: gigaflops * (flip ? 2 : 1),
-        msPerImage: msPerImage * (flip ? 2 : 1),
-        updates: studentUpdates(job.name, plan),
-        run,
-        commit,
-      })
-    );
+    // The architecture's, not the seed's.
+    const msPerImage = seed <= 1 ? await timePrediction(networks, how) : undefined;
+    const results: Result[] = [];
+    for (const set of tests) {
+      const { dataset, protocols, truths } = set;
+      for (
+        const { truth, flip, metrics, ...protocol } of await evaluateNetworks(networks, dataset, {
+          ...how,
+          protocols,
+          truths,
+        })
+      ) {
+        results.push(resultOf(metrics, protocol, truth, set, {
+          ...facts,
+          row: job.row!,
+          seed,
+          flip,
+          architecture: options.architecture,
+          size: formatSize(size),
+          parameters: sum(used.map(({ parameters }) => parameters)),
+          gigaflops: gigaflops * (flip ? 2 : 1),
+          msPerImage: msPerImage && msPerImage * (flip ? 2 : 1),
+          run,
+        }));
+      }
+    }
+    return results;
   } finally {
     dispose();
   }
 }
 
+/** The row that sees no image, where the training frames have depths. */
 async function evaluateBaseline(
-  train: StereoDataset,
-  { root, pairs }: StereoDataset,
-  { size, preset }: Plan,
+  { root, pairs: all }: StereoDataset,
+  tests: readonly TestSet[],
+  training: TrainingInput,
   commit: string | undefined,
 ): Promise<Result[]> {
-  const options = resolveTraining({ preset, size, steps: 1, coarse: 0 });
+  const { size, architecture } = resolveTraining({ ...training, steps: 1 });
   const results: Result[] = [];
-  for (const truth of TRUTHS) {
-    const mean = await trainSetMean({ root, pairs: train.pairs, size: options.size, truth });
-    const evaluations = await evaluateAll({ root, pairs, disparities: mean, truth }, PROTOCOLS);
-    const facts = {
-      row: "train-set mean",
-      seed: 0,
-      flip: false,
-      architecture: options.architecture,
-      size,
-      commit,
-    };
-    results.push(...evaluations.map((metrics, i) => resultOf(metrics, PROTOCOLS[i], { ...facts, truth })));
+  const facts = { row: "train-set mean", seed: 0, flip: false, architecture, size: formatSize(size), commit };
+  const pairs = all.filter((pair) => !pair.root);
+  for (const set of tests) {
+    for (const truth of set.truths) {
+      try {
+        await checkTruth(root, pairs, truth);
+      } catch (error) {
+        console.error(`no train-set mean: ${messageOf(error).split("\n")[0]}`);
+        return results;
+      }
+      const disparities = await trainSetMean({ root, pairs, size, truth });
+      const evaluations = await evaluateAll({ ...set.dataset, disparities, truth }, set.protocols);
+      results.push(
+        ...evaluations.map((metrics, i) => resultOf(metrics, set.protocols[i], truth, set, facts)),
+      );
+    }
   }
   return results;
 }
@@ -241,8 +360,18 @@ export interface Provenance {
   readonly commit?: string;
 }
 
+/** Shows one training on a terminal's last line; in a log, only its warnings. */
+function quietProgress(): void {
+  const terminal = Deno.stderr.isTerminal(), encoder = new TextEncoder();
+  const write = (text: string) => terminal && Deno.stderr.writeSync(encoder.encode(`\r\x1b[2K${text}`));
+  setProgressSink(() => ({
+    line: (text, last) => write(last ? "" : text.slice(0, terminalColumns() - 1)),
+    log: (line) => line.includes("warning: ") && console.error(line),
+  }));
+}
+
 /**
- * Runs the ablation. Finished jobs are not repeated, so that a stopped call can be resumed.
+ * Runs the ablation. Finished jobs are not repeated, so that a stopped or killed call can be resumed.
  *
  * @param signal Stops it after the current update; a later call resumes.
  * @returns The tables, or `undefined` when it was stopped.
@@ -253,21 +382,36 @@ export async function reproduce(
   provenance: Provenance,
   signal?: AbortSignal,
 ): Promise<AblationReport | undefined> {
-  const { out, data, pairs, results: folder } = options;
-  const plan = await makePlan(options);
-  const street = new Progress({ label: "street", total: pairs, unit: "pairs" });
-  const onProgress = (done: number) => street.update(done);
-  await generateStreet({ out: data, pairs, frames: FRAMES }, { onProgress, signal });
-  street.finish();
-  const train = await openDataset({ data, part: "train" });
-  const test = await openDataset({ data, part: "test" });
+  const { data, split, street, pairs, from, seeds } = options, real = data !== undefined;
+  const called = options.name ?? nameOf((data ?? "street").split(",")[0]);
+  const slug = called.toLowerCase().replace(/\W+/g, "-");
+  const out = options.out ?? (real ? `runs/reproduce-${slug}` : "runs/reproduce");
+  const folder = options.results ?? `data/results/${slug}`;
+  const jobs = ablationJobs(real).filter(({ name }) => !(from && name === "street"));
+  const plan = await makePlan(options, out, jobs);
+  if (!(real && from)) {
+    const progress = new Progress({ label: "street", total: pairs, unit: "pairs" });
+    const onProgress = (done: number) => progress.update(done);
+    await generateStreet({ out: street, pairs, frames: FRAMES }, { onProgress, signal });
+    progress.finish();
+  }
+  const trainingData = real ? { data, split, ...options.test && { holdout: 0 } } : { data: street };
+  const train = await openDataset({ ...trainingData, part: "train" });
+  const count = new Set(train.pairs.map(({ root, left }) => `${root} ${left}`)).size;
+  const tests = await openTests(options, real ? `${called} (${count} pairs)` : called);
 
+  const budget = new Budget({ ...plan, jobs });
   const { commit, ...origin } = provenance;
   const about = {
     ...origin,
     ...(commit ? { commit } : {}),
-    plan: `${plan.updates} half-cycle updates, ${plan.seeds} seeds, ${plan.budget}`,
-    data: `${train.pairs.length} training and ${test.pairs.length} test pairs of street, seed 1`,
+    plan: `${plan.updates} half-cycle updates, ${seeds} seeds, ${options.budget}`,
+    data: `${count} training pairs of ${called}; ` +
+      tests.map(({ dataset, setting }) => real ? setting.split : `${dataset.pairs.length} test pairs`).join(
+        ", ",
+      ),
+    ...tests.some(({ setting }) => setting.split.includes("Eigen")) &&
+      { license: "measured with KITTI, CC BY-NC-SA 3.0: weights trained on it are for non-commercial use" },
   };
   const file = join(out, "results.json");
   let results: readonly Result[] = await exists(file) ? (await readResults([file])).results : [];
@@ -275,43 +419,69 @@ export async function reproduce(
     results = putResults(results, more);
     await writeResults(file, { about, results });
   };
-  await add(await evaluateBaseline(train, test, plan, commit));
+  const has = (row: string, seed: number) => results.some((r) => r.row === row && r.seed === seed);
+  if (!has("train-set mean", 0)) await add(await evaluateBaseline(train, tests, plan.training, commit));
+  if (from && !has("street zero-shot", 0)) {
+    const job = ablationJobs(true).find(({ name }) => name === "street")!;
+    await add(await evaluateJob(job, 0, from, tests, { commit }));
+  }
 
   const started = performance.now();
-  for (let seed = 1; seed <= plan.seeds; seed++) {
-    const runOf = (name: string) => join(out, `seed-${seed}`, name);
-    for (const job of ABLATION_JOBS) {
-      const run = runOf(job.name);
-      if (!await isFinished(run)) {
-        const begun = await exists(join(run, "checkpoints"));
-        const summary = await runStage({
-          out: run,
-          overrides: {
-            preset: plan.preset,
-            size: plan.size,
-            coarse: 0,
-            data,
-            ...job.options,
-            stage: job.stage,
-            seed,
-            steps: updatesOf(job, plan),
-            validateEvery: 0,
-            checkpointEvery: 0,
-            tensorboard: false,
-          },
-          resume: begun,
-          overwrite: !begun && await exists(run),
-          from: job.from.map(runOf),
-          signal,
-          label: `seed ${seed} ${job.name}`,
-        });
-        if (summary.reason === "stopped") return undefined;
-      }
-      if (job.row && !results.some((r) => r.row === job.row && r.seed === seed)) {
-        await add(await evaluateJob(job, seed, run, plan, test, commit));
+  let left = seeds * jobs.reduce((sum, job) => sum + budget.duration(job), 0), spent = 0, done = 0;
+  quietProgress();
+  try {
+    for (let seed = 1; seed <= seeds; seed++) {
+      const runOf = (name: string) => from && name === "street" ? from : join(out, `seed-${seed}`, name);
+      for (const job of jobs) {
+        const run = runOf(job.name), begun = performance.now(), finished = await isFinished(run);
+        if (!finished) {
+          const resume = await exists(join(run, "checkpoints"));
+          const onStreet = job.name === "street";
+          const summary = await runStage({
+            out: run,
+            overrides: {
+              ...real && !onStreet && plan.training.preset === "quick" && REAL_PAIRS,
+              ...plan.training,
+              ...onStreet ? { data: street } : trainingData,
+              ...job.options,
+              stage: job.stage,
+              seed,
+              steps: budget.updates(job),
+              validateEvery: 0,
+              checkpointEvery: 0,
+              checkpointMinutes: 1,
+              keep: 1,
+              tensorboard: false,
+            },
+            resume,
+            overwrite: !resume && await exists(run),
+            from: job.from.map(runOf),
+            signal,
+            label: `seed ${seed} ${job.name}`,
+          });
+          if (summary.reason === "stopped") return undefined;
+        }
+        if (job.row && !has(job.row, seed)) {
+          const relativeCost = budget.cost(job.name) / budget.cost("half-cycle-continued");
+          const facts = { updates: budget.studentUpdates(job.name), relativeCost, commit };
+          await add(await evaluateJob(job, seed, run, tests, facts));
+        }
+        left -= budget.duration(job), done++;
+        if (finished) continue;
+        spent += budget.duration(job);
+        const now = performance.now();
+        const absRel = results.find((r) => r.row === job.row && r.seed === seed && !r.flip)?.metrics.absRel;
+        console.error(
+          `${done}/${seeds * jobs.length}  seed ${seed}  ${job.row ?? job.name}: ${
+            budget.updates(job)
+          } updates in ` +
+            `${shortDuration(now - begun)}${absRel ? `, abs rel ${absRel.toFixed(4)}` : ""}; ` +
+            `${shortDuration(left * (now - started) / spent)} left`,
+        );
       }
     }
-    console.error(`seed ${seed} of ${plan.seeds}: done after ${shortDuration(performance.now() - started)}`);
+  } finally {
+    setProgressSink(undefined);
   }
   await writeResults(join(folder, "results.json"), { about, results });
   const report = ablationReport(aggregateResults(results), publishedTables());
@@ -334,10 +504,16 @@ if (import.meta.main) {
   await runTask({
     name: "reproduce",
     summary:
-      "Trains every row of the ablation on street, all stages and several seeds, in a fixed time, and writes\n" +
-      "results, tables and plot. When stopped, the next call resumes it.",
+      "Trains every row of the ablation on streets or on real pairs, all stages and several seeds, in a fixed time,\n" +
+      "and writes results, tables and plots. When it was stopped or killed, the same call resumes it.",
     options: { ...reproduceOptions, ...backendOptions },
-    examples: ["deno task reproduce", "deno task reproduce --budget 8h --seeds 5 --out runs/long"],
+    headings: { data: "Real pairs", street: "Reproduction", backend: "Machine" },
+    examples: [
+      "deno task reproduce",
+      "deno task reproduce --budget 8h --seeds 5 --out runs/long",
+      "deno task reproduce --data my_rig/pairs.csv",
+      "deno task reproduce --name KITTI --data kitti --split eigen",
+    ],
   }, async (options) => {
     await selectBackend(options);
     const stop = stopSignal();

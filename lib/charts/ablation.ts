@@ -15,13 +15,13 @@ import {
   type ResultSetting,
   type ResultsFile,
   type RowMean,
-  type SeedMean,
   type SettingMeans,
 } from "../evaluation/results.ts";
 import { Chart, PALETTE } from "./chart.ts";
 import { INK } from "./svg.ts";
 import {
   escapeMarkdown,
+  EXTRA_COLUMNS,
   METRIC_COLUMNS,
   Table,
   type TableCell,
@@ -30,15 +30,26 @@ import {
 } from "./table.ts";
 
 const COST_COLUMNS: readonly TableColumn[] = [
+  { key: "updates", label: "student updates", digits: 0 },
+  { key: "relativeCost", label: "cost of training", digits: 2 },
+  { key: "seeds", label: "seeds", digits: 0 },
   { key: "parameters", label: "parameters M", digits: 2 },
   { key: "gigaflops", label: "GFLOPs", digits: 2 },
   { key: "msPerImage", label: "ms/image", digits: 1 },
-  { key: "updates", label: "student updates", digits: 0 },
-  { key: "seeds", label: "seeds", digits: 0 },
 ];
+/** Rows that the others are compared with, seed by seed: the plain student after equally many updates, and at equal cost. */
+const CONTROLS = ["HC-continued", "HC equal cost"] as const;
+const GAIN_COLUMNS: readonly TableColumn[] = CONTROLS.map((control) => ({
+  key: `over ${control}`,
+  label: `% better than ${control}`,
+  digits: 1,
+}));
 
 const NOTES = [
   "Mean ± standard deviation (n − 1) over seeds; without ± there was one seed.",
+  "% better: how much lower abs rel is than the control's, seed by seed, mean ± half of its 95 % interval (Student's t); " +
+  "negative is worse, and an interval that contains 0 shows nothing.",
+  "Cost of training: time of all trainings that the row needs, its teacher's included, relative to HC-continued's.",
   "Parameters of all networks that run at test time; GFLOPs and ms per image at batch 1, a multiply-add counted as " +
   "two operations; flip averaging runs the network twice.",
 ];
@@ -55,12 +66,16 @@ const CROPS = {
   none: "no crop",
 } as const;
 
+const TRUTHS = { lidar: "LiDAR truth", dense: "dense truth", manifest: "truth of the manifest" } as const;
+
 /** A setting in words, e.g. "Street, test part, LiDAR truth, Garg crop; quick network, 64x192 px". */
 function describeSetting(setting: ResultSetting): string {
   const { dataset, split, part, truth, crop, architecture, size } = setting;
-  const name = (DATASETS[dataset] ?? dataset) + (split === dataset ? "" : ` (${split} split)`);
-  const depths = truth === "lidar" ? "LiDAR truth" : "dense truth";
-  return `${name}, ${part} part, ${depths}, ${CROPS[crop]}; ${architecture} network, ${size} px`;
+  const known = dataset in DATASETS;
+  const name = known
+    ? `${DATASETS[dataset]}${split === dataset ? "" : ` (${split} split)`}, ${part} part`
+    : `${dataset}, ${split}`;
+  return `${name}, ${TRUTHS[truth]}, ${CROPS[crop]}; ${architecture} network, ${size} px`;
 }
 
 /** Whether published numbers were measured as these results were, so that one table may hold both. */
@@ -69,15 +84,19 @@ function comparable(setting: ResultSetting, capM: number, { protocol }: Publishe
     (["dataset", "split", "part", "truth", "crop"] as const).every((key) => setting[key] === protocol[key]);
 }
 
-function cell(mean: SeedMean | undefined, scale = 1): TableCell {
-  return { value: mean && mean.mean * scale, deviation: mean?.deviation && mean.deviation * scale };
-}
-
-function measuredRow(name: string, group: string, row: RowMean | undefined): TableRow {
-  const metrics = Object.fromEntries(metricNames.map((metric) => [metric, cell(row?.metrics[metric])]));
-  const { parameters, ...cost } = row?.cost ?? {};
-  const millions = parameters && parameters / 1e6;
-  return { name, group, cells: { ...metrics, parameters: millions, ...cost, seeds: row?.seeds.length } };
+function measuredRow(name: string, group: string, { results }: SettingMeans, row?: RowMean): TableRow {
+  if (!row) return { name, group, cells: {} };
+  const metrics = Object.entries(row.metrics).map(([metric, { mean, deviation }]) =>
+    [metric, { value: mean, deviation }] as const
+  );
+  const gains = CONTROLS.map((control) => {
+    const gain = control === name ? undefined : pairedGain(results, name, control, row);
+    const deviation = gain?.interval && 100 * gain.interval;
+    return [`over ${control}`, gain && { value: 100 * gain.mean, deviation }] as const;
+  });
+  const { parameters, ...cost } = row.cost, seeds = row.seeds.length;
+  const cells = { ...Object.fromEntries([...metrics, ...gains]), ...cost, seeds };
+  return { name, group, cells: { ...cells, parameters: parameters && parameters / 1e6 } };
 }
 
 const OWN_GROUP = "published: Pilzer et al. 2019", OTHERS_GROUP = "published: other methods";
@@ -112,7 +131,8 @@ function rowNames({ rows }: SettingMeans): string[] {
 const FLIPS = [[false, "one pass"], [true, "flip averaging"]] as const;
 
 /**
- * The table of one setting at one cap: all rows, without and with flip averaging, each with what it costs. Published
+ * The table of one setting at one cap: all rows, without and with flip averaging, each with what it gains over more
+ * training of the plain student, paired by seed, and what it costs. Published
  * rows join it where they were measured by the same protocol on the same data.
  *
  * @param capM One of the setting's caps, m.
@@ -123,69 +143,21 @@ export function ablationTable(means: SettingMeans, capM: number, published?: Pub
     const measured = new Map(at.filter((row) => row.flip === flip).map((row) => [row.row, row]));
     // Where nothing was measured at all, the table says so once.
     if (measured.size === 0 && (flip || at.length > 0)) return [];
-    return rowNames(means).map((name) => measuredRow(name, group, measured.get(name)));
+    return rowNames(means).map((name) => measuredRow(name, group, means, measured.get(name)));
   });
   const joined = published && comparable(means.setting, capM, published) ? published : undefined;
   return new Table({
     title: `${describeSetting(means.setting)}, ${capM} m cap`,
     corner: "row",
-    columns: [...METRIC_COLUMNS, ...COST_COLUMNS],
+    columns: [
+      METRIC_COLUMNS[0],
+      ...GAIN_COLUMNS,
+      ...METRIC_COLUMNS.slice(1),
+      ...EXTRA_COLUMNS.filter(({ key }) => at.some(({ metrics }) => key in metrics)),
+      ...COST_COLUMNS,
+    ],
     rows: [...rows, ...joined ? publishedRows(joined) : []],
     notes: [...NOTES, ...joined ? publishedNotes(joined) : []],
-  });
-}
-
-/** Rows that a gain is measured against: the plain student, and the same student after more training. */
-const BASES = ["HC", "HC-continued", "HC equal cost"] as const;
-
-/** Whether a gain exceeds the seeds' noise: its mean is more than two standard errors from zero. */
-function verdict({ mean, deviation, seeds }: SeedMean): string {
-  if (deviation === undefined) return "one seed";
-  if (Math.abs(mean) <= 2 * deviation / Math.sqrt(seeds)) return "within noise";
-  return mean > 0 ? "better" : "worse";
-}
-
-/**
- * How much lower each row's abs rel is than that of HC, and of HC after more training, paired by seed. The comparison
- * with HC-continued separates the method's gain from that of longer training; its verdict says whether the gain exceeds
- * the seeds' noise.
- *
- * @param capM One of the setting's caps, m.
- * @returns `undefined` where no row can be compared.
- */
-export function gainTable(means: SettingMeans, capM: number): Table | undefined {
-  const rows = FLIPS.flatMap(([flip, group]) => {
-    const compared = rowNames(means).filter((name) => name !== "HC" && name !== "train-set mean").map(
-      (name) => {
-        const gains = BASES.map((base) =>
-          base === name ? undefined : pairedGain(means.results, name, base, { flip, capM })
-        );
-        const cells = Object.fromEntries(BASES.map((base, i) => [base, cell(gains[i], 100)]));
-        const continued = gains[BASES.indexOf("HC-continued")];
-        const seeds = gains.find((gain) => gain)?.seeds;
-        return { name, group, cells: { ...cells, verdict: continued && verdict(continued), seeds } };
-      },
-    );
-    return compared.some(({ cells }) => cells.seeds) ? compared : [];
-  });
-  if (rows.length === 0) return undefined;
-  return new Table({
-    title: `Gain in abs rel: ${describeSetting(means.setting)}, ${capM} m cap`,
-    corner: "row",
-    columns: [
-      { key: "HC", label: "vs HC %", digits: 1 },
-      { key: "HC-continued", label: "vs HC-continued %", digits: 1 },
-      { key: "verdict", label: "than HC-continued" },
-      { key: "HC equal cost", label: "vs HC equal cost %", digits: 1 },
-      { key: "seeds", label: "seeds", digits: 0 },
-    ],
-    rows,
-    notes: [
-      "How much lower abs rel is, seed by seed, mean ± standard deviation (n − 1); negative is worse.",
-      "HC-continued had as many updates of the student, HC equal cost as much time: a gain over HC alone may be the " +
-      "effect of more training.",
-      '"within noise": the mean gain is less than two standard errors over the seeds.',
-    ],
   });
 }
 
@@ -300,16 +272,22 @@ export function ablationChart(means: SettingMeans, capM: number, published?: Pub
 /** All results as one flat table for programs: its `csv()` names the setting of every line. */
 function flatTable(all: readonly SettingMeans[], published: PublishedTables): Table {
   const keys = ["dataset", "split", "part", "truth", "crop", "architecture", "size", "capM", "flip"];
-  const measured = all.flatMap(({ rows, setting }) =>
-    rows.map((row): TableRow => {
-      const { cells, ...rest } = measuredRow(row.row, "measured here", row);
+  const measured = all.flatMap((means) =>
+    means.rows.map((row): TableRow => {
+      const { cells, ...rest } = measuredRow(row.row, "measured here", means, row);
       const { capM, cost: { parameters } } = row, flip = row.flip ? "yes" : "no";
-      return { ...rest, cells: { ...cells, ...setting, capM, flip, parameters } };
+      return { ...rest, cells: { ...cells, ...means.setting, capM, flip, parameters } };
     })
   );
   const quoted = publishedRows(published)
     .map((row) => ({ ...row, cells: { ...row.cells, ...published.protocol } }));
-  const columns = [...keys.map((key) => ({ key, label: key })), ...METRIC_COLUMNS, ...COST_COLUMNS];
+  const columns = [
+    ...keys.map((key) => ({ key, label: key })),
+    ...METRIC_COLUMNS,
+    ...EXTRA_COLUMNS,
+    ...GAIN_COLUMNS,
+    ...COST_COLUMNS,
+  ];
   return new Table({ columns, rows: [...measured, ...quoted] });
 }
 
@@ -319,14 +297,11 @@ export type AblationReport = ReturnType<typeof ablationReport>;
 /**
  * Makes all tables and charts of some results.
  *
- * @returns `tables`: for each setting that of each cap, and the gains at the greatest; last the published numbers.
+ * @returns `tables`: for each setting that of each cap; last the published numbers.
  * `charts`: abs rel of each setting at its greatest cap. `flat`: everything in one, for `csv()`.
  */
 export function ablationReport(all: readonly SettingMeans[], published: PublishedTables) {
-  const tables = all.flatMap((means) => {
-    const gains = gainTable(means, means.capsM[0]);
-    return [...means.capsM.map((capM) => ablationTable(means, capM, published)), ...gains ? [gains] : []];
-  });
+  const tables = all.flatMap((means) => means.capsM.map((capM) => ablationTable(means, capM, published)));
   const charts = all.map((means) => ({
     setting: means.setting,
     chart: ablationChart(means, means.capsM[0], published),
@@ -368,8 +343,9 @@ export async function writeAblation(
   await writeAtomic(at("tables.md"), ablationMarkdown(report, about));
   await writeAtomic(at("tables.csv"), report.flat.csv());
   for (const { setting, chart } of report.charts) {
-    const { dataset, part, truth, crop, architecture, size } = setting;
-    const slug = [dataset, part, truth, crop, architecture, size].join("-").replace(/[^\w-]+/g, "_");
+    const { dataset, split, part, truth, crop, architecture, size } = setting;
+    const slug = [...new Set([dataset, split, part]), truth, crop, architecture, size].join("-")
+      .replace(/[^\w-]+/g, "_");
     const name = report.charts.length === 1 ? "plot" : `plot-${slug}`;
     await chart.writeSvg(at(`${name}.svg`));
     await chart.writePng(at(`${name}.png`));

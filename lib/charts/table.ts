@@ -61,6 +61,15 @@ export const METRIC_COLUMNS: readonly TableColumn[] = [
   { key: "a3", label: "δ<1.25³", digits: 3, better: "higher" },
 ];
 
+/** Columns of the metrics that only some truths allow, keyed as the evaluation names them. */
+export const EXTRA_COLUMNS: readonly TableColumn[] = [
+  { key: "d1All", label: "D1-all", digits: 3, better: "lower" },
+  { key: "epe", label: "EPE px", digits: 2, better: "lower" },
+  { key: "edgeAccuracy", label: "edge accuracy px", digits: 2, better: "lower" },
+  { key: "edgeCompleteness", label: "edge completeness px", digits: 2, better: "lower" },
+  { key: "fScore", label: "F-score 0.1 m", digits: 3, better: "higher" },
+];
+
 const UNKNOWN = "—";
 const PUBLISHED_NOTE = "† published by the authors, not measured here.";
 

@@ -24,6 +24,7 @@ import {
 import { runNetwork } from "../models/network.ts";
 import type { Predictor } from "../models/student.ts";
 import { type LoadedModel, loadModel } from "../training/weights.ts";
+import { extraMetrics } from "./dense.ts";
 import {
   checkDisparities,
   combineFlipped,
@@ -359,7 +360,7 @@ export interface NetworkEvaluation extends Protocol {
 
 /**
  * Predicts a data set once and evaluates the predictions under every protocol, against every truth, with and without
- * flip averaging.
+ * flip averaging; the first protocol's metrics hold what else the truth allows ({@linkcode extraMetrics}).
  *
  * @param options.truths Sources of true depths. @default ["lidar"]
  * @param options.flip Also evaluate with flip averaging. @default true for networks that see the left view
@@ -381,7 +382,15 @@ export async function evaluateNetworks(
   for (const truth of truths) {
     const reader = truthReader(root, truth, { keep: flip });
     for (const averaged of flipped ? [undefined, flipped] : [undefined]) {
-      const input = { root, pairs, disparities: plain, flipped: averaged, truth, reader };
+      const input = {
+        root,
+        pairs,
+        disparities: plain,
+        flipped: averaged,
+        truth,
+        reader,
+        extra: extraMetrics,
+      };
       for (const [i, metrics] of (await evaluateAll(input, protocols)).entries()) {
         results.push({ ...protocols[i], truth, flip: averaged !== undefined, metrics });
       }

@@ -124,6 +124,8 @@ export interface Protocol {
 
 /** Metrics over a split. */
 export interface Evaluation extends DepthMetrics {
+  /** Of the first protocol: means of what else was measured, over the frames where it could be. */
+  readonly extra?: Readonly<Record<string, number>>;
   /** Points compared, over all images. */
   readonly points: number;
   /** Images averaged: those with at least one point inside crop and cap. */
@@ -278,6 +280,8 @@ export interface EvaluationInput {
   readonly truth?: TruthKind;
   /** Reads the true depths; pass one that keeps them when the same frames are evaluated again. */
   readonly reader?: (pair: StereoPair) => Promise<Truth>;
+  /** Measures more than the seven metrics of a frame, e.g. `extraMetrics`; `kind` is that of a manifest's truth. */
+  readonly extra?: (truth: Truth, map: FloatMap, kind?: "disparity" | "depth") => object;
   /** Called after each frame with how many are done. */
   readonly onProgress?: (done: number) => void;
   /** Called with how each frame did that has a point inside crop and cap. */
@@ -330,6 +334,7 @@ export async function evaluateAll(
   const read = input.reader ?? truthReader(root, kind);
   const images: DepthMetrics[][] = protocols.map(() => []);
   const points = protocols.map(() => 0);
+  const extras: (readonly [string, number])[] = [];
   for (const [i, pair] of pairs.entries()) {
     if (!hasTruth(pair, kind)) continue;
     const truth = await read(pair), { camera } = truth;
@@ -352,8 +357,14 @@ export async function evaluateAll(
       points[p] += errors.points;
       if (p === 0) input.onFrame?.({ index: i, pair, metrics, points: errors.points, scale: errors.scale });
     }
+    extras.push(...Object.entries(input.extra?.(truth, map, pair.truth?.kind) ?? {}));
     input.onProgress?.(i + 1);
   }
+  const extra = Object.fromEntries(
+    [...Map.groupBy(extras, ([name]) => name)].map((
+      [name, values],
+    ) => [name, values.reduce((sum, [, value]) => sum + value, 0) / values.length]),
+  );
   return protocols.map((protocol, p) => {
     if (images[p].length === 0) {
       throw new CyclopsError(
@@ -363,6 +374,7 @@ export async function evaluateAll(
     }
     return {
       ...meanMetrics(images[p]),
+      ...p === 0 && extras.length && { extra },
       points: points[p],
       images: images[p].length,
       protocol: describeProtocol(protocol, input),

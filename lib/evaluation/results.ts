@@ -11,6 +11,7 @@ import facts from "../../data/paper_tables.json" with { type: "json" };
 import { CyclopsError } from "../base/errors.ts";
 import { readJson, writeAtomic } from "../base/files.ts";
 import { readNpy } from "../data/npy.ts";
+import type { ExtraMetrics } from "./dense.ts";
 import {
   checkDisparities,
   type Crop,
@@ -43,6 +44,7 @@ export async function readDisparities(path: string): Promise<Disparities> {
 /** The rows of the ablation table, in order: their names in results files, and what they mean. */
 export const ABLATION_ROWS = [
   { name: "train-set mean", meaning: "the mean depth of the training set at each pixel; sees no image" },
+  { name: "street zero-shot", meaning: "a student that has only seen rendered streets" },
   { name: "HC", meaning: "half-cycle: the student alone" },
   {
     name: "HC-continued",
@@ -50,8 +52,7 @@ export const ABLATION_ROWS = [
   },
   {
     name: "HC equal cost",
-    meaning:
-      "the same student after more training: as much time as S with its backward and refine network took",
+    meaning: "the same student after more training: as much time as S with its teacher took",
   },
   { name: "C", meaning: "cycle: the student trained with a backward network" },
   { name: "T feat", meaning: "teacher whose refine network sees the student's features" },
@@ -67,10 +68,12 @@ export const ABLATION_ROWS = [
 
 /** Where and how a result was measured: results of different settings are never compared or averaged. */
 export interface ResultSetting {
+  /** "street", "kitti", "cityscapes", or what the data were called when they were trained on. */
   readonly dataset: string;
   readonly split: string;
   readonly part: string;
-  readonly truth: TruthKind;
+  /** "manifest": the disparities or depths that a manifest names. */
+  readonly truth: TruthKind | "manifest";
   readonly crop: Crop;
   readonly architecture: string;
   /** Size of the network's images, `HEIGHTxWIDTH` px. */
@@ -85,7 +88,7 @@ export interface Result extends ResultSetting {
   readonly seed: number;
   readonly flip: boolean;
   readonly capM: number;
-  readonly metrics: DepthMetrics;
+  readonly metrics: DepthMetrics & ExtraMetrics;
   readonly points?: number;
   readonly images?: number;
   /** Parameters of all networks that run at test time. */
@@ -96,6 +99,8 @@ export interface Result extends ResultSetting {
   readonly msPerImage?: number;
   /** Updates of the student in all its stages. */
   readonly updates?: number;
+  /** Time of all trainings that the row needs, its teacher's included, relative to HC-continued's. */
+  readonly relativeCost?: number;
   readonly run?: string;
   readonly commit?: string;
 }
@@ -112,7 +117,7 @@ const FORMAT = "cyclops-results", VERSION = 1;
 
 /** The keys that a {@linkcode ResultSetting} consists of, in the order of titles. */
 const SETTING_KEYS = ["dataset", "split", "part", "truth", "crop", "architecture", "size"] as const;
-const COST_KEYS = ["parameters", "gigaflops", "msPerImage", "updates"] as const;
+const COST_KEYS = ["parameters", "gigaflops", "msPerImage", "updates", "relativeCost"] as const;
 const COUNT_KEYS = ["points", "images"] as const;
 
 /** The same string for equal settings. */
@@ -140,7 +145,13 @@ function checkResult(value: unknown, where: string): Result {
   for (const key of ["row", ...SETTING_KEYS]) {
     check(key, json[key], typeof json[key] === "string" && json[key] !== "", "a string");
   }
-  for (const [key, words] of [["truth", ["lidar", "dense"]], ["crop", ["garg", "eigen", "none"]]] as const) {
+  for (
+    const [key, words] of [["truth", ["lidar", "dense", "manifest"]], ["crop", [
+      "garg",
+      "eigen",
+      "none",
+    ]]] as const
+  ) {
     check(key, json[key], (words as readonly unknown[]).includes(json[key]), words.join(", "));
   }
   check("size", json.size, /^\d+x\d+$/.test(json.size as string), "HEIGHTxWIDTH in px, e.g. 64x192");
@@ -157,6 +168,9 @@ function checkResult(value: unknown, where: string): Result {
   for (const name of metricNames) {
     const metric = (json.metrics as Record<string, unknown>)[name];
     check(`metrics.${name}`, metric, isCount(metric), "a number ≥ 0");
+  }
+  for (const [name, metric] of Object.entries(json.metrics as object)) {
+    check(`metrics.${name}`, metric, Number.isFinite(metric), "a number");
   }
   return json as unknown as Result;
 }
@@ -236,23 +250,40 @@ export interface SeedMean {
   readonly mean: number;
   /** Sample standard deviation (n − 1); `undefined` for a single seed. */
   readonly deviation: number | undefined;
+  /** Half the width of the mean's 95 % confidence interval, by Student's t distribution. */
+  readonly interval: number | undefined;
   readonly seeds: number;
 }
 
-/** Mean and sample standard deviation; `undefined` for no values. */
+/** The 97.5 % quantile of Student's t distribution, to 0.2 %. */
+function quantile975(degrees: number): number {
+  if (degrees === 1) return 12.7062;
+  if (degrees === 2) return 4.3027;
+  // Cornish-Fisher expansion around the normal distribution's.
+  return [1.95996, 2.37227, 2.8225, 2.55585, 1.58953].reduce(
+    (sum, c, power) => sum + c / degrees ** power,
+    0,
+  );
+}
+
+/** Mean, sample standard deviation and confidence interval; `undefined` for no values. */
 export function seedMean(values: readonly number[]): SeedMean | undefined {
   const seeds = values.length;
   if (seeds === 0) return undefined;
   const mean = values.reduce((a, b) => a + b, 0) / seeds;
   const square = values.reduce((sum, v) => sum + (v - mean) ** 2, 0);
-  return { mean, deviation: seeds > 1 ? Math.sqrt(square / (seeds - 1)) : undefined, seeds };
+  if (seeds === 1) return { mean, deviation: undefined, interval: undefined, seeds };
+  const deviation = Math.sqrt(square / (seeds - 1));
+  return { mean, deviation, interval: quantile975(seeds - 1) * deviation / Math.sqrt(seeds), seeds };
 }
 
 /** A row of one setting at one cap, over its seeds. */
 export interface RowMean extends Pick<Result, "row" | "flip" | "capM"> {
   /** Ascending. */
   readonly seeds: readonly number[];
-  readonly metrics: Readonly<Record<keyof DepthMetrics, SeedMean>>;
+  readonly metrics:
+    & Readonly<Record<keyof DepthMetrics, SeedMean>>
+    & { readonly [M in keyof ExtraMetrics]: SeedMean };
   /** Means over the seeds that have it, units as in {@linkcode Result}; `undefined` where none does. */
   readonly cost: Readonly<Record<typeof COST_KEYS[number], number | undefined>>;
 }
@@ -287,8 +318,11 @@ export function aggregateResults(results: readonly Result[]): SettingMeans[] {
         capM,
         seeds: results.map(({ seed }) => seed).sort((a, b) => a - b),
         metrics: Object.fromEntries(
-          metricNames.map((name) => [name, seedMean(results.map(({ metrics }) => metrics[name]))]),
-        ) as RowMean["metrics"],
+          [...new Set(results.flatMap(({ metrics }) => Object.keys(metrics)))].map((name) => [
+            name,
+            seedMean(results.flatMap(({ metrics }) => metrics[name as keyof DepthMetrics] ?? [])),
+          ]),
+        ) as unknown as RowMean["metrics"],
         cost: Object.fromEntries(COST_KEYS.map((key) => [key, cost(key)])) as RowMean["cost"],
       };
     });

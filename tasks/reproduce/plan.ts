@@ -24,29 +24,27 @@ export interface AblationJob {
   readonly network: "student" | "teacher";
 }
 
-/** Updates of every row after the half-cycle, relative to it. */
+/** Updates of every row after the half-cycle, refine networks included, relative to it. */
 const CONTINUED = 0.5;
-/** Updates of each refine network. */
-const TEACHER = 0.4;
+/** Updates of the backward network. */
+const BACKWARD = 0.4;
 
 const teacher = (name: string, row: string, options: TrainingInput): AblationJob => ({
   name,
   row,
   stage: "teacher",
   from: ["cycle", "half-cycle"],
-  share: TEACHER,
+  share: CONTINUED,
   options: { freeze: "student,backward", ...options },
   network: "teacher",
 });
-const student = (name: string, row: string, from: string, options: TrainingInput = {}): AblationJob => ({
-  name,
-  row,
-  stage: "distill",
-  from: ["cycle", from],
-  share: CONTINUED,
-  options,
-  network: "student",
-});
+const student = (
+  name: string,
+  row: string,
+  stage: StageName,
+  from: readonly string[],
+  options: TrainingInput = {},
+): AblationJob => ({ name, row, stage, from, share: CONTINUED, options, network: "student" });
 
 /**
  * All trainings of one seed, in an order in which each finds what it starts from.
@@ -54,67 +52,85 @@ const student = (name: string, row: string, from: string, options: TrainingInput
  * The backward network learns on the frozen half-cycle student (`cycle`), so that every teacher corrects the very
  * student that HC-continued starts from; row C is the paper's joint training, where the cycle's gradient reaches the
  * student.
- */
-export const ABLATION_JOBS: readonly AblationJob[] = [
-  { name: "half-cycle", row: "HC", stage: "half-cycle", from: [], share: 1, options: {}, network: "student" },
-  {
-    name: "half-cycle-continued",
-    row: "HC-continued",
-    stage: "half-cycle",
-    from: ["half-cycle"],
-    share: CONTINUED,
-    options: {},
-    network: "student",
-  },
-  {
-    name: "half-cycle-equal-cost",
-    row: "HC equal cost",
-    stage: "half-cycle",
-    from: ["half-cycle"],
-    share: "cost",
-    options: {},
-    network: "student",
-  },
-  {
-    name: "cycle-joint",
-    row: "C",
-    stage: "cycle",
-    from: ["half-cycle"],
-    share: CONTINUED,
-    options: { cycleGradient: 0.1, gradientRamp: 200 },
-    network: "student",
-  },
-  {
-    name: "cycle",
-    stage: "cycle",
-    from: ["half-cycle"],
-    share: TEACHER,
-    options: { freeze: "student" },
-    network: "student",
-  },
-  teacher("teacher-features", "T feat", { teacherInputs: "features" }),
-  teacher("teacher-disparity", "T disp", { teacherInputs: "disparity" }),
-  teacher("teacher", "T", {}),
-  teacher("teacher-blind", "T without inconsistency", { blindTeacher: true }),
-  student("student", "S", "teacher"),
-  {
-    ...teacher("teacher-privileged", "", { privilegedTeacher: true }),
-    row: undefined,
-  },
-  student("student-privileged", "P", "teacher-privileged", { privilegedTeacher: true }),
-];
-
-/** What row S trains beyond the half-cycle: the backward network, the teacher, and the student that learns from it. */
-const WAY_TO_S = ["cycle", "teacher", "student"];
-
-/**
- * Updates of a job relative to the half-cycle's.
  *
- * @param milliseconds Time of an update of each stage.
+ * @param real Whether the data are photographs: then a student of rendered streets is where all begins.
  */
-export function shareOf(job: AblationJob, milliseconds: Readonly<Record<StageName, number>>): number {
-  if (job.share !== "cost") return job.share;
-  const way = ABLATION_JOBS.filter(({ name }) => WAY_TO_S.includes(name));
-  const cost = way.reduce((sum, other) => sum + shareOf(other, milliseconds) * milliseconds[other.stage], 0);
-  return cost / milliseconds[job.stage];
+export function ablationJobs(real: boolean): readonly AblationJob[] {
+  const first = student("half-cycle", "HC", "half-cycle", real ? ["street"] : []);
+  return [
+    ...real ? [{ ...first, name: "street", row: "street zero-shot", from: [], share: 1 }] : [],
+    { ...first, share: 1 },
+    student("half-cycle-continued", "HC-continued", "half-cycle", ["half-cycle"]),
+    { ...student("half-cycle-equal-cost", "HC equal cost", "half-cycle", ["half-cycle"]), share: "cost" },
+    student("cycle-joint", "C", "cycle", ["half-cycle"], { cycleGradient: 0.1, gradientRamp: 200 }),
+    {
+      name: "cycle",
+      stage: "cycle",
+      from: ["half-cycle"],
+      share: BACKWARD,
+      options: { freeze: "student" },
+      network: "student",
+    },
+    teacher("teacher-features", "T feat", { teacherInputs: "features" }),
+    teacher("teacher-disparity", "T disp", { teacherInputs: "disparity" }),
+    teacher("teacher", "T", {}),
+    teacher("teacher-blind", "T without inconsistency", { blindTeacher: true }),
+    student("student", "S", "distill", ["cycle", "teacher"]),
+    { ...teacher("teacher-privileged", "", { privilegedTeacher: true }), row: undefined },
+    student("student-privileged", "P", "distill", ["cycle", "teacher-privileged"], {
+      privilegedTeacher: true,
+    }),
+  ];
+}
+
+/** What {@linkcode Budget} counts with. */
+export interface BudgetInput {
+  readonly jobs: readonly AblationJob[];
+  /** Updates of the half-cycle; the jobs' shares multiply it. */
+  readonly updates: number;
+  /** Time of an update of each job, ms. */
+  readonly milliseconds: Readonly<Record<string, number>>;
+}
+
+/** The updates and the cost of each job, and of all that it starts from. */
+export class Budget {
+  /** Counts nothing yet. */
+  constructor(readonly input: BudgetInput) {}
+
+  #job(name: string): AblationJob | undefined {
+    return this.input.jobs.find((job) => job.name === name);
+  }
+
+  /** A job and all jobs that it starts from; those not trained here are left out. */
+  #lineage(name: string): Set<AblationJob> {
+    const job = this.#job(name);
+    return job ? new Set([job, ...job.from.flatMap((from) => [...this.#lineage(from)])]) : new Set();
+  }
+
+  /** Updates of one job. */
+  updates(job: AblationJob): number {
+    const { updates, milliseconds } = this.input;
+    const count = job.share === "cost"
+      ? (this.cost("student") - this.cost("half-cycle")) / milliseconds[job.name]
+      : updates * job.share;
+    return Math.max(1, Math.round(count));
+  }
+
+  /** Time of one job, ms. */
+  duration(job: AblationJob): number {
+    return this.updates(job) * this.input.milliseconds[job.name];
+  }
+
+  /** Time of a job and of all that it starts from, ms. */
+  cost(name: string): number {
+    return [...this.#lineage(name)].reduce((sum, job) => sum + this.duration(job), 0);
+  }
+
+  /** Updates of the student in a job and in those that its student comes from. */
+  studentUpdates(name: string): number {
+    const job = this.#job(name);
+    if (!job) return 0;
+    const frozen = job.stage === "teacher" || String(job.options.freeze ?? "").includes("student");
+    return (frozen ? 0 : this.updates(job)) + (job.from.length ? this.studentUpdates(job.from.at(-1)!) : 0);
+  }
 }
