@@ -11,7 +11,7 @@ import { choice, flag, integer, list, number, type OptionsOf, text } from "../li
 import { Progress, styled, terminalColumns } from "../lib/base/terminal.ts";
 import { lineChart } from "../lib/charts/curves.ts";
 import { panel } from "../lib/charts/depth.ts";
-import { METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
+import { EXTRA_COLUMNS, METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
 import { imagePath, openDataset, type StereoDataset } from "../lib/data/dataset.ts";
 import { readRgb } from "../lib/data/image.ts";
 import { eigenNames, eigenSplit } from "../lib/data/kitti.ts";
@@ -25,6 +25,7 @@ import {
   type Interval,
   type ProfileBin,
 } from "../lib/evaluation/analysis.ts";
+import { extraMetrics } from "../lib/evaluation/dense.ts";
 import {
   checkPredictions,
   openPredictions,
@@ -321,6 +322,7 @@ async function score(subject: Subject, { truth }: EvalOptions, protocol: Protoco
     ...subject,
     ...protocol,
     truth,
+    extra: extraMetrics,
     onProgress: (done) => progress.update(done),
     onFrame: (frame) => frames.push(frame),
     onPoint: profile.add,
@@ -435,13 +437,18 @@ function tableOf(
   const half = ({ low, high }: Interval) => (high - low) / 2;
   const row = ({ subject: { label }, evaluation, interval }: Scores) => ({
     name: scaled ? `${label}, MEDIAN-SCALED` : label,
-    cells: Object.fromEntries(
-      metricNames.map((name) => [name, { value: evaluation[name], deviation: half(interval[name]) }]),
-    ),
+    cells: {
+      ...Object.fromEntries(
+        metricNames.map((name) => [name, { value: evaluation[name], deviation: half(interval[name]) }]),
+      ),
+      ...evaluation.extra,
+    },
   });
+  const { extra = {} } = scores.evaluation;
+  const columns = [...METRIC_COLUMNS, ...EXTRA_COLUMNS.filter(({ key }) => key in extra)];
   const drives = new Set(scores.frames.map(({ pair }) => driveOf(pair.left))).size;
   const notes = [`± half of the 95 % interval, bootstrap over ${drives < 5 ? "images" : `${drives} drives`}`];
-  if (!comparison) return new Table({ columns: METRIC_COLUMNS, rows: [row(scores)], notes });
+  if (!comparison) return new Table({ columns, rows: [row(scores)], notes });
   const difference = Object.fromEntries(metricNames.map((name) => {
     const interval = comparison.difference[name];
     return [name, { value: interval.mean, deviation: half(interval) }];
@@ -450,7 +457,7 @@ function tableOf(
     (100 * comparison.better).toFixed(0)
   } % of ${comparison.frames} images have a lower abs rel`;
   return new Table({
-    columns: METRIC_COLUMNS,
+    columns,
     rows: [row(scores), row(rival!), { name: "difference, paired", group: "difference", cells: difference }],
     notes: [...notes, `against ${rival!.subject.path}: ${better}`],
   });

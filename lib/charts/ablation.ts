@@ -66,7 +66,16 @@ const CROPS = {
   none: "no crop",
 } as const;
 
-const TRUTHS = { lidar: "LiDAR truth", dense: "dense truth", manifest: "truth of the manifest" } as const;
+const TRUTHS: Readonly<Record<ResultSetting["truth"], string>> = {
+  lidar: "LiDAR truth",
+  "lidar-z": "LiDAR truth (z)",
+  improved: "annotated depth",
+  dense: "dense truth",
+  occ: "stereo 2015 truth, occluded pixels included",
+  noc: "stereo 2015 truth",
+  cityscapes: "semi-global matching as truth",
+  manifest: "truth of the manifest",
+};
 
 /** A setting in words, e.g. "Street, test part, LiDAR truth, Garg crop; quick network, 64x192 px". */
 function describeSetting(setting: ResultSetting): string {

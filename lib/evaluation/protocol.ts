@@ -357,7 +357,8 @@ export async function evaluateAll(
       points[p] += errors.points;
       if (p === 0) input.onFrame?.({ index: i, pair, metrics, points: errors.points, scale: errors.scale });
     }
-    extras.push(...Object.entries(input.extra?.(truth, map, pair.truth?.kind) ?? {}));
+    const ofStereo = kind === "occ" || kind === "noc" ? "disparity" : undefined;
+    extras.push(...Object.entries(input.extra?.(truth, map, pair.truth?.kind ?? ofStereo) ?? {}));
     input.onProgress?.(i + 1);
   }
   const extra = Object.fromEntries(

@@ -20,7 +20,7 @@ import {
   metricNames,
   type Protocol,
 } from "./protocol.ts";
-import type { TruthKind } from "./truth.ts";
+import { TRUTH_KINDS, type TruthKind } from "./truth.ts";
 
 /**
  * Reads predictions from a .npy file of shape [frames, height, width], float32 or float64.
@@ -145,14 +145,12 @@ function checkResult(value: unknown, where: string): Result {
   for (const key of ["row", ...SETTING_KEYS]) {
     check(key, json[key], typeof json[key] === "string" && json[key] !== "", "a string");
   }
-  for (
-    const [key, words] of [["truth", ["lidar", "dense", "manifest"]], ["crop", [
-      "garg",
-      "eigen",
-      "none",
-    ]]] as const
-  ) {
-    check(key, json[key], (words as readonly unknown[]).includes(json[key]), words.join(", "));
+  const words = {
+    truth: [...Object.keys(TRUTH_KINDS), "manifest"],
+    crop: ["garg", "eigen", "cityscapes", "none"],
+  };
+  for (const [key, allowed] of Object.entries(words)) {
+    check(key, json[key], allowed.includes(json[key] as string), allowed.join(", "));
   }
   check("size", json.size, /^\d+x\d+$/.test(json.size as string), "HEIGHTxWIDTH in px, e.g. 64x192");
   check("flip", json.flip, typeof json.flip === "boolean", "true or false");
