@@ -63,7 +63,21 @@ export const ABLATION_ROWS = [
     meaning: "control: the same refine network, its inconsistency inputs zeroed",
   },
   { name: "S", meaning: "the student distilled from T" },
-  { name: "P", meaning: "ours, not the paper's: the student distilled from a privileged teacher" },
+  {
+    name: "S self-distilled",
+    meaning: "control: the student distilled from its own flip average",
+  },
+  { name: "P's teacher", meaning: "ours, not the paper's: a teacher that sees the opposite view" },
+  {
+    name: "P",
+    meaning:
+      "ours, not the paper's: the student distilled from that teacher, with hints of semi-global matching",
+  },
+  { name: "hints alone", meaning: "control: HC-continued with the same hints, without a teacher" },
+  {
+    name: "oracle",
+    meaning: "HC-continued with the exact disparity as hints: supervised, what distillation could give",
+  },
 ] as const;
 
 /** Where and how a result was measured: results of different settings are never compared or averaged. */

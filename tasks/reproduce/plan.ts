@@ -79,7 +79,11 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
     { ...teacher("teacher-privileged", "", { privilegedTeacher: true }), row: undefined },
     student("student-privileged", "P", "distill", ["cycle", "teacher-privileged"], {
       privilegedTeacher: true,
+      distillMask: true,
+      hints: "sgm",
     }),
+    student("hints", "hints alone", "half-cycle", ["half-cycle"], { hints: "sgm" }),
+    ...real ? [] : [student("oracle", "oracle", "half-cycle", ["half-cycle"], { hints: "truth" })],
   ];
 }
 

@@ -1,6 +1,6 @@
-import { assert, assertEquals, assertExists } from "../_assert.ts";
+import { assert, assertEquals } from "../_assert.ts";
 import { join } from "@std/path";
-import { ablationReport, ablationTable, gainTable, writeAblation } from "../../lib/charts/ablation.ts";
+import { ablationReport, ablationTable, writeAblation } from "../../lib/charts/ablation.ts";
 import { ABLATION_ROWS, aggregateResults, publishedTables } from "../../lib/evaluation/results.ts";
 import { withFolder } from "../_folder.ts";
 import { ablation, result } from "../evaluation/_results.ts";
@@ -21,8 +21,15 @@ Deno.test("the ablation table shows every row with and without flip averaging, �
   for (const { name } of ABLATION_ROWS) assertEquals(lines(text, name).length, 2, name);
   for (const cells of lines(text, "P")) assertEquals(new Set(cells.slice(1)), new Set(["—"]));
   const [hc, flipped] = lines(text, "HC");
-  assert(/^0\.15\d\d ± 0\.00\d\d$/.test(hc[1]), hc[1]);
-  assertEquals([hc[8], hc[9], flipped[9], hc[10], hc[12]], ["0.77", "0.60", "1.20", "5.2", "3"]);
+  assert(/^0\.1[45]\d\d ± 0\.00\d\d$/.test(hc[1]), hc[1]);
+  assertEquals([hc[10], hc[12], hc[13], hc[14], flipped[14], hc[15]], [
+    "2400",
+    "3",
+    "0.77",
+    "0.60",
+    "1.20",
+    "5.2",
+  ]);
   // A single seed has no spread.
   assertEquals(lines(text, "train-set mean")[0][1], "0.3400");
   // T has the lowest abs rel of each group.
@@ -36,7 +43,7 @@ Deno.test("published numbers stand beside results of their own protocol alone, i
   const [kitti] = aggregateResults(ablation(paperLike));
   const joined = ablationTable(kitti, 80, published).markdown();
   assertEquals(lines(joined, "*HC*").length, 1);
-  assertEquals(lines(joined, "*T*")[0].slice(1, 5), ["*0.098* †", "—", "*4.656* †", "—"]);
+  assertEquals(lines(joined, "*T*")[0].slice(1, 6), ["*0.098* †", "—", "—", "—", "*4.656* †"]);
   assert(!ablationTable(kitti, 50, published).markdown().includes("*HC*"));
   for (
     const other of [{}, { ...paperLike, truth: "dense" as const }, { ...paperLike, crop: "eigen" as const }]
@@ -50,49 +57,33 @@ Deno.test("settings never share a table, and the published numbers have one of t
   const all = aggregateResults([...ablation(), ...ablation({ dataset: "kitti", split: "eigen" })]);
   const { tables, charts, flat } = ablationReport(all, published);
   const titles = tables.map(({ content }) => content.title ?? "");
-  assertEquals(titles.filter((title) => title.includes("Street")).length, 3);
+  assertEquals(titles.filter((title) => title.includes("Street")).length, 2);
   assertEquals(titles.filter((title) => title.startsWith("KITTI")).length, 2);
   assert(titles.at(-1)!.startsWith("Published, not measured here: KITTI"));
   assertEquals(charts.length, 2);
   const [head, ...rows] = flat.csv().trim().split("\n");
   assert(head.startsWith("name,group,standing,dataset,split,part,truth,crop"));
-  // Per setting: 11 rows, 2 caps, with and without flip averaging; 6 + 12 published.
-  assertEquals(rows.length, 2 * 44 + 18);
-  assertEquals(rows.filter((row) => row.includes(",measured,")).length, 88);
+  // Per setting: all rows, 2 caps, with and without flip averaging; 6 + 12 published.
+  const measured = 2 * 4 * ABLATION_ROWS.length;
+  assertEquals(rows.length, measured + 18);
+  assertEquals(rows.filter((row) => row.includes(",measured,")).length, measured);
   assertEquals(rows.filter((row) => row.includes(",published,")).length, 18);
 });
 
-Deno.test("the gains hold each row against HC and against HC trained as long", () => {
-  const results = [
-    result({ row: "HC", absRel: 0.2 }),
-    result({ row: "HC-continued", absRel: 0.16 }),
-    result({ row: "S", absRel: 0.152 }),
-    result({ row: "train-set mean", seed: 0, absRel: 0.3 }),
-  ];
-  const table = gainTable(aggregateResults(results)[0], 80);
-  assertExists(table);
-  const text = table.markdown();
-  assertEquals(lines(text, "S"), [["S", "24.0", "5.0", "one seed", "—", "1"]]);
-  assertEquals(lines(text, "HC-continued"), [["HC-continued", "20.0", "—", "—", "—", "1"]]);
-  assertEquals(gainTable(aggregateResults(results.slice(1, 2))[0], 80), undefined);
-});
-
-Deno.test("a gain over HC-continued is called better, worse or noise; a loss is never bold", () => {
+Deno.test("each row is held against HC trained on as long and at equal cost, seed by seed, with its interval", () => {
   const seeds = (row: string, absRel: readonly number[]) =>
     absRel.map((value, i) => result({ row, seed: i + 1, absRel: value }));
-  const table = gainTable(
-    aggregateResults([
-      ...seeds("HC", [0.2, 0.2, 0.2]),
-      ...seeds("HC-continued", [0.16, 0.161, 0.159]),
-      ...seeds("C", [0.15, 0.17, 0.16]),
-      ...seeds("T", [0.18, 0.181, 0.179]),
-      ...seeds("S", [0.14, 0.141, 0.139]),
-    ])[0],
-    80,
-  )!;
-  const text = table.markdown();
-  assertEquals(["C", "T", "S"].map((row) => lines(text, row)[0][3]), ["within noise", "worse", "better"]);
-  assert(!/\*\*-?\d/.test(text), text);
+  const [means] = aggregateResults([
+    ...seeds("HC-continued", [0.16, 0.2, 0.1]),
+    ...seeds("HC equal cost", [0.1]),
+    // 5, 10 and 15 % lower: 10 ± 5, of which Student's t makes ± 12.4.
+    ...seeds("S", [0.152, 0.18, 0.085]),
+  ]);
+  const text = ablationTable(means, 80).markdown();
+  assertEquals(lines(text, "S")[0].slice(2, 4), ["10.0 ± 12.4", "-52.0"]);
+  assertEquals(lines(text, "HC-continued")[0].slice(2, 4), ["—", "-60.0"]);
+  assertEquals(lines(text, "HC equal cost")[0].slice(2, 4), ["37.5", "—"]);
+  assert(!/\*\*-?\d+\.\d \|/.test(text), "a gain is never bold");
 });
 
 Deno.test("the chart marks the paper's numbers, and says where they cannot be compared", async () => {

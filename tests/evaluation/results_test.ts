@@ -17,8 +17,10 @@ import { withFolder } from "../_folder.ts";
 import { result } from "./_results.ts";
 
 Deno.test("a mean over seeds has the sample's standard deviation, and none for one seed", () => {
-  assertEquals(seedMean([2, 4, 9]), { mean: 5, deviation: Math.sqrt(13), seeds: 3 });
-  assertEquals(seedMean([2]), { mean: 2, deviation: undefined, seeds: 1 });
+  const { interval, ...rest } = seedMean([2, 4, 9])!;
+  assertEquals(rest, { mean: 5, deviation: Math.sqrt(13), seeds: 3 });
+  assertAlmostEquals(interval!, 4.3027 * Math.sqrt(13 / 3), 1e-3);
+  assertEquals(seedMean([2]), { mean: 2, deviation: undefined, interval: undefined, seeds: 1 });
   assertEquals(seedMean([]), undefined);
 });
 
@@ -101,7 +103,7 @@ Deno.test("a damaged result is refused with its place and key", () => {
   });
   const cases: [unknown, string][] = [
     [file({ row: "" }), 'result 1 of r.json: row is "", expected a string'],
-    [file({ truth: "sonar" }), 'truth is "sonar", expected lidar, dense'],
+    [file({ truth: "sonar" }), 'truth is "sonar", expected lidar, lidar-z'],
     [file({ size: "big" }), 'size is "big", expected HEIGHTxWIDTH'],
     [file({ seed: 1.5 }), "seed is 1.5"],
     [file({ capM: 0 }), "capM is 0, expected meters above 0"],

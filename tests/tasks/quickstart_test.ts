@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { formatOptions, resolveOptions } from "../../lib/base/options.ts";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { readGray16 } from "../../lib/data/image.ts";
-import { ABLATION_JOBS, shareOf } from "../../tasks/reproduce/plan.ts";
+import { ablationJobs, Budget } from "../../tasks/reproduce/plan.ts";
 import { loadStudent } from "../../lib/predict/mod.ts";
 import { quickstart, quickstartOptions } from "../../tasks/quickstart.ts";
 import { parseTime, reproduce, reproduceOptions } from "../../tasks/reproduce.ts";
@@ -11,8 +11,10 @@ import { readResults } from "../../lib/evaluation/results.ts";
 
 await selectBackend();
 
-/** Time of an update by stage. */
-const MILLISECONDS = { "half-cycle": 100, cycle: 150, teacher: 200, distill: 180 };
+/** Time of an update by job, ms. */
+const STAGE_MS = { "half-cycle": 100, cycle: 150, teacher: 200, distill: 180 };
+const jobs = ablationJobs(false);
+const milliseconds = Object.fromEntries(jobs.map(({ name, stage }) => [name, STAGE_MS[stage]]));
 
 Deno.test("quickstart and reproduction, in miniature, leave everything they promise", async () => {
   const folder = await Deno.makeTempDir({ prefix: "cyclops-test-" });
@@ -48,26 +50,28 @@ Deno.test("quickstart and reproduction, in miniature, leave everything they prom
     const options = resolveOptions("reproduce", reproduceOptions, {
       out: join(folder, "ablation"),
       results: join(folder, "results"),
-      data,
+      street: data,
       pairs: 30,
       seeds: 1,
       size: "32x64",
     });
-    const { budget, seeds, preset, size } = formatOptions(reproduceOptions, options);
-    await Deno.mkdir(options.out);
-    await Deno.writeTextFile(
-      join(options.out, "plan.json"),
-      JSON.stringify({ updates: 2, milliseconds: MILLISECONDS, budget, seeds, preset, size, data }),
+    const { out: at, results: folderOfResults, overwrite: _, ...asked } = formatOptions(
+      reproduceOptions,
+      options,
     );
+    await Deno.mkdir(at as string);
+    const training = { coarse: 0, preset: options.preset, size: "32x64" };
+    const plan = { updates: 2, milliseconds, training, options: asked };
+    await Deno.writeTextFile(join(at as string, "plan.json"), JSON.stringify(plan));
     const report = await reproduce(options, { command: "test", machine: "test" });
     assert(report !== undefined);
-    const { results } = await readResults([join(options.results, "results.json")]);
+    const { results } = await readResults([join(folderOfResults as string, "results.json")]);
     const rows = new Set(results.map((r) => r.row));
-    assertEquals([...rows].sort(), ["train-set mean", ...ABLATION_JOBS.flatMap((j) => j.row ?? [])].sort());
+    assertEquals([...rows].sort(), ["train-set mean", ...jobs.flatMap((j) => j.row ?? [])].sort());
     // Two truths, two caps, with and without flipping.
     assertEquals(results.filter((r) => r.row === "T").length, 8);
     for (const name of ["tables.md", "tables.csv"]) {
-      await Deno.stat(join(options.results, name));
+      await Deno.stat(join(folderOfResults as string, name));
     }
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -75,21 +79,26 @@ Deno.test("quickstart and reproduction, in miniature, leave everything they prom
 });
 
 Deno.test("every training of the ablation starts from earlier ones, rows held against each other are equally long", () => {
-  const seen = new Set<string>();
-  for (const job of ABLATION_JOBS) {
-    for (const name of job.from) assert(seen.has(name), `${job.name} starts from ${name}`);
-    seen.add(job.name);
+  for (const all of [jobs, ablationJobs(true)]) {
+    const seen = new Set<string>();
+    for (const job of all) {
+      for (const name of job.from) assert(seen.has(name), `${job.name} starts from ${name}`);
+      seen.add(job.name);
+    }
   }
-  const share = (row: string) => shareOf(ABLATION_JOBS.find((j) => j.row === row)!, MILLISECONDS);
-  for (const row of ["C", "S", "P"]) assertEquals(share(row), share("HC-continued"));
-  for (const row of ["T feat", "T disp", "T without inconsistency"]) assertEquals(share(row), share("T"));
-  // 0.4 of cycle and of teacher, 0.5 of distill.
-  assertAlmostEquals(share("HC equal cost"), (0.4 * 150 + 0.4 * 200 + 0.5 * 180) / 100);
-  // The same refine network, but for what it sees.
-  assertEquals(
-    ABLATION_JOBS.filter((j) => j.name.startsWith("teacher")).map((j) => j.options.freeze),
-    Array(5).fill("student,backward"),
-  );
+  const budget = new Budget({ jobs, updates: 100, milliseconds });
+  const job = (row: string) => jobs.find((j) => j.row === row)!;
+  const continued = budget.studentUpdates(job("HC-continued").name);
+  for (const row of ["C", "S", "P", "hints alone", "oracle"]) {
+    assertEquals(budget.studentUpdates(job(row).name), continued);
+  }
+  for (const row of ["T feat", "T disp", "T", "T without inconsistency"]) {
+    assertEquals(budget.updates(job(row)), budget.updates(job("HC-continued")), "a teacher learns as long");
+    assertEquals(budget.studentUpdates(job(row).name), 100, "on the student of HC");
+  }
+  // Beyond the half-cycle: 40 updates of the backward network, 50 of the refine network, 50 of the student.
+  assertEquals(budget.updates(job("HC equal cost")), (40 * 150 + 50 * 200 + 50 * 180) / 100);
+  assertEquals(budget.cost(job("HC equal cost").name), budget.cost(job("S").name));
 });
 
 Deno.test("times are read with their unit", () => {
