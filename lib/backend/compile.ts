@@ -39,12 +39,12 @@ export interface CompileOptions {
   /** False calls the function itself, for debugging. @default true */
   readonly enabled?: boolean;
   /**
-   * Variables become constants, except large ones; for networks that no longer learn: oneDNN orders its weights once
-   * instead of at every call. A variable that was assigned to makes the next call trace anew.
+   * Variables that become constants, or true for all, as far as they are few enough: for networks that do not learn.
+   * oneDNN orders their weights once instead of at every call. Assigning to one makes the next call trace anew.
    *
    * @default false
    */
-  readonly frozen?: boolean;
+  readonly frozen?: boolean | readonly Variable[];
 }
 
 /** The parts of tfjs-node's backend that tracing uses and replaces. */
@@ -269,8 +269,8 @@ export const rewriting = { enabled: true };
 
 /** Tensors from outside with at most this many elements are constants of the function. */
 const CONSTANT_ELEMENTS = 1024;
-/** The same for variables of frozen functions: TensorFlow keeps several copies of a constant. */
-const FROZEN_ELEMENTS = 2 ** 20;
+/** Frozen variables have at most this many elements together: TensorFlow keeps several copies of a constant. */
+const FROZEN_ELEMENTS = 2 ** 22;
 
 function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknown {
   const { captures, updated, assigned } = trace;
@@ -318,13 +318,13 @@ function record(
   fn: (...inputs: never[]) => unknown,
   inputs: readonly unknown[],
   tensors: readonly Tensor[],
-  freeze: boolean,
+  frozenVariables: boolean | readonly Variable[],
 ): Trace {
   const { state } = engine();
   const before = new Set(Object.values(state.registeredVariables));
   const newVariables = () => Object.values(state.registeredVariables).filter((v) => !before.has(v));
   const scopes = state.scopeStack.length;
-  const tracer = new Tracer(binding, freeze);
+  const tracer = new Tracer(binding, frozenVariables);
   const { graph, captures, placeholders, updated, assigned, frozen } = tracer;
   try {
     tracer.start();
@@ -385,7 +385,7 @@ class Tracer {
   /** All tensors created, kept ones included. */
   readonly made: Tensor[] = [];
   readonly #binding: Binding;
-  readonly #freeze: boolean;
+  readonly #freezes: (variable: Variable) => boolean;
   /** What has been captured: native tensors by id; the rest by variable, or by tfjs's data. */
   readonly #byId = new Map<number, TensorMetadata>();
   readonly #bySource = new Map<object, TensorMetadata>();
@@ -394,9 +394,16 @@ class Tracer {
   readonly #restore: (() => void)[] = [];
   readonly #upload: (tensor: TensorInfo) => number;
 
-  constructor(binding: Binding, freeze: boolean) {
+  constructor(binding: Binding, frozen: boolean | readonly Variable[]) {
     this.#binding = binding;
-    this.#freeze = freeze;
+    const set = typeof frozen === "boolean" ? undefined : new Set(frozen);
+    let left = FROZEN_ELEMENTS;
+    this.#freezes = (variable) => {
+      if (set ? !set.has(variable) : !frozen) return false;
+      if (this.updated.has(variable) || variable.size > left) return false;
+      left -= variable.size;
+      return true;
+    };
     this.graph = new Graph(binding, (id) => this.#captureHandle(id));
     const { getInputTensorIds } = backend();
     this.#upload = (tensor) => getInputTensorIds.call(backend(), [tensor])[0];
@@ -501,7 +508,7 @@ class Tracer {
 
   #captureVariable(variable: Variable): TensorMetadata {
     const { graph } = this;
-    if (this.#freeze && variable.size <= FROZEN_ELEMENTS && !this.updated.has(variable)) {
+    if (this.#freezes(variable)) {
       this.frozen.set(variable, variable.dataId);
       return this.#captureHandle(this.#uploaded(variable), FROZEN_ELEMENTS);
     }

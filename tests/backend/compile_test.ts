@@ -98,8 +98,8 @@ test("variables have their current value, also those never used before; other te
   });
 });
 
-test("of frozen functions, small variables are constants until they change", () => {
-  const large = tf.variable(tf.ones([2 ** 20 + 1]));
+test("frozen variables are constants until they change, unless they are too large", () => {
+  const large = tf.variable(tf.ones([2 ** 22 + 1]));
   using(tf.variable(tf.tensor1d([2, 3])), (v) => {
     using f = compile((x: Tensor) => tf.add(tf.mul(v, x), tf.slice(large, [0], [1])), { frozen: true });
     const x = tf.scalar(10);
@@ -115,6 +115,9 @@ test("of frozen functions, small variables are constants until they change", () 
     const bound = bindVariable(v);
     assertEquals(values(f(x)), [42, 52]);
     bound.dispose();
+    using only = compile((x: Tensor) => tf.add(tf.mul(v, x), tf.slice(large, [0], [1])), { frozen: [large] });
+    only(x);
+    assertEquals(only.traces[0].operations.Placeholder, 3);
   });
   large.dispose();
 });
