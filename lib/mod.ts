@@ -87,7 +87,7 @@ export { train, type TrainRecord } from "./training/loop.ts";
 export { runAllStages, runStage } from "./training/run.ts";
 export { readMetrics } from "./training/records.ts";
 export { loadCheckpoint, readSafetensors } from "./training/checkpoint.ts";
-export { type LoadedModel, loadModel, saveModel } from "./training/weights.ts";
+export { type LoadedModel, loadModel, saveModel } from "./training/model.ts";
 export { createStudent, parseStudent, type PortableStudent, type StudentInfo } from "./models/student.ts";
 
 // Prediction: of photographs in three lines, and of data sets.

@@ -10,7 +10,7 @@ import { exists, writeAtomic } from "../lib/base/files.ts";
 import { choice, flag, size, text } from "../lib/base/options.ts";
 import { formatBytes } from "../lib/base/terminal.ts";
 import { exportModel } from "../lib/export/mod.ts";
-import { loadModel } from "../lib/training/weights.ts";
+import { loadModel } from "../lib/training/model.ts";
 import { runTask, userPath } from "./_task.ts";
 
 await runTask({

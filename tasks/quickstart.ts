@@ -26,7 +26,7 @@ import { readMetrics } from "../lib/training/records.ts";
 import { resolveTraining } from "../lib/training/options.ts";
 import { openRun } from "../lib/training/run_folder.ts";
 import { spreadPairs } from "../lib/training/validation.ts";
-import { type LoadedModel, loadModel } from "../lib/training/weights.ts";
+import { type LoadedModel, loadModel } from "../lib/training/model.ts";
 import { runTask } from "./_task.ts";
 
 /** The options of {@linkcode quickstart}. */

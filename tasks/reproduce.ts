@@ -42,7 +42,7 @@ import { generateStreet } from "../lib/street/mod.ts";
 import { PRESET_NAMES, readTraining, resolveTraining, type TrainingInput } from "../lib/training/options.ts";
 import { isFinished, runStage } from "../lib/training/run.ts";
 import { Trainer } from "../lib/training/trainer.ts";
-import { loadModel } from "../lib/training/weights.ts";
+import { loadModel } from "../lib/training/model.ts";
 import { runTask, stopSignal } from "./_task.ts";
 import { noiseBatch } from "./bench/noise.ts";
 import { type AblationJob, ablationJobs, Budget } from "./reproduce/plan.ts";

@@ -23,7 +23,7 @@ import {
 } from "../models/chain.ts";
 import { runNetwork } from "../models/network.ts";
 import type { Predictor } from "../models/student.ts";
-import { type LoadedModel, loadModel } from "../training/weights.ts";
+import { type LoadedModel, loadModel } from "../training/model.ts";
 import { extraMetrics } from "./dense.ts";
 import {
   checkDisparities,

@@ -4,7 +4,7 @@
  * @module
  */
 import { openPredictor, type PredictOptions } from "../evaluation/predict.ts";
-import { loadModel, trainingRig } from "../training/weights.ts";
+import { loadModel, trainingRig } from "../training/model.ts";
 import { Student, tellLicense } from "./student.ts";
 
 /**

@@ -17,7 +17,7 @@ import {
 } from "../../lib/models/architecture.ts";
 import { refineChannels, type RefineOptions } from "../../lib/models/chain.ts";
 import { createNetwork, disposeNetwork } from "../../lib/models/network.ts";
-import { loadModel } from "../../lib/training/weights.ts";
+import { loadModel } from "../../lib/training/model.ts";
 import { findChromium, openPage } from "../../tasks/notebooks/lab_check.ts";
 import { untrainedRun } from "../_student.ts";
 import { distance, uniform } from "../_tensors.ts";

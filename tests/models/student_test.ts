@@ -15,7 +15,7 @@ import { predictDisparity } from "../../lib/evaluation/predict.ts";
 import { CANONICAL_RIG } from "../../lib/geometry/camera.ts";
 import { createStudent, parseStudent } from "../../lib/models/student.ts";
 import { loadCheckpoint, saveCheckpoint } from "../../lib/training/checkpoint.ts";
-import { loadModel, saveModel } from "../../lib/training/weights.ts";
+import { loadModel, saveModel } from "../../lib/training/model.ts";
 import { withFolder } from "../_folder.ts";
 import { untrainedRun } from "../_student.ts";
 import { distance, uniform } from "../_tensors.ts";

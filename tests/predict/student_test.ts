@@ -29,7 +29,7 @@ import { openDataset } from "../../lib/data/dataset.ts";
 import { loadStudent } from "../../lib/predict/mod.ts";
 import { Student } from "../../lib/predict/student.ts";
 import { findStudent, parseStudent } from "../../lib/models/student.ts";
-import { loadModel, saveModel } from "../../lib/training/weights.ts";
+import { loadModel, saveModel } from "../../lib/training/model.ts";
 import { writePairs } from "../data/_pairs.ts";
 import { untrainedRun } from "../_student.ts";
 import { distance } from "../_tensors.ts";

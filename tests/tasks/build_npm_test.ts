@@ -5,7 +5,7 @@ import { exists } from "../../lib/base/files.ts";
 import { writeRgb } from "../../lib/data/image.ts";
 import { readNpy } from "../../lib/data/npy.ts";
 import { loadStudent } from "../../lib/predict/mod.ts";
-import { saveModel } from "../../lib/training/weights.ts";
+import { saveModel } from "../../lib/training/model.ts";
 import { findChromium, openPage } from "../../tasks/notebooks/lab_check.ts";
 import { untrainedRun } from "../_student.ts";
 import { distance } from "../_tensors.ts";

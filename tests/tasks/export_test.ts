@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { exists } from "../../lib/base/files.ts";
-import { loadModel } from "../../lib/training/weights.ts";
+import { loadModel } from "../../lib/training/model.ts";
 import { untrainedRun } from "../_student.ts";
 import { testFolder } from "../training/_runs.ts";
 import { task } from "./_run.ts";

@@ -11,7 +11,7 @@ import { type FloatMap, readRgb, writeRgb } from "../../lib/data/image.ts";
 import { readNpy } from "../../lib/data/npy.ts";
 import { loadStudent } from "../../lib/predict/mod.ts";
 import { Flicker } from "../../lib/predict/video.ts";
-import { saveModel } from "../../lib/training/weights.ts";
+import { saveModel } from "../../lib/training/model.ts";
 import { untrainedRun } from "../_student.ts";
 import { distance } from "../_tensors.ts";
 import { testFolder } from "../training/_runs.ts";

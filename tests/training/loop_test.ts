@@ -17,7 +17,7 @@ import { train, type TrainRecord } from "../../lib/training/loop.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { readMetrics } from "../../lib/training/records.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "../../lib/training/stages.ts";
-import { loadModel } from "../../lib/training/weights.ts";
+import { loadModel } from "../../lib/training/model.ts";
 import { withFolder, writePairs } from "../data/_pairs.ts";
 import {
   checkpointDistance,

@@ -24,7 +24,7 @@ import { runNetwork } from "../../lib/models/network.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { prepareValidation } from "../../lib/training/validation.ts";
-import { loadModel } from "../../lib/training/weights.ts";
+import { loadModel } from "../../lib/training/model.ts";
 import { writePairs } from "../data/_pairs.ts";
 import { checkGradients } from "../_finite_differences.ts";
 import { distance, uniform } from "../_tensors.ts";
