@@ -174,9 +174,13 @@ class Contender {
   }
 }
 
-/** 10⁹ operations of a convolution or one of its gradients: inputs are image or its shape, kernel or its shape, dy. */
+/**
+ * 10⁹ operations of a convolution or one of its gradients: inputs are image or its shape, kernel or its shape, dy. MatMul
+ * is a convolution of few pixels: patches and kernel, or for its gradient patches and dy.
+ */
 function convolutionGigaflops(name: string, inputs: readonly number[][], output: readonly number[]): number {
   const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+  if (name === "MatMul") return 2 * size(inputs[0]) * output[1] / 1e9;
   const kernel = name === "Conv2DBackpropFilter" ? output : inputs[1];
   const image = name === "Conv2D" || name === "_FusedConv2D" ? output : inputs[2];
   return 2 * size(image) * size(kernel.slice(0, 3)) / 1e9;
@@ -202,7 +206,7 @@ async function profile(contender: Contender): Promise<ProfileRow[]> {
     const milliseconds = performance.now() - start;
     const backward = state.scopeStack.some((scope) => scope.name === "backward");
     const phase = name.startsWith("ResourceApply") ? "Adam" : backward ? "backward" : "forward";
-    const gigaflops = name.includes("Conv2D")
+    const gigaflops = name.includes("Conv2D") || name === "MatMul"
       ? convolutionGigaflops(name, inputs.map(shapeOf), made[0].shape)
       : 0;
     const row = rows.get(`${phase} ${name}`);
