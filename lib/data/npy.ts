@@ -70,7 +70,7 @@ export interface NpyFile extends Disposable {
    *
    * @throws {CyclopsError} When one is NaN or infinite, naming its place, or the file shrank.
    */
-  read(from: number, count: number): Promise<Float32Array<ArrayBuffer>>;
+  read(from: number, count: number): Float32Array<ArrayBuffer>;
 }
 
 /**
@@ -121,18 +121,24 @@ export async function openNpy(path: string): Promise<NpyFile> {
           `it is truncated or damaged, write it again`,
       );
     }
-    const read = async (from: number, count: number) => {
+    const read = (from: number, count: number) => {
       const raw = bytesPerValue === 4 ? new Float32Array(count) : new Float64Array(count);
       const bytes = new Uint8Array(raw.buffer);
       try {
-        await file.seek(dataStart + from * bytesPerValue, Deno.SeekMode.Start);
-        if (await fillFrom(file, bytes) !== bytes.length) throw fail("it shrank while it was being read");
+        // Nothing may move the file's position in between: no await until all is read.
+        file.seekSync(dataStart + from * bytesPerValue, Deno.SeekMode.Start);
+        for (let at = 0, read; at < bytes.length; at += read) {
+          read = file.readSync(bytes.subarray(at)) ?? 0;
+          if (read === 0) throw fail("it shrank while it was being read");
+        }
       } catch (error) {
         throw failed(error);
       }
       const data = raw instanceof Float32Array ? raw : Float32Array.from(raw);
-      const bad = data.findIndex((v) => !Number.isFinite(v));
-      if (bad >= 0) {
+      // A loop: findIndex calls a function for each value.
+      let bad = 0;
+      while (bad < count && Number.isFinite(data[bad])) bad++;
+      if (bad < count) {
         throw fail(
           `value ${indexIn(shape, from + bad)} is ${raw[bad]}, expected finite float32 numbers only`,
         );
@@ -149,7 +155,7 @@ export async function openNpy(path: string): Promise<NpyFile> {
 /** Reads a .npy file whole; see {@linkcode openNpy}. @throws {CyclopsError} As `openNpy` and `NpyFile.read`. */
 export async function readNpy(path: string): Promise<NpyArray> {
   using file = await openNpy(path);
-  return { shape: file.shape, data: await file.read(0, file.shape.reduce((product, n) => product * n, 1)) };
+  return { shape: file.shape, data: file.read(0, file.shape.reduce((product, n) => product * n, 1)) };
 }
 
 /** The bytes of a version 1 .npy file. @throws {RangeError} When data and shape disagree. */

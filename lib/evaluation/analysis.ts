@@ -90,6 +90,8 @@ export interface ProfileBin {
 
 /** Lower ends of the bins of distance, m; the last one is open. */
 const DISTANCES = [0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80];
+/** The bin of each whole meter. */
+const BIN_AT = Uint8Array.from({ length: 81 }, (_, m) => DISTANCES.findLastIndex((from) => m >= from));
 /** Bins of the image's height. */
 const ROWS = 25;
 
@@ -101,7 +103,7 @@ export class ErrorProfile {
   /** Adds a point. */
   add = (_x: number, y: number, predicted: number, actual: number, { height }: ImageSize): void => {
     const error = (predicted - actual) / actual;
-    put(this.#distance, DISTANCES.findLastIndex((from) => actual >= from), error);
+    put(this.#distance, BIN_AT[Math.min(80, Math.floor(actual))], error);
     put(this.#row, Math.floor((y + 0.5) / height * ROWS), error);
   };
 

@@ -77,7 +77,7 @@ async function openArray(path: string): Promise<RawMaps> {
   const [height, width] = axes, area = height * width;
   return {
     count,
-    raw: async (i) => ({ width, height, data: await file.read(i * area, area) }),
+    raw: (i) => Promise.resolve({ width, height, data: file.read(i * area, area) }),
     [Symbol.dispose]: () => file[Symbol.dispose](),
   };
 }

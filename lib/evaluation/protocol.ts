@@ -196,10 +196,10 @@ function sampleDepths({ camera, xs, ys, depths }: Truth, { width, height, data }
   for (let i = 0; i < depths.length; i++) {
     const mx = Math.min(Math.max((xs[i] + 0.5) * sx - 0.5, 0), width - 1);
     const my = Math.min(Math.max((ys[i] + 0.5) * sy - 0.5, 0), height - 1);
-    const x0 = Math.floor(mx), y0 = Math.floor(my), fx = mx - x0, fy = my - y0;
-    const at = y0 * width + x0, right = fx > 0 ? 1 : 0, down = fy > 0 ? width : 0;
+    const x0 = mx | 0, y0 = my | 0, fx = mx - x0, fy = my - y0;
+    const at = Math.imul(y0, width) + x0, below = fy > 0 ? at + width : at, right = fx > 0 ? 1 : 0;
     const upper = data[at] + fx * (data[at + right] - data[at]);
-    const lower = data[at + down] + fx * (data[at + down + right] - data[at + down]);
+    const lower = data[below] + fx * (data[below + right] - data[below]);
     out[i] = factor / (upper + fy * (lower - upper));
   }
   return out;
@@ -227,17 +227,22 @@ export function scoreFrame(
   return protocols.map(({ crop, capM, medianScaling }, p) => {
     const errors = new DepthErrors(), { top, bottom, left, right } = cropBox(crop, imageSize);
     const farthest = options.uncapped ? Infinity : capM, onPoint = p === 0 ? options.onPoint : undefined;
-    const counts = (i: number) =>
-      depths[i] > MIN_DEPTH_M && depths[i] < farthest && xs[i] >= left && xs[i] < right && ys[i] >= top &&
-      ys[i] < bottom;
-    if (medianScaling) {
-      const kept = [...depths.keys()].filter(counts);
-      errors.scale = middle(Float64Array.from(kept, (i) => depths[i])) /
-        middle(Float64Array.from(kept, (i) => predicted[i]));
-    }
+    const kept = new Int32Array(depths.length);
+    let count = 0;
     for (let i = 0; i < depths.length; i++) {
-      if (!counts(i)) continue;
-      const depth = Math.min(Math.max(errors.scale * predicted[i], MIN_DEPTH_M), capM);
+      const x = xs[i], y = ys[i], depth = depths[i];
+      if (depth > MIN_DEPTH_M && depth < farthest && x >= left && x < right && y >= top && y < bottom) {
+        kept[count++] = i;
+      }
+    }
+    if (medianScaling) {
+      const all = kept.subarray(0, count),
+        of = (list: ArrayLike<number>) => Float64Array.from(all, (i) => list[i]);
+      errors.scale = middle(of(depths)) / middle(of(predicted));
+    }
+    const { scale } = errors;
+    for (let k = 0; k < count; k++) {
+      const i = kept[k], depth = Math.min(Math.max(scale * predicted[i], MIN_DEPTH_M), capM);
       errors.add(depth, depths[i]);
       onPoint?.(xs[i], ys[i], depth, depths[i]);
     }
@@ -290,6 +295,9 @@ export interface EvaluationInput {
   readonly onPoint?: (x: number, y: number, predicted: number, actual: number, size: ImageSize) => void;
 }
 
+/** Frames whose files are read ahead. */
+const AHEAD = 3;
+
 /** The map of frame i. */
 export async function readMap(
   maps: EvaluationInput["disparities"],
@@ -335,12 +343,20 @@ export async function evaluateAll(
   const images: DepthMetrics[][] = protocols.map(() => []);
   const points = protocols.map(() => 0);
   const extras: (readonly [string, number])[] = [];
+  const load = async (i: number) => {
+    if (i >= pairs.length || !hasTruth(pairs[i], kind)) return;
+    const truth = await read(pairs[i]), { camera } = truth;
+    const map = await readMap(disparities, i, camera);
+    return { truth, map: flipped ? combineFlipped(map, await readMap(flipped, i, camera)) : map };
+  };
+  const { onPoint } = input;
+  // Files of the next frames are read while one is scored; an error shows when it is the frame's turn.
+  const ahead: ReturnType<typeof load>[] = [];
   for (const [i, pair] of pairs.entries()) {
-    if (!hasTruth(pair, kind)) continue;
-    const truth = await read(pair), { camera } = truth;
-    let map = await readMap(disparities, i, camera);
-    if (flipped) map = combineFlipped(map, await readMap(flipped, i, camera));
-    const { onPoint } = input;
+    while (ahead.length < AHEAD) ahead.push(load(i + ahead.length)), ahead.at(-1)!.catch(() => {});
+    const frame = await ahead.shift()!;
+    if (!frame) continue;
+    const { truth, map } = frame, { camera } = truth;
     const scores = scoreFrame(truth, map, protocols, {
       uncapped: isUncapped(kind),
       onPoint: onPoint && ((x, y, predicted, actual) => onPoint(x, y, predicted, actual, camera.imageSize)),

@@ -67,11 +67,14 @@ export interface Truth {
   readonly depths: Float32Array;
 }
 
-/** numpy's rounding: halves go to the even neighbor. */
-function roundHalfEven(value: number): number {
-  const rounded = Math.round(value);
-  return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
-}
+/** Adding and subtracting this rounds a double to an integer, halves to the even neighbor as numpy does. */
+const TO_INTEGER = 1.5 * 2 ** 52;
+
+/**
+ * Depths of one image's pixels and, a bit each, which of them are known; all 0 between calls: allocating and looking
+ * through an image for each scan would cost more than projecting it.
+ */
+let pixels = new Float32Array(0), known = new Int32Array(0);
 
 /**
  * Projects a laser scan into the left image with the rounding of KITTI's own tools, which every published number
@@ -84,19 +87,42 @@ function roundHalfEven(value: number): number {
 export function projectScan(scan: Float32Array, calibration: Calibration, axis: "x" | "z" = "x"): Truth {
   const { width, height } = calibration.imageSize;
   const [a, b, c, d, e, f, g, h, i, j, k, l] = calibration.velodyneToImage;
-  const map = new Float32Array(width * height);
+  if (pixels.length < width * height) {
+    pixels = new Float32Array(width * height);
+    known = new Int32Array((width * height >> 5) + 1);
+  }
+  const map = pixels, bits = known, whole = Math.trunc(width);
+  let count = 0;
   for (let at = 0; at < scan.length; at += 4) {
     const x = scan[at];
     if (!(x >= 0)) continue;
     const y = scan[at + 1], z = scan[at + 2];
     const depth = i * x + j * y + k * z + l;
-    const u = roundHalfEven((a * x + b * y + c * z + d) / depth) - 1;
-    const v = roundHalfEven((e * x + f * y + g * z + h) / depth) - 1;
-    if (!(u >= 0 && v >= 0 && u < width && v < height)) continue;
-    const pixel = v * width + u, value = axis === "x" ? x : depth;
-    if (map[pixel] === 0 || value < map[pixel]) map[pixel] = value;
+    const u = (a * x + b * y + c * z + d) / depth + TO_INTEGER - TO_INTEGER - 1;
+    if (!(u >= 0 && u < width)) continue;
+    const v = (e * x + f * y + g * z + h) / depth + TO_INTEGER - TO_INTEGER - 1;
+    if (!(v >= 0 && v < height)) continue;
+    // Integers, as far as the compiler is concerned: indices that are doubles are several times slower.
+    const pixel = Math.imul(v | 0, whole) + (u | 0), before = map[pixel], value = axis === "x" ? x : depth;
+    if (!(value > 0)) continue;
+    if (before === 0) {
+      count++;
+      bits[pixel >> 5] |= 1 << (pixel & 31);
+      map[pixel] = value;
+    } else if (value < before) map[pixel] = value;
   }
-  return gather(map, calibration.imageSize, calibration);
+  const xs = new Uint16Array(count), ys = new Uint16Array(count), depths = new Float32Array(count);
+  for (let word = 0, n = 0; n < count; word++) {
+    for (let rest = bits[word]; rest !== 0; rest &= rest - 1) {
+      const pixel = (word << 5) + 31 - Math.clz32(rest & -rest), row = (pixel / whole) | 0;
+      xs[n] = pixel - row * whole;
+      ys[n] = row;
+      depths[n++] = map[pixel];
+      map[pixel] = 0;
+    }
+    bits[word] = 0;
+  }
+  return { camera: calibration, xs, ys, depths };
 }
 
 /** A scan without a point in the image would otherwise only make the average one over fewer frames. */

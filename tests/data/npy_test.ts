@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
-import { encodeNpy, readNpy, writeNpy } from "../../lib/data/npy.ts";
+import { encodeNpy, openNpy, readNpy, writeNpy } from "../../lib/data/npy.ts";
 import { withFolder } from "../_folder.ts";
 
 /** A file as numpy writes it, or nearly so. */
@@ -113,5 +113,15 @@ Deno.test("a missing array and a folder are named", async () => {
   await assertRejects(() => readNpy("nowhere.npy"), CyclopsError, "nowhere.npy: no such file");
   await withFolder(async (folder) => {
     await assertRejects(() => readNpy(folder), CyclopsError, `${folder}: it is a folder`);
+  });
+});
+
+Deno.test("parts of an array are read from where they lie", async () => {
+  await withFolder(async (folder) => {
+    const path = join(folder, "a.npy"), data = Float32Array.from({ length: 600 }, (_, i) => i);
+    await writeNpy(path, { shape: [6, 100], data });
+    using file = await openNpy(path);
+    assertEquals([...file.read(250, 2), ...file.read(7, 2)], [250, 251, 7, 8]);
+    assertThrows(() => file.read(590, 20), CyclopsError, "it shrank");
   });
 });
