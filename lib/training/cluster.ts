@@ -228,6 +228,23 @@ export class Cluster {
     });
   }
 
+  /** How long the exchange of so many numbers takes, ms; the first one, which connects the workers, does not count. */
+  timeExchange(count: number): number {
+    const part = BUCKET / 4;
+    return tf.tidy(() => {
+      const parts = Array.from(
+        { length: Math.ceil(count / part) },
+        (_, i) => tf.zeros([Math.min(part, count - i * part)]),
+      );
+      const times = [0, 1, 2].map(() => {
+        const started = performance.now();
+        this.mean(parts);
+        return performance.now() - started;
+      });
+      return Math.min(...times.slice(1));
+    });
+  }
+
   async #sum(values: Float32Array): Promise<Float32Array> {
     try {
       const sum = tf.tidy(() => this.#reduce(tf.tensor1d(values), this.#instances++, "Id"));

@@ -52,6 +52,12 @@ export type TrainRecord =
     readonly parameters: number;
     /** Training pairs. */
     readonly pairs: number;
+    /** In a cluster: how many train together, and how long the exchange of an update's gradients takes by itself. */
+    readonly exchange?: {
+      readonly workers: number;
+      readonly bytes: number;
+      readonly milliseconds: number;
+    };
   }
   /** After every update. */
   | {
@@ -187,7 +193,7 @@ async function resumeRun(
 }
 
 /** Makes sure that all workers train the same, from the weights of worker 0. */
-async function synchronize(trainer: Trainer, cluster: Cluster, dataset: StereoDataset): Promise<void> {
+async function synchronize(trainer: Trainer, cluster: Cluster, dataset: StereoDataset) {
   const { options, networks, averages } = trainer;
   const { batch, accumulate } = options;
   if (batch % (accumulate * cluster.size) !== 0) {
@@ -210,6 +216,8 @@ async function synchronize(trainer: Trainer, cluster: Cluster, dataset: StereoDa
   const hash = createHash("sha256");
   for (const { data } of (await collectWeights(all)).values()) hash.update(data as Float32Array);
   await cluster.compare({ "the hash of the initial weights": hash.digest("hex") });
+  const count = trainer.trainableVariables.reduce((sum, { size }) => sum + size, 0);
+  return { workers: cluster.size, bytes: 4 * count, milliseconds: cluster.timeExchange(count) };
 }
 
 /** After the name of a weight whose running mean is in the model. */
@@ -270,7 +278,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       await startWeights(trainer, input.from ?? []);
     };
     const resumed = await (cluster ? cluster.lead(restore) : restore());
-    if (cluster) await synchronize(trainer, cluster, dataset);
+    const exchange = cluster && await synchronize(trainer, cluster, dataset);
 
     const { size, batch, seed, workers, prefetch, cacheMib } = options;
     const half = { height: size.height / 2, width: size.width / 2 };
@@ -359,7 +367,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
 
     const parameters = [...trainer.networks.values()].reduce((n, network) => n + network.parameters, 0);
     record.start(trainer.step, { stage: options.stage, steps, pairs, batch, parameters });
-    yield { kind: "start", step: trainer.step, steps, parameters, pairs };
+    yield { kind: "start", step: trainer.step, steps, parameters, pairs, exchange };
     const planned = state?.steps ?? steps;
     const extended = planned === steps
       ? []

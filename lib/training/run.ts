@@ -6,7 +6,7 @@
 import { join } from "@std/path";
 import { UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
-import { Progress } from "../base/terminal.ts";
+import { formatBytes, Progress } from "../base/terminal.ts";
 import { median } from "../base/random.ts";
 import type { TermName } from "../losses/objective.ts";
 import { findCheckpoint, scanCheckpoints } from "./checkpoint.ts";
@@ -103,6 +103,13 @@ export async function trainWithProgress(
         progress.log(
           `${label}: ${record.steps} steps, ${record.pairs} pairs, ${parameters} M parameters${from}`,
         );
+        if (record.exchange) {
+          const { workers, bytes, milliseconds } = record.exchange;
+          progress.log(
+            `${label}: ${workers} workers exchange ${formatBytes(bytes)} of gradients each update, ` +
+              `in ${milliseconds.toPrecision(2)} ms by itself`,
+          );
+        }
         break;
       }
       case "step": {
