@@ -9,7 +9,7 @@
  */
 import { deserialize, serialize } from "node:v8";
 import { type ClusterMember, currentBinding } from "../backend/binding.ts";
-import { attr, execute, ResourceVariable } from "../backend/ops.ts";
+import { attr, execute, type NativeTensor, ResourceVariable } from "../backend/ops.ts";
 import { type BackendInfo, type BackendOptions, selectBackend } from "../backend/select.ts";
 import { type Tensor, tf, type Variable } from "../backend/tf.ts";
 import {
@@ -120,8 +120,8 @@ export function clusterMember(
 /** How the error begins of a worker that another one has left. */
 export const LOST = "Cannot continue the training";
 
-/** Bytes of gradients that travel together. */
-const BUCKET = 16 * 2 ** 20;
+/** Bytes of gradients that travel together. On loopback, 64 MB took 1.3 s in one bucket, 0.26 s in 2 MB each. */
+const BUCKET = 2 * 2 ** 20;
 
 /** Fractions of the timeout: for a collective, and then for asking who is missing. */
 const WAIT = 0.7, ASK = 0.1;
@@ -170,8 +170,11 @@ export class Cluster {
   /** What TensorFlow pairs the workers' operations by: one for each call, or bucket of gradients. */
   #instances = 0;
   readonly #buckets = new Map<string, number>();
-  /** An input of all collectives, so that they run one after the other, in the order of the calls. */
-  readonly #order = new ResourceVariable([]);
+  /**
+   * An input of all collectives on GPUs: NCCL needs them one after the other, in the same order everywhere. By gRPC they
+   * travel side by side, in half the time.
+   */
+  readonly #order: readonly NativeTensor[];
 
   /** See {@linkcode joinCluster}. */
   constructor(
@@ -181,6 +184,8 @@ export class Cluster {
   ) {
     [this.task, this.size, this.#addresses] = [task, addresses.length, addresses];
     [this.#options, this.#backend] = [options, backend];
+    const ring = options.communication === "ring" || !backend.gpu;
+    this.#order = ring ? [] : [new ResourceVariable([]).handle];
   }
 
   #name(task: number): string {
@@ -195,10 +200,10 @@ export class Cluster {
       attr.string("final_op", final),
       attr.string("communication_hint", communication),
       attr.float("timeout_seconds", WAIT * timeout),
-      attr.int("Nordering_token", 1),
+      attr.int("Nordering_token", this.#order.length),
     ];
     const [size, group, key] = [this.size, 1, instance].map((n) => tf.scalar(n, "int32"));
-    return execute("CollectiveReduceV2", attributes, [x, size, group, key, this.#order.handle])[0];
+    return execute("CollectiveReduceV2", attributes, [x, size, group, key, ...this.#order])[0];
   }
 
   /**
