@@ -42,7 +42,7 @@ export function paintPoints(
   { yaw, pitch, zoom }: Eye,
 ): void {
   const { positions, colors, depth, spacing } = points, { width, height, data } = image;
-  const distance = Math.max(1, depth) * 1.15 * zoom, focal = width * 0.8, largest = 9;
+  const distance = Math.max(1, depth) * 1.15 * zoom, focal = width * 0.8, largest = Math.max(9, width / 98);
   const depths = new Float32Array(width * height).fill(Infinity), channels = data.length / depths.length;
   const ground = [19, 21, 27, 255];
   for (let i = 0; i < data.length; i++) data[i] = ground[i % channels];
