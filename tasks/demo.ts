@@ -10,7 +10,7 @@ import { choice, integer, text } from "../lib/base/options.ts";
 import { encodeRgbJpeg } from "../lib/data/image.ts";
 import { findStudent } from "../lib/models/student.ts";
 import { StreetDrive } from "../lib/street/mod.ts";
-import { saveModel } from "../lib/training/weights.ts";
+import { saveModel } from "../lib/training/model.ts";
 import { runTask } from "./_task.ts";
 
 const TYPES: Readonly<Record<string, string>> = {
