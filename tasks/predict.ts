@@ -268,7 +268,7 @@ await runTask({
       written.push(path);
     }
     if (which.includes("png16") && depth.clipped > 0) {
-      const share = (100 * depth.clipped).toPrecision(2);
+      const share = Number((100 * depth.clipped).toPrecision(2));
       progress.log(
         `${depth.name}: ${share} % of the pixels have more than 255 px and are clipped in the 16-bit PNG`,
       );

@@ -102,11 +102,14 @@ export function mapToRgb(map: FloatMap, scale: ColorScale): RgbImage {
 
 /** The value below which the fraction p of all finite values of the maps lies; 1 where there are none. */
 export function percentile(maps: readonly FloatMap[], p: number): number {
-  const values = maps.flatMap(({ data }) => {
+  const samples = maps.map(({ data }) => {
     const finite = data.filter(Number.isFinite);
     // 20,000 values of a dense map are enough and keep it fast.
     const stride = Math.max(1, Math.floor(finite.length / 20_000));
-    return Array.from({ length: Math.floor(finite.length / stride) }, (_, i) => finite[i * stride]);
-  }).sort((a, b) => a - b);
+    return Float32Array.from({ length: Math.floor(finite.length / stride) }, (_, i) => finite[i * stride]);
+  });
+  const values = new Float32Array(samples.reduce((sum, { length }) => sum + length, 0));
+  samples.reduce((at, sample) => (values.set(sample, at), at + sample.length), 0);
+  values.sort();
   return values.length ? values[Math.min(values.length - 1, Math.floor(p * values.length))] : 1;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ImageSize } from "../geometry/camera.ts";
-import type { FloatMap, RgbImage } from "./image.ts";
+import type { FloatMap, ImageOf, RgbImage } from "./image.ts";
 
 /** Resizes an image to `width` × `height` px; returns the same object where it has that size already. */
 export function resizeRgb(image: RgbImage, width: number, height: number): RgbImage {
@@ -20,7 +20,7 @@ export function resizeRgb(image: RgbImage, width: number, height: number): RgbIm
  *
  * @throws {RangeError} When the data do not fit the map's size.
  */
-export function resizeMap(map: FloatMap, to: ImageSize): FloatMap {
+export function resizeMap(map: FloatMap, to: ImageSize): ImageOf<Float32Array<ArrayBuffer>> {
   checkMap(map);
   return { width: to.width, height: to.height, data: resizePlanes(map.data, 1, map, to) };
 }

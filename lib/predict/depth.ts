@@ -14,6 +14,7 @@ import { grid, type Picture } from "../charts/picture.ts";
 import { encodeGray16Png, encodeRgbPng } from "../data/image.ts";
 import { encodeNpy } from "../data/npy.ts";
 import type { CloudOptions } from "../data/points.ts";
+import { resizeMap } from "../data/resize.ts";
 import { type DepthColors, DepthMap } from "./map.ts";
 
 /** The formats of files, and how their names end. */
@@ -45,9 +46,8 @@ export class Depth extends DepthMap implements Displayable {
 
   /** Disparity at the photograph's size, px of it. */
   #px(): Float32Array<ArrayBuffer> {
-    const { width, data } = this.disparity, px = new Float32Array(data.length);
-    for (let i = 0; i < px.length; i++) px[i] = data[i] * width;
-    return px;
+    const { width, height, data } = this.prediction;
+    return resizeMap({ width, height, data: data.map((d) => d * this.size.width) }, this.size).data;
   }
 
   /**

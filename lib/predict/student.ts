@@ -49,8 +49,8 @@ interface Prepared {
   readonly readImage: () => Promise<RgbImage>;
 }
 
-/** Photographs at a time. */
-const BATCH = 8;
+/** Photographs at a time, and how many times as many are read ahead. */
+const BATCH = 8, AHEAD = 4;
 
 /** A network that predicts the depth of photographs. */
 export class Student {
@@ -110,7 +110,7 @@ export class Student {
       }
     };
     const fill = async () => {
-      while (!ended && queue.length < 2 * batch) {
+      while (!ended && queue.length < AHEAD * batch) {
         const { done, value } = await source.next();
         if (done) ended = true;
         else queue.push(prepare(value, index++));
@@ -154,13 +154,17 @@ export class Student {
     const place = typeof photo === "string" && /^https?:\/\//.test(photo) ? new URL(photo) : photo;
     const named = place instanceof Uint8Array ? "image" : String(place);
     const bytes = place instanceof Uint8Array ? place : await readBytes(place);
-    const { exif, ...size } = await readHeader(bytes, named);
+    // At once: a chain of waits would be stretched by the network, which blocks this thread.
+    const [{ exif, ...size }, { data: pixels }] = await Promise.all([
+      readHeader(bytes, named),
+      decodeRgb(bytes, seen, named),
+    ]);
     const focalPx = known?.focalPx ? undefined : exifFocal(exif, size);
     const camera = focalPx ? { ...known, focalPx, source: "EXIF" } : known;
     return {
       name: name ?? basename(named, extname(named)),
       size,
-      pixels: (await decodeRgb(bytes, seen, named)).data,
+      pixels,
       readImage: () => decodeRgb(bytes, undefined, named),
       ...photoCamera(this.info, size, camera),
     };
