@@ -234,7 +234,10 @@ function atScale(map: Tensor4D, { shape: [, height] }: Tensor4D): Tensor4D {
   return factor === 1 ? map : tf.avgPool(map, factor, factor, "valid");
 }
 
-/** The student's disparities against hints, summed over scales and over the channels that photometric terms train. */
+/**
+ * The student's disparities against hints: the mean over the pixels that have one, where those that do not count are 0;
+ * summed over scales and over the channels that photometric terms train.
+ */
 function hintTerm(
   { aligned, synthesized }: Synthesis,
   hints: AlignedDisparity,
@@ -243,27 +246,27 @@ function hintTerm(
 ): Scalar {
   const { view = "left", ssimWeight, photometricViews, hintMask = true } = options;
   const channels = photometricViews === "source" ? ["source"] as const : ["target", "source"] as const;
-  return tf.addN(channels.flatMap((channel) => {
+  return tf.addN(channels.map((channel) => {
     const hint = hints[channel];
-    const weight = noGradient(() => {
+    const [counted, share] = noGradient(() => {
       const known = tf.cast(tf.greater(hint, 0), "float32") as Tensor4D;
-      if (!hintMask) return known;
+      if (!hintMask) return [known, 1] as const;
       const [real] = views[channel], [other] = views[channel === "source" ? "target" : "source"];
       const produced = channel === "source" ? view : opposite(view);
       const own = channel === "target" ? synthesized[0] : warp(other, aligned[0].source, produced, options);
-      return tf.mul<Tensor4D>(
-        known,
-        betterPixels(warp(other, hint, produced, options), own, real, ssimWeight),
-      );
+      const better = betterPixels(warp(other, hint, produced, options), own, real, ssimWeight);
+      const counted = tf.mul<Tensor4D>(known, better);
+      return [counted, tf.div(tf.sum(counted), tf.maximum(tf.sum(known), 1))] as const;
     });
-    return aligned.map(({ [channel]: disparity }) => {
-      const [mean, share] = noGradient(() => {
-        const share = atScale(weight, disparity);
-        const mean = tf.div(atScale(tf.mul(hint, weight), disparity), tf.maximum(share, 1e-6));
-        return [tf.maximum(mean, 1e-6) as Tensor4D, share];
+    const perScale = aligned.map(({ [channel]: disparity }) => {
+      const [mean, weight] = noGradient(() => {
+        const weight = atScale(counted, disparity);
+        const mean = tf.div(atScale(tf.mul(hint, counted), disparity), tf.maximum(weight, 1e-6));
+        return [tf.maximum(mean, 1e-6) as Tensor4D, weight];
       });
-      return disparityDistillation(disparity, mean, share);
+      return disparityDistillation(disparity, mean, weight);
     });
+    return tf.mul(tf.addN(perScale), share);
   })) as Scalar;
 }
 

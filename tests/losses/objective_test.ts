@@ -1,7 +1,8 @@
-import { assertAlmostEquals, assertGreater, assertLess } from "../_assert.ts";
+import { assertAlmostEquals, assertEquals, assertGreater, assertLess } from "../_assert.ts";
+import { checkGradients, seededTensor } from "../_finite_differences.ts";
 import { selectBackend, type Tensor4D, tf } from "../../lib/backend/mod.ts";
-import { warp } from "../../lib/geometry/warp.ts";
-import { lossTerms, viewPyramids } from "../../lib/losses/objective.ts";
+import { opposite, warp } from "../../lib/geometry/warp.ts";
+import { lossTerms, type ObjectiveOptions, viewPyramids } from "../../lib/losses/objective.ts";
 import { synthesize } from "../../lib/models/chain.ts";
 import { uniform } from "../_tensors.ts";
 
@@ -44,4 +45,103 @@ Deno.test("the backward network is compared with the real opposite view: cloning
     assertGreater(clone, 0.01);
     assertLess(truth, 1e-3 * clone);
   });
+});
+
+const fill = (value: number) => tf.fill([1, 32, 64, 1], value) as Tensor4D;
+
+/** The hint term of disparities of one value per channel against hints of one value per channel, for a smooth pair. */
+function hintTerm(
+  [target, source]: readonly [number, number],
+  hints: readonly [number, number] | { readonly target: Tensor4D; readonly source: Tensor4D },
+  options: ObjectiveOptions & { readonly scale?: number } = {},
+): number {
+  return tf.tidy(() => {
+    const { view = "left", scale = 1 } = options, pair = smoothPair();
+    const views = viewPyramids(pair[view], pair[opposite(view)]);
+    const prediction = flat(target, source), scales = tf.fill([1, 1, 1, 1], scale) as Tensor4D;
+    const student = synthesize(views.source, prediction, opposite(view), { scale: scales });
+    const given = "target" in hints ? hints : { target: fill(hints[0]), source: fill(hints[1]) };
+    return { v: lossTerms({ input: views.source, student }, views, { hint: 1 }, options, undefined, given) };
+  }).v.hint!.dataSync()[0];
+}
+
+Deno.test("hints: each channel against its own, logarithms, at four scales; after the camera's scale", () => {
+  const all = { hintMask: false } as const;
+  assertAlmostEquals(hintTerm([0.05, 0.1], [0.05, 0.1], all), 0, 1e-5);
+  assertAlmostEquals(hintTerm([0.05, 0.1], [0.1, 0.1], all), 4 * Math.log(2), 1e-5);
+  assertAlmostEquals(hintTerm([0.05, 0.1], [0.05, 0.3], all), 4 * Math.log(3), 1e-5);
+  // Only the channel that photometric terms train.
+  const source = { ...all, photometricViews: "source" } as const;
+  assertAlmostEquals(hintTerm([0.05, 0.1], [0.2, 0.3], source), 4 * Math.log(3), 1e-5);
+  assertAlmostEquals(hintTerm([0.025, 0.05], [0.05, 0.1], { ...all, scale: 2 }), 0, 1e-5);
+});
+
+Deno.test("hints: unknown pixels do not count, none at all is 0 with finite gradients", () => {
+  tf.tidy(() => {
+    const left = tf.tile(tf.tensor4d([0.1, 0], [1, 1, 2, 1]), [1, 32, 32, 1]) as Tensor4D;
+    assertAlmostEquals(
+      hintTerm([0.05, 0.05], { target: left, source: left }, { hintMask: false }),
+      8 * Math.log(2),
+      1e-5,
+    );
+    const { left: seen, right } = smoothPair();
+    const views = viewPyramids(seen, right), none = { target: fill(0), source: fill(0) };
+    for (const hintMask of [true, false]) {
+      const { value, grad } = tf.valueAndGrad((d) => {
+        const prediction = { ...flat(0.05, 0.05), disparities: [d as Tensor4D] };
+        const student = synthesize(views.source, prediction, "right");
+        const chain = { input: views.source, student };
+        return lossTerms(chain, views, { hint: 1 }, { hintMask }, undefined, none).hint!;
+      })(tf.fill([1, 32, 64, 2], 0.05));
+      assertEquals([value.dataSync()[0], ...new Set(grad.dataSync())].map(Math.abs), [0, 0]);
+    }
+  });
+});
+
+Deno.test("hints: a hint counts only where it explains the views better than the student does", () => {
+  tf.tidy(() => {
+    const truth = 1 / 16;
+    // Beyond the edges neither can explain anything.
+    const inner = (value: number) =>
+      tf.pad(tf.fill([1, 32, 40, 1], value), [[0, 0], [0, 0], [12, 12], [0, 0]]) as Tensor4D;
+    for (const view of ["left", "right"] as const) {
+      const term = (student: readonly [number, number], target: number, source: number) =>
+        hintTerm(student, { target: inner(target), source: inner(source) }, { view }) / (4 * Math.log(2));
+      // The student is wrong, the hint right: it counts.
+      for (const wrong of [1 / 32, 1 / 8]) {
+        assertAlmostEquals(term([wrong, wrong], truth, truth), 2, 0.05);
+      }
+      // The hint is wrong, the student right.
+      assertLess(term([truth, truth], 1 / 32, 1 / 8), 1e-3);
+      // Channel by channel.
+      assertAlmostEquals(term([truth, 1 / 8], 1 / 8, truth), 1, 0.05);
+    }
+  });
+});
+
+Deno.test("hints: gradient by finite differences, at the pixels' own size and upsampled, through the camera's scale", () => {
+  for (const lossSize of ["scale", "full"] as const) {
+    tf.tidy(() => {
+      const { left, right } = smoothPair();
+      const views = viewPyramids(left, right, lossSize);
+      const scale = tf.fill([1, 1, 1, 1], 1.5) as Tensor4D;
+      // Half of the pixels are unknown; the others lie far from the student's disparities, where |x| has its kink.
+      const hints = seededTensor<Tensor4D>([1, 32, 64, 1], 3, { low: 0.3, high: 0.4 });
+      const known = tf.cast(tf.greater(uniform([1, 32, 64, 1], 4), 0.5), "float32");
+      const given = { target: tf.mul<Tensor4D>(hints, known), source: hints };
+      const disparities = [0, 1, 2, 3].map((s) =>
+        seededTensor<Tensor4D>([1, 32 >> s, 64 >> s, 2], 5 + s, { low: 0.05, high: 0.15 })
+      );
+      checkGradients(
+        (...predicted) => {
+          const prediction = { ...flat(0.1, 0.1), disparities: predicted as Tensor4D[] };
+          const student = synthesize(views.source, prediction, "right", { scale });
+          const chain = { input: views.source, student };
+          return lossTerms(chain, views, { hint: 1 }, { hintMask: false }, undefined, given).hint!;
+        },
+        disparities,
+        { step: 4e-3, tolerance: 2e-2, samples: 12 },
+      );
+    });
+  }
 });

@@ -170,7 +170,9 @@ const VARIANTS: readonly TrainingInput[] = [
   { stage: "teacher", freeze: "", refineGradient: 1, refineHeadScale: 1 },
   { stage: "teacher", privilegedTeacher: true },
   { stage: "distill", distill: "both" },
-  ...(cpuFeatures().bf16 ? [{ precision: "bf16" } as const] : []),
+  { stage: "half-cycle", hints: "truth", view: "right", accumulate: 2 },
+  { stage: "half-cycle", hints: "sgm", photometricViews: "source", lossSize: "full" },
+  ...(cpuFeatures().bf16 ? [{ precision: "bf16", hints: "truth" } as const] : []),
 ];
 
 /** Images without sharp edges: in noise, rounding moves samples across pixels, where gradients jump. */
@@ -181,7 +183,8 @@ async function smoothBatch(seed: number): Promise<StereoBatch> {
     image.dispose();
     return values;
   };
-  return { ...await noiseBatch(seed), left: await smooth(seed), right: await smooth(seed + 1) };
+  const batch = { ...await noiseBatch(seed), left: await smooth(seed), right: await smooth(seed + 1) };
+  return hinted(batch, 0.05);
 }
 
 for (const variant of VARIANTS) {
