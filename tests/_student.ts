@@ -5,7 +5,12 @@ import { ARCHITECTURES } from "../lib/models/architecture.ts";
 import { refineChannels } from "../lib/models/chain.ts";
 import { createNetwork, disposeNetwork } from "../lib/models/network.ts";
 import { saveCheckpoint } from "../lib/training/checkpoint.ts";
-import { resolveTraining, storedOptions, type TrainingInput } from "../lib/training/options.ts";
+import {
+  refineOptions,
+  resolveTraining,
+  storedOptions,
+  type TrainingInput,
+} from "../lib/training/options.ts";
 import type { NetworkName } from "../lib/training/stages.ts";
 import { collectWeights } from "../lib/training/weights.ts";
 import { facts } from "./training/_checkpoints.ts";
@@ -20,7 +25,7 @@ export async function untrainedRun(
   const options = resolveTraining({ size: "32x64", coarse: 0, ...given });
   const architecture = ARCHITECTURES[options.architecture];
   const networks = scopes.map((scope) => {
-    const inputChannels = scope === "refine" ? refineChannels(architecture, options.teacherInputs) : 3;
+    const inputChannels = scope === "refine" ? refineChannels(architecture, refineOptions(options)) : 3;
     return createNetwork({ scope, architecture, inputChannels, seed: 1, headBias: -2 });
   });
   const model = await collectWeights(networks);

@@ -5,14 +5,14 @@
  */
 import { compile, type Compiled } from "../backend/compile.ts";
 import { type Tensor4D, tf } from "../backend/tf.ts";
-import { UsageError } from "../base/errors.ts";
+import { CyclopsError, UsageError } from "../base/errors.ts";
 import { median } from "../base/random.ts";
 import { imagePath, openDataset, type StereoDataset } from "../data/dataset.ts";
 import { isManifest } from "../data/manifest.ts";
 import { type FloatMap, readRgb, type RgbImage } from "../data/image.ts";
 import { sequentialBatches } from "../data/loader.ts";
 import { canonicalScales, type ImageSize, type StereoCamera } from "../geometry/camera.ts";
-import { mirror, type View } from "../geometry/warp.ts";
+import { mirror, opposite, type View } from "../geometry/warp.ts";
 import {
   CLOSED_GATES,
   imagePyramid,
@@ -46,8 +46,8 @@ export interface PredictOptions {
   /** The view that the network was trained to see. @default "left" */
   readonly view?: View;
   /**
-   * Whose disparity: the student's, or the refined one of the whole chain, which needs all three networks.
-   * @default "student"
+   * Whose disparity: the student's, or the refined one of the whole chain, which needs all three networks and, where
+   * the refine network is privileged, the opposite view. @default "student"
    */
   readonly network?: "student" | "teacher";
   readonly refine?: RefineOptions;
@@ -66,14 +66,16 @@ export interface PredictOptions {
  *
  * @param images The seen view, [B, H, W, 3] in [0, 1].
  * @param scale What to multiply each image's disparity by, [B, 1, 1, 1]; see `canonicalScales`. @default 1
+ * @param opposite The opposite view, which a privileged teacher sees, [B, H, W, 3].
  * @returns Fraction of the width, [B, H, W, 1].
- * @throws {UsageError} When the teacher is asked for and there is no refine network.
+ * @throws {UsageError} When the teacher is asked for and there is no refine network, or no opposite view for it.
  */
 export function predictDisparity(
   networks: Networks,
   images: Tensor4D,
   options: PredictOptions,
   scale?: Tensor4D,
+  opposite?: Tensor4D,
 ): Tensor4D {
   const { view = "left", network = "student", refine } = options;
   return tf.tidy(() => {
@@ -81,7 +83,14 @@ export function predictDisparity(
     if (network === "student") finest = runNetwork(networks.student, images).disparities[0];
     else {
       if (!networks.refine || !refine) throw noTeacher();
-      const chain = runChain(networks, imagePyramid(images), { view, refine, scale, gates: CLOSED_GATES });
+      if (refine.privileged && !opposite) {
+        throw new UsageError(
+          "Cannot predict with the teacher: it is privileged and sees the opposite view, found one image; predict a " +
+            "data set of stereo pairs, or with the student",
+        );
+      }
+      const how = { view, refine, scale, opposite, gates: CLOSED_GATES };
+      const chain = runChain(networks, imagePyramid(images), how);
       finest = chain.refined!.prediction.disparities[0];
     }
     const { source, target } = splitAligned(finest);
@@ -92,6 +101,11 @@ export function predictDisparity(
 
 const noTeacher = () =>
   new UsageError("Cannot predict with the teacher: the checkpoint holds only a student, no refine network");
+
+/** Whether a prediction needs the opposite view. */
+function isPrivileged({ network, refine }: PredictOptions): boolean {
+  return network === "teacher" && refine?.privileged === true;
+}
 
 /** Predictions for a data set. */
 export interface Predictions {
@@ -104,8 +118,8 @@ export interface Predictions {
  * Predicts every frame of a data set, as fractions of the width of its own camera.
  *
  * @param options `flip` also predicts the mirrored images, for flip post-processing.
- * @throws {UsageError} When flipping is requested of networks that see the right view: the mirrored image's disparity
- * belongs to a camera that does not exist.
+ * @throws {UsageError} When flipping is requested of networks that see the right view (the mirrored image's disparity
+ * belongs to a camera that does not exist), or of a privileged teacher (nobody took the mirrored image's opposite view).
  */
 export async function predictDataset(
   networks: Networks,
@@ -113,10 +127,10 @@ export async function predictDataset(
   options: PredictOptions & { readonly flip?: boolean; readonly onProgress?: (done: number) => void },
 ): Promise<Predictions> {
   const { size, view = "left", camera = "fraction", flip = false, batch = 8 } = options;
-  if (flip && view === "right") {
-    throw new UsageError(
-      "Cannot average with the mirrored image: this network sees the right view, expected the left",
-    );
+  const privileged = isPrivileged(options);
+  if (flip && (privileged || view === "right")) {
+    const found = privileged ? "teacher is privileged" : "network sees the right view, expected the left";
+    throw new UsageError(`Cannot average with the mirrored image: this ${found}`);
   }
   const { height, width } = size;
   const count = dataset.pairs.length;
@@ -124,17 +138,22 @@ export async function predictDataset(
   const plain = maps(), flipped = flip ? maps() : undefined;
   // Compiling takes as long as predicting some batches.
   using predict = compile(
-    (x: Tensor4D, scale: Tensor4D | null) => predictDisparity(networks, x, options, scale ?? undefined),
+    (x: Tensor4D, scale: Tensor4D | null, other: Tensor4D | null) =>
+      predictDisparity(networks, x, options, scale ?? undefined, other ?? undefined),
     { enabled: count > 8 * batch, frozen: true },
   );
   let done = 0;
-  for await (const images of sequentialBatches(dataset, { size, batch, side: view })) {
-    const input = tf.tensor4d(images[view], [images.batch, height, width, 3]);
+  for await (
+    const images of sequentialBatches(dataset, { size, batch, side: privileged ? undefined : view })
+  ) {
+    const shape: [number, number, number, number] = [images.batch, height, width, 3];
+    const input = tf.tensor4d(images[view], shape);
+    const other = privileged ? tf.tensor4d(images[opposite(view)], shape) : null;
     const scale = camera === "canonical"
       ? tf.tensor4d(canonicalScales(images.cameras ?? [], images.ids), [images.batch, 1, 1, 1])
       : null;
     const run = async (into: Disparities, x: Tensor4D) => {
-      const map = predict(x, scale);
+      const map = predict(x, scale, other);
       into.data.set(await map.data(), done * height * width);
       map.dispose();
     };
@@ -144,7 +163,7 @@ export async function predictDataset(
       await run(flipped, mirrored);
       mirrored.dispose();
     }
-    tf.dispose([input, ...scale ? [scale] : []]);
+    tf.dispose([input, ...[scale, other].filter((x) => x !== null)]);
     done += images.batch;
     options.onProgress?.(done);
   }
@@ -310,6 +329,9 @@ export async function predictRun(
   const model = await loadModel(run, options.checkpoint);
   const { folder } = model;
   try {
+    if (network === "teacher" && model.withoutTeacher) {
+      throw new CyclopsError(`Cannot predict with the teacher of ${folder}: ${model.withoutTeacher}`);
+    }
     const { data, split, holdout, view, cropBottom } = model.options;
     if (!model.facts && options.data === undefined) {
       throw new UsageError(`Cannot evaluate ${run} on its own data: a model file has none; give --data`);
@@ -326,7 +348,7 @@ export async function predictRun(
       data: options.data ?? data,
       split: options.split ?? split,
       part: "test",
-      side: view,
+      side: isPrivileged({ ...model, network }) ? undefined : view,
       // Nothing was trained on other data than the run's own: a manifest without splits is evaluated whole.
       holdout: options.data === undefined ? holdout : 1,
       cropBottom: options.data === undefined ? cropBottom : undefined,
@@ -363,7 +385,7 @@ export interface NetworkEvaluation extends Protocol {
  * flip averaging; the first protocol's metrics hold what else the truth allows ({@linkcode extraMetrics}).
  *
  * @param options.truths Sources of true depths. @default ["lidar"]
- * @param options.flip Also evaluate with flip averaging. @default true for networks that see the left view
+ * @param options.flip Also evaluate with flip averaging. @default true for networks that see the left view alone
  */
 export async function evaluateNetworks(
   networks: Networks,
@@ -375,7 +397,8 @@ export async function evaluateNetworks(
     readonly onProgress?: (done: number) => void;
   },
 ): Promise<NetworkEvaluation[]> {
-  const { protocols, truths = ["lidar"], view = "left", flip = view === "left" } = options;
+  const { protocols, truths = ["lidar"], view = "left" } = options;
+  const { flip = view === "left" && !isPrivileged(options) } = options;
   const { plain, flipped } = await predictDataset(networks, dataset, { ...options, flip });
   const { root, pairs } = dataset;
   const results: NetworkEvaluation[] = [];
@@ -406,7 +429,11 @@ export async function timePrediction(
   repeats = 10,
 ): Promise<number> {
   const { height, width } = options.size;
-  using predict = compile((x: Tensor4D) => predictDisparity(networks, x, options), { frozen: true });
+  // A privileged teacher gets the image as the opposite view, too.
+  using predict = compile(
+    (x: Tensor4D) => predictDisparity(networks, x, options, undefined, x),
+    { frozen: true },
+  );
   const image = tf.fill([1, height, width, 3], 0.5) as Tensor4D;
   const times: number[] = [];
   for (let i = 0; i < repeats + 2; i++) {

@@ -377,16 +377,11 @@ export function encode(
   });
 }
 
-/**
- * The decoder's prediction from the encoder's features.
- *
- * @param baseLogits Logits to add to the heads' own, by scale.
- */
+/** The decoder's prediction from the encoder's features. */
 export function decode(
   { decoder, convolveFirst }: Architecture,
   engine: Engine,
   skips: readonly Tensor4D[],
-  baseLogits?: readonly Tensor4D[],
 ): Prediction {
   const { tf, convolve, padding } = engine;
   let x = skips.at(-1)!;
@@ -402,8 +397,7 @@ export function decode(
       padding,
     });
     if (level < SCALES) {
-      const own = convolve(`head/${level}`, x, { ...LINEAR, padding });
-      logits[level] = baseLogits ? tf.add(own, baseLogits[level]) : own;
+      logits[level] = convolve(`head/${level}`, x, { ...LINEAR, padding });
       disparities[level] = tf.mul(tf.sigmoid(logits[level]), MAX_DISPARITY);
     }
   }

@@ -119,19 +119,23 @@ export function synthesize(
 /** What the refine network can see besides the image. */
 export type TeacherInput = "inconsistency" | "disparity" | "features";
 
-/** The refine network's inputs and output. */
+/** What the refine network sees. */
 export interface RefineOptions {
   /** Its inputs besides the image. */
   readonly inputs: readonly TeacherInput[];
-  /** Whether its logits are added to the student's, rather than replacing them. */
-  readonly residual: boolean;
   /** Feeds zeros in place of the inconsistency: the control that shows what the inconsistency contributes. */
   readonly blind: boolean;
+  /**
+   * Sees the real opposite view, too, and as the inconsistency the error of the image that the student's disparity
+   * makes from it. That view is not known at test time. @default false
+   */
+  readonly privileged?: boolean;
 }
 
 /** Number of input channels of the refine network. */
-export function refineChannels(architecture: Architecture, inputs: readonly TeacherInput[]): number {
+export function refineChannels(architecture: Architecture, { inputs, privileged }: RefineOptions): number {
   let channels = 3;
+  if (privileged) channels += 3;
   if (inputs.includes("inconsistency")) channels += 6;
   if (inputs.includes("disparity")) channels += 2 * HEAD_CHANNELS;
   if (inputs.includes("features")) channels += architecture.decoder[0];
@@ -139,21 +143,23 @@ export function refineChannels(architecture: Architecture, inputs: readonly Teac
 }
 
 /**
- * The refine network's input: the image, then, as chosen, its re-synthesis with the inconsistency (image minus
- * re-synthesis), both networks' disparities, the student's decoder features.
+ * The refine network's input: the image, then, as chosen, the opposite view, the image's re-synthesis with the
+ * inconsistency (image minus re-synthesis), both networks' disparities, the student's decoder features.
  *
  * @param image The seen view, [B,H,W,3].
+ * @param opposite The real opposite view, for a privileged network, [B,H,W,3].
  * @param resynthesis The seen view after the whole cycle, [B,H,W,3].
  * @returns [B,H,W,{@linkcode refineChannels}].
  */
-export function refineInput(
+function refineInput(
   image: Tensor4D,
+  opposite: Tensor4D | undefined,
   resynthesis: Tensor4D,
   student: Prediction,
   backward: Prediction | undefined,
   { inputs, blind }: RefineOptions,
 ): Tensor4D {
-  const parts: Tensor4D[] = [image];
+  const parts: Tensor4D[] = opposite ? [image, opposite] : [image];
   if (inputs.includes("inconsistency")) {
     const pair = tf.concat([resynthesis, tf.sub(image, resynthesis)], 3);
     parts.push((blind ? tf.zerosLike(pair) : pair) as Tensor4D);
@@ -191,15 +197,12 @@ export const CLOSED_GATES: GradientGates = { cycleIntoStudent: 0, refineIntoOthe
 export interface ChainOptions extends SynthesisOptions {
   /** The seen view. @default "left" */
   readonly view?: View;
-  /** The refine network's inputs and output; needed where there is one. */
+  /** What the refine network sees; needed where there is one. */
   readonly refine?: RefineOptions;
   /** Where gradients stop. @default CLOSED_GATES */
   readonly gates?: GradientGates;
-  /**
-   * The real opposite view, [B,H,W,3]: makes the teacher privileged. The inconsistency is then the error of the
-   * student's synthesis against the real view, which is not known at test time.
-   */
-  readonly privileged?: Tensor4D;
+  /** The real opposite view, [B,H,W,3], which a privileged refine network sees. */
+  readonly opposite?: Tensor4D;
   /** What the student sees, where that differs from the view: changed colors, [B,H,W,3]. @default the view */
   readonly seen?: Tensor4D;
   /** Networks whose outputs are constants: no gradient reaches or passes them. @default none */
@@ -222,10 +225,10 @@ export interface Chain {
  * Runs student, backward and refine network, as far as `networks` has them.
  *
  * @param input The seen view at every scale; see {@linkcode imagePyramid}.
- * @throws {RangeError} When there is a refine network but no `options.refine`.
+ * @throws {RangeError} When there is a refine network but no `options.refine`, or no opposite view for a privileged one.
  */
 export function runChain(networks: Networks, input: Pyramid, options: ChainOptions = {}): Chain {
-  const { view = "left", refine, gates = CLOSED_GATES, privileged, constant = [] } = options;
+  const { view = "left", refine, gates = CLOSED_GATES, constant = [] } = options;
   const run = <T>(name: keyof Networks, compute: () => T): T =>
     constant.includes(name) ? noGradient(compute) : compute();
   const student = run(
@@ -241,6 +244,12 @@ export function runChain(networks: Networks, input: Pyramid, options: ChainOptio
   }
   if (!networks.refine) return { input, student, backward };
   if (!refine) throw new RangeError("Cannot run the refine network: options.refine is missing");
+  const real = refine.privileged ? options.opposite : undefined;
+  if (refine.privileged && !real) {
+    throw new RangeError(
+      "Cannot run a privileged refine network: options.opposite, the opposite view, is missing",
+    );
+  }
 
   const gated = (x: Tensor4D): Tensor4D => scaleGradient(x, gates.refineIntoOthers);
   const seenOf = ({ logits, disparities, features }: Prediction): Prediction => ({
@@ -250,13 +259,12 @@ export function runChain(networks: Networks, input: Pyramid, options: ChainOptio
   });
   const seenOfStudent = seenOf(student.prediction);
   const seenOfBackward = backward && seenOf(backward.prediction);
-  const resynthesis = privileged
-    ? warp(privileged, gated(student.aligned[0].source), view, options)
+  const resynthesis = real
+    ? warp(real, gated(student.aligned[0].source), view, options)
     : backward
     ? gated(backward.synthesized[0])
     : detach(input[0]);
-  const fed = refineInput(input[0], resynthesis, seenOfStudent, seenOfBackward, refine);
-  const prediction = runNetwork(networks.refine, fed, refine.residual ? seenOfStudent.logits : undefined);
-  const refined = synthesize(input, prediction, opposite(view), options);
+  const fed = refineInput(input[0], real, resynthesis, seenOfStudent, seenOfBackward, refine);
+  const refined = synthesize(input, runNetwork(networks.refine, fed), opposite(view), options);
   return { input, student, backward, refined };
 }

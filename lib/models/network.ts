@@ -32,8 +32,6 @@ export interface NetworkOptions {
   readonly seed?: number;
   /** Initial bias of the disparity heads' logits; −2.4 starts the disparity near 0.025. @default 0 */
   readonly headBias?: number;
-  /** Scale of the heads' initial weights, relative to He's. @default 1 */
-  readonly headScale?: number;
   /** Number format of the convolutions; weights are always float32. @default "fp32" */
   readonly precision?: Precision;
   /** What the decoder's convolutions see beyond the edges; zeros darken the frame of the maps. @default "zero" */
@@ -72,7 +70,7 @@ export interface Network {
  * ```
  */
 export function createNetwork(options: NetworkOptions): Network {
-  const { scope, architecture, inputChannels = 3, seed, headBias = 0, headScale = 1 } = options;
+  const { scope, architecture, inputChannels = 3, seed, headBias = 0 } = options;
   const { precision = "fp32", padding = "zero" } = options;
   const { gains = { decoder: 1, heads: 1 } } = architecture;
   const plan = planNetwork(architecture, inputChannels);
@@ -87,7 +85,7 @@ export function createNetwork(options: NetworkOptions): Network {
     // The two branches that a bottleneck adds share the variance of one convolution.
     const summed = name.endsWith("/conv3") || name.endsWith("/project");
     const decoder = name.startsWith("decoder/") ? gains.decoder : 1;
-    const scale = head ? headScale * gains.heads : summed ? Math.SQRT1_2 : decoder;
+    const scale = head ? gains.heads : summed ? Math.SQRT1_2 : decoder;
     const deviation = scale * Math.sqrt(2 / (kernel * kernel * inputs));
     const values = new Float32Array(kernel * kernel * inputs * outputs);
     if (random) { for (let i = 0; i < values.length; i++) values[i] = random.normal(0, deviation); }
@@ -104,7 +102,8 @@ export function disposeNetwork(network: Network): void {
 }
 
 /**
- * Copies the weights of one network into another of the same plan.
+ * Copies the weights of one network into another of the same plan. The other may have more input channels: their
+ * kernels become 0, so that it starts with the same predictions.
  *
  * @throws {CyclopsError} When the networks differ in their variables.
  */
@@ -117,7 +116,12 @@ export function copyWeights(from: Network, to: Network): void {
         `expected ${targets.length}`,
     );
   }
-  sources.forEach((source, i) => targets[i].assign(source));
+  sources.forEach((source, i) =>
+    tf.tidy(() => {
+      const more = source.rank === 4 ? targets[i].shape[2]! - source.shape[2]! : 0;
+      targets[i].assign(more > 0 ? tf.pad(source, [[0, 0], [0, 0], [0, more], [0, 0]]) : source);
+    })
+  );
 }
 
 /** What runs a network's convolutions here. */
@@ -149,9 +153,8 @@ export function runEncoder(network: Network, input: Tensor4D): Tensor4D[] {
  * Predicts disparities.
  *
  * @param input [B,H,W,inputChannels], images in [0,1]; H and W are multiples of 2^stages, see `checkSize`.
- * @param baseLogits Logits to add to this network's own, by scale: turns it into a correction of that prediction.
  * @throws {RangeError} From TensorFlow, when the shapes do not fit.
  */
-export function runNetwork(network: Network, input: Tensor4D, baseLogits?: readonly Tensor4D[]): Prediction {
-  return decode(network.plan.architecture, engineOf(network), runEncoder(network, input), baseLogits);
+export function runNetwork(network: Network, input: Tensor4D): Prediction {
+  return decode(network.plan.architecture, engineOf(network), runEncoder(network, input));
 }

@@ -25,7 +25,7 @@ import {
   type Saved,
   type ValidationMetrics,
 } from "./checkpoint.ts";
-import { openPart, PLACE, storedOptions, type TrainingOptions } from "./options.ts";
+import { openPart, PLACE, refusedRefine, storedOptions, type TrainingOptions } from "./options.ts";
 import { Diagnostics, type DiagnosticsState, type Ending, Recorder } from "./records.ts";
 import { OPTIONS_FILE, type Run } from "./run_folder.ts";
 import { STAGES } from "./stages.ts";
@@ -133,16 +133,19 @@ async function startWeights(trainer: Trainer, from: readonly string[]): Promise<
   }
   const missing = new Set(networks.keys());
   for (const folder of from) {
-    const { model } = await loadCheckpoint(folder, "model");
+    const { model, facts } = await loadCheckpoint(folder, "model");
     for (const [name, network] of networks) {
       // When distilling, the teacher's student and the new one both start from the previous student.
       const saved = name === "teacherStudent" ? "student" : name;
       if (name === "student" && options.stage === "distill" && options.distillFrom === "scratch") continue;
       if (!hasNetwork(model, saved)) continue;
+      if (name === "refine") checkRefine(facts.options, options, folder);
       restoreWeights(network, model, folder, saved);
       missing.delete(name);
     }
   }
+  // A new teacher starts as a copy of the student that it refines.
+  if (missing.has("refine") && trainer.trainable.includes("refine")) trainer.warmStart();
   const stage = STAGES[options.stage];
   const needed = stage.networks.filter((name) => missing.has(name) && !trainer.trainable.includes(name))
     .map((name) => name === "teacherStudent" ? "student" : name);
@@ -153,6 +156,33 @@ async function startWeights(trainer: Trainer, from: readonly string[]): Promise<
         `${from.length ? `${from.join(", ")} has none` : "--from is not given"}; ` +
         `give --from with a run of stage ${stage.from ?? options.stage}`,
     );
+  }
+}
+
+/**
+ * Refuses a refine network that this run would not run as it was trained.
+ *
+ * @param stored Options of the checkpoint that it is from.
+ * @throws {UsageError} When its inputs or its head are others, or its features mean other things than the student's.
+ */
+function checkRefine(
+  stored: Readonly<Record<string, unknown>>,
+  options: TrainingOptions,
+  folder: string,
+): void {
+  const refuse = (why: string) => new UsageError(`Cannot use the teacher in ${folder}: ${why}`);
+  const refused = refusedRefine(stored);
+  if (refused) throw refuse(refused);
+  if (stored.refineHead !== undefined && options.stage === "distill" && options.distill !== "disp") {
+    throw refuse(
+      "its refine network did not start as a copy of the student, so that its features mean other things; " +
+        "give --distill disp",
+    );
+  }
+  const own = storedOptions(options);
+  for (const key of ["teacherInputs", "blindTeacher", "privilegedTeacher"]) {
+    if (stored[key] === undefined || stored[key] === own[key]) continue;
+    throw refuse(`it was trained with ${key} ${stored[key]} and this run has ${own[key]}, expected the same`);
   }
 }
 
@@ -181,6 +211,7 @@ async function resumeRun(
         `start a new run with --from ${folder}`,
     );
   }
+  if (trainer.networks.has("refine")) checkRefine(facts.options, trainer.options, folder);
   const networks = [...trainer.networks.values()];
   for (const network of trainer.evaluated.values()) restoreWeights(network, model, folder);
   // The weights that an average is of are saved beside their moments.

@@ -14,7 +14,7 @@ import { type Networks, refineChannels, type RefineOptions } from "../models/cha
 import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import { encodeStudent, findStudent, type StudentInfo } from "../models/student.ts";
 import { type CheckpointFacts, findCheckpoint, loadCheckpoint } from "./checkpoint.ts";
-import { openPart, refineOptions, resolveTraining, type TrainingOptions } from "./options.ts";
+import { openPart, refineOptions, refusedRefine, resolveTraining, type TrainingOptions } from "./options.ts";
 import type { NetworkName } from "./stages.ts";
 import { hasNetwork, restoreWeights } from "./weights.ts";
 
@@ -32,8 +32,10 @@ export interface LoadedModel {
   readonly folder: string;
   /** Size of its networks' input, px. */
   readonly size: ImageSize;
-  /** Its refine network's inputs and output. */
+  /** What its refine network sees. */
   readonly refine: RefineOptions;
+  /** Why there is no refine network to predict with, where there is none. */
+  readonly withoutTeacher?: string;
   /** Frees the weights. */
   dispose(): void;
 }
@@ -70,7 +72,8 @@ export async function loadModel(
   if (bad) {
     throw new CyclopsError(`Cannot load ${folder}: the weights ${bad} are not finite: its training failed`);
   }
-  return { ...modelOf(model, infoOf(options, basename(String(place))), folder, options), facts };
+  const info = infoOf(options, basename(String(place)));
+  return { ...modelOf(model, info, folder, options, facts.options), facts };
 }
 
 /** Builds the networks that weights belong to. */
@@ -79,13 +82,15 @@ function modelOf(
   info: StudentInfo,
   folder: string,
   options = optionsOf(info),
+  stored: Readonly<Record<string, unknown>> = {},
 ): LoadedModel {
   const architecture = ARCHITECTURES[options.architecture];
   const made: Network[] = [];
   const dispose = () => made.forEach(disposeNetwork);
+  const refine = refineOptions(options);
   const restore = (scope: NetworkName): Network | undefined => {
     if (!hasNetwork(weights, scope)) return undefined;
-    const inputChannels = scope === "refine" ? refineChannels(architecture, options.teacherInputs) : 3;
+    const inputChannels = scope === "refine" ? refineChannels(architecture, refine) : 3;
     const network = createNetwork({ scope, architecture, inputChannels, padding: options.padding });
     made.push(network);
     restoreWeights(network, weights, folder);
@@ -94,8 +99,15 @@ function modelOf(
   try {
     const student = restore("student");
     if (!student) throw new CyclopsError(`Cannot load ${folder}: it has no student network`);
-    const networks: Networks = { student, backward: restore("backward"), refine: restore("refine") };
-    return { networks, info, options, folder, size: info.size, refine: refineOptions(options), dispose };
+    const distilled = hasNetwork(weights, "teacherStudent") || hasNetwork(weights, "guide");
+    const withoutTeacher = distilled
+      ? "it holds a distilled student; its teacher is in the run of stage teacher that it started from"
+      : hasNetwork(weights, "refine")
+      ? refusedRefine(stored)
+      : "it has no refine network, which stage teacher trains";
+    const backward = distilled ? undefined : restore("backward");
+    const networks: Networks = { student, backward, refine: withoutTeacher ? undefined : restore("refine") };
+    return { networks, info, options, folder, size: info.size, refine, withoutTeacher, dispose };
   } catch (error) {
     dispose();
     throw error;

@@ -185,16 +185,8 @@ export const trainingOptions = {
     help: "Inputs of the refine network besides the image: inconsistency, disparity, features.",
   }),
   blindTeacher: flag({ help: "Zero the inconsistency: the control that shows what it contributes." }),
-  privilegedTeacher: flag({ help: "Feed the teacher the real opposite view's inconsistency (row P)." }),
-  refineHead: choice(["residual", "scratch"], {
-    default: "residual",
-    help: "The refine network corrects the student's logits, or predicts its own.",
-  }),
-  refineHeadScale: number({
-    default: 0.1,
-    min: 0,
-    max: 1,
-    help: "Scale of a residual head's initial weights, relative to He initialization.",
+  privilegedTeacher: flag({
+    help: "Show the refine network the real opposite view, which is not known at test time (row P).",
   }),
   distill: choice(["disp", "feat", "both"], {
     default: "disp",
@@ -307,9 +299,22 @@ export const PRESETS = Object.fromEntries(
 
 /** Options without those that only older versions had: their `options.json` and checkpoints still load. */
 function withoutRetired(
-  { replicas: _, ...options }: Readonly<Record<string, unknown>>,
+  { replicas: _1, refineHead: _2, refineHeadScale: _3, ...options }: Readonly<Record<string, unknown>>,
 ): Record<string, unknown> {
   return options;
+}
+
+/**
+ * Why the refine network of a checkpoint does not run in this version: version 0.1's corrected the student's logits.
+ *
+ * @param stored The checkpoint's own options.
+ * @returns `undefined` where it runs.
+ */
+export function refusedRefine(stored: Readonly<Record<string, unknown>>): string | undefined {
+  return stored.refineHead === "residual"
+    ? "its refine network is a correction of the student's logits (refineHead residual), as version 0.1 made them; " +
+      "train the teacher again"
+    : undefined;
 }
 
 /**
@@ -384,14 +389,14 @@ export function openPart(options: TrainingOptions, part: DataPart): Promise<Ster
   return openDataset({ data, split, holdout, cropBottom, part });
 }
 
-/** How the refine network is wired in a run. */
+/** What the refine network sees in a run. */
 export function refineOptions(
-  options: Pick<TrainingOptions, "teacherInputs" | "refineHead" | "blindTeacher">,
+  options: Pick<TrainingOptions, "teacherInputs" | "blindTeacher" | "privilegedTeacher">,
 ): RefineOptions {
   return {
     inputs: options.teacherInputs,
-    residual: options.refineHead === "residual",
     blind: options.blindTeacher,
+    privileged: options.privilegedTeacher,
   };
 }
 

@@ -435,8 +435,8 @@ export class Diagnostics {
     if (this.#updates > PATIENCE && residual !== undefined && residual < DEAD_RESIDUAL) {
       found.push([
         "residual",
-        `the refine network is dead (mean |residual| ${residual.toExponential(1)}): raise ` +
-        "--refine-head-scale, or use --refine-head scratch",
+        `the refine network still repeats the student (mean |difference| of their logits ` +
+        `${residual.toExponential(1)}): raise the learning rate or --refined-weight`,
       ]);
     }
     return found.filter(([key]) => !this.#raised.has(key)).map(([key, message]) => {

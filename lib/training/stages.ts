@@ -45,7 +45,8 @@ export const STAGES: Readonly<Record<StageName, Stage>> = {
   },
   teacher: {
     networks: ["student", "backward", "refine"],
-    trains: ["backward", "refine"],
+    // The inconsistency comes from the others: it must not change while the refine network learns what it means.
+    trains: ["refine"],
     lossWeights: { ...NONE, ...BACKWARD, ...REFINE },
     from: "cycle",
   },

@@ -54,7 +54,7 @@ import {
   refineChannels,
   runChain,
 } from "../models/chain.ts";
-import { createNetwork, disposeNetwork, type Network } from "../models/network.ts";
+import { copyWeights, createNetwork, disposeNetwork, type Network } from "../models/network.ts";
 import { Adam } from "./adam.ts";
 import type { Cluster } from "./cluster.ts";
 import { refineOptions, type TrainingOptions } from "./options.ts";
@@ -72,7 +72,7 @@ export interface StepResult {
   readonly disparityMean: number;
   /** Their standard deviation, fraction of width; near 0 when the network has collapsed. */
   readonly disparityDeviation: number;
-  /** Mean |correction| that the refine network makes to the student's finest logits; near 0 when it is dead. */
+  /** Mean |difference| between the finest logits of refine network and student; near 0 when it learned nothing. */
   readonly residual?: number;
 }
 
@@ -150,6 +150,7 @@ export class Trainer {
     this.lossWeights = lossWeights(options);
     const networks = new Map(STAGES[options.stage].networks.map((name) => [name, newNetwork(name, options)]));
     this.networks = networks;
+    this.warmStart();
     this.trainableVariables = this.trainable.flatMap((name) => [...networks.get(name)!.variables.values()]);
     if (this.trainableVariables.length === 0) {
       throw new CyclopsError(
@@ -174,6 +175,12 @@ export class Trainer {
       frozen: [...networks.values()].flatMap(({ variables }) => [...variables.values()])
         .filter((variable) => !this.trainableVariables.includes(variable)),
     });
+  }
+
+  /** Makes the refine network, if there is one, a copy of the student: what it learns is then a correction. */
+  warmStart(): void {
+    const refine = this.networks.get("refine");
+    if (refine) copyWeights(this.teacherNetworks.student, refine);
   }
 
   /** The chain that the loss terms look at: all networks of the stage; when distilling, the student alone. */
@@ -201,7 +208,7 @@ export class Trainer {
   }
 
   #chainOptions(views: ViewPyramids, { ramp, scale, colors }: BatchExtras): ChainOptions {
-    const { view, border, cycleGradient, refineGradient, privilegedTeacher } = this.options;
+    const { view, border, cycleGradient, refineGradient } = this.options;
     const gate = (open: number) => ramp && open > 0 ? tf.mul(ramp, open) as Scalar : open;
     return {
       view,
@@ -210,7 +217,7 @@ export class Trainer {
       seen: colors && noGradient(() => recolor(views.source[0], colors)),
       refine: refineOptions(this.options),
       gates: { cycleIntoStudent: gate(cycleGradient), refineIntoOthers: gate(refineGradient) },
-      privileged: privilegedTeacher ? views.target[0] : undefined,
+      opposite: views.target[0],
       constant: this.#constant,
     };
   }
@@ -367,14 +374,11 @@ export class Trainer {
 }
 
 function newNetwork(scope: NetworkName, options: TrainingOptions, values?: "average"): Network {
-  const { headBias, precision, padding, refineHead, refineHeadScale } = options;
+  const { headBias, precision, padding } = options;
   const architecture = ARCHITECTURES[options.architecture];
-  const common = { scope, architecture, seed: values ? undefined : options.seed, precision, padding };
-  if (scope !== "refine") return createNetwork({ ...common, headBias });
-  const inputChannels = refineChannels(architecture, options.teacherInputs);
-  return refineHead === "residual"
-    ? createNetwork({ ...common, inputChannels, headScale: refineHeadScale })
-    : createNetwork({ ...common, inputChannels, headBias });
+  const inputChannels = scope === "refine" ? refineChannels(architecture, refineOptions(options)) : 3;
+  const seed = values ? undefined : options.seed;
+  return createNetwork({ scope, architecture, inputChannels, seed, headBias, precision, padding });
 }
 
 /** Changes the colors of images in [0,1]. @param colors See `StereoBatch`. */

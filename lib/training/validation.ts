@@ -67,10 +67,9 @@ export function spreadPairs(dataset: StereoDataset, limit: number): StereoDatase
 }
 
 /** How a run's whole chain is run where nothing learns. */
-function wholeChain(options: TrainingOptions, target: Tensor4D, scale?: Tensor4D): ChainOptions {
-  const { view, border, privilegedTeacher } = options;
-  const privileged = privilegedTeacher ? target : undefined;
-  return { view, border, scale, refine: refineOptions(options), gates: CLOSED_GATES, privileged };
+function wholeChain(options: TrainingOptions, opposite: Tensor4D, scale?: Tensor4D): ChainOptions {
+  const { view, border } = options;
+  return { view, border, scale, refine: refineOptions(options), gates: CLOSED_GATES, opposite };
 }
 
 /** The finest disparity of the left image, and the opposite view synthesized with it. */

@@ -41,7 +41,6 @@ MAX_DISPARITY = 0.3
 TO_RIGHT, TO_LEFT = -1, 1
 TERMS = {
     "student": ("photometric", "consistency", "smoothness"),
-    "backward": ("cycle", "cycleConsistency", "cycleSmoothness"),
     "refine": ("refined", "refinedConsistency", "refinedSmoothness"),
 }
 
@@ -79,8 +78,8 @@ class Network(torch.nn.Module):
             if level < SCALES:
                 add(f"head/{level}", 3, channels, 2)
 
-    def forward(self, x, base_logits=None):
-        """[B,C,H,W] → logits and disparities, finest first, [B,2,H/2^s,W/2^s]."""
+    def forward(self, x):
+        """[B,C,H,W] → disparities, finest first, [B,2,H/2^s,W/2^s]."""
 
         def elu(name, x):
             return F.elu(self.convolutions[name](x), inplace=True)
@@ -90,7 +89,7 @@ class Network(torch.nn.Module):
             for c in range(stage["convolutions"]):
                 x = elu(f"encoder/{i + 1}/conv{c + 1}", x)
             skips.append(x)
-        logits, disparities = [None] * SCALES, [None] * SCALES
+        disparities = [None] * SCALES
         for level in reversed(range(len(self.decoder))):
             parts = [elu(f"decoder/{level}/up", upsample(x))]
             if level > 0:
@@ -99,10 +98,8 @@ class Network(torch.nn.Module):
                 parts.append(upsample(disparities[level + 1]))
             x = elu(f"decoder/{level}/merge", torch.cat(parts, 1) if len(parts) > 1 else parts[0])
             if level < SCALES:
-                own = self.convolutions[f"head/{level}"](x)
-                logits[level] = own if base_logits is None else own + base_logits[level]
-                disparities[level] = MAX_DISPARITY * torch.sigmoid(logits[level])
-        return logits, disparities
+                disparities[level] = MAX_DISPARITY * torch.sigmoid(self.convolutions[f"head/{level}"](x))
+        return disparities
 
 
 def warp(image, disparity, direction):
@@ -192,15 +189,15 @@ class Contender:
                 fused=True,
             )
 
-    def predict(self, name, x, base_logits=None):
+    def predict(self, name, x):
         if not self.bf16:
-            return self.networks[name](x, base_logits)
+            return self.networks[name](x)
         with torch.autocast("cpu", torch.bfloat16):
-            logits, disparities = self.networks[name](x, base_logits)
-        return logits, [d.float() for d in disparities]
+            disparities = self.networks[name](x)
+        return [d.float() for d in disparities]
 
     def finest(self):
-        return self.predict("student", self.source)[1][0]
+        return self.predict("student", self.source)[0]
 
     def terms(self, network, disparities, synthesized, seen, real, seen_edges, real_edges, direction):
         """Photometric loss, consistency and smoothness of one network: lib/losses/objective.ts."""
@@ -224,36 +221,29 @@ class Contender:
         """The loss of a stage: lib/models/chain.ts with closed gates, and its terms."""
         with torch.no_grad():
             sources, targets = pyramid(self.source), pyramid(self.target)
-            source_edges = [edge_weights(image) for image in sources]
-            target_edges = [edge_weights(image) for image in targets]
-        forward = sources, targets, source_edges, target_edges, TO_RIGHT
+            edges = [[edge_weights(image) for image in images] for images in (sources, targets)]
+        forward = sources, targets, *edges, TO_RIGHT
 
-        def refine(image, resynthesis, logits, student, backward):
-            parts = image, resynthesis, image - resynthesis, student, backward
-            return self.predict("refine", torch.cat(parts, 1), logits)[1]
+        def refined(name):
+            """The teacher's disparities; what comes before its refine network is frozen."""
+            with torch.no_grad():
+                student = self.predict(name, sources[0])
+                generated = warp(sources[0], student[0][:, :1], TO_RIGHT)
+                backward = self.predict("backward", generated)
+                seen = warp(generated, backward[0][:, :1], TO_LEFT)
+            parts = sources[0], seen, sources[0] - seen, student[0], backward[0]
+            return self.predict("refine", torch.cat(parts, 1))
 
         if self.stage == "teacher":
-            with torch.no_grad():
-                logits, student = self.predict("student", sources[0])
-                generated = synthesize(sources, student, TO_RIGHT)
-            backward = self.predict("backward", generated[0])[1]
-            seen = synthesize(generated, backward, TO_LEFT)
-            total = self.terms(
-                "backward", backward, seen, targets, sources, target_edges, source_edges, TO_LEFT
-            )
-            refined = refine(sources[0], seen[0].detach(), logits, student[0], backward[0].detach())
-            return total + self.terms("refine", refined, synthesize(sources, refined, TO_RIGHT), *forward)
+            disparities = refined("student")
+            return self.terms("refine", disparities, synthesize(sources, disparities, TO_RIGHT), *forward)
 
-        student = self.predict("student", sources[0])[1]
+        student = self.predict("student", sources[0])
         total = self.terms("student", student, synthesize(sources, student, TO_RIGHT), *forward)
         if self.stage == "distill":
             with torch.no_grad():
-                logits, teachers = self.predict("teacherStudent", sources[0])
-                generated = synthesize(sources, teachers, TO_RIGHT)
-                backward = self.predict("backward", generated[0])[1]
-                seen = warp(generated[0], backward[0][:, :1], TO_LEFT)
-                refined = refine(sources[0], seen, logits, teachers[0], backward[0])
-            for d, teacher in zip(student, refined):
+                teachers = refined("teacherStudent")
+            for d, teacher in zip(student, teachers):
                 total = total + self.loss["weights"]["distillation"] * (d.log() - teacher.log()).abs().mean()
         return total
 

@@ -51,18 +51,16 @@ const cases = [
     name: "quick",
     padding: "zero",
     inputs: ["inconsistency", "disparity", "features"],
-    residual: true,
     blind: false,
   },
-  { name: "vgg", padding: "zero", inputs: ["inconsistency"], residual: false, blind: true },
+  { name: "vgg", padding: "zero", inputs: ["inconsistency"], blind: true },
   {
     name: "resnet50",
     padding: "reflect",
     inputs: ["inconsistency", "disparity"],
-    residual: true,
     blind: false,
   },
-  { name: "lite0", padding: "reflect", inputs: ["inconsistency", "features"], residual: false, blind: false },
+  { name: "lite0", padding: "reflect", inputs: ["inconsistency", "features"], blind: false },
 ] as const;
 for (const { name, padding, ...refine } of cases) {
   for (const network of ["student", "teacher"] as const) {
@@ -76,7 +74,7 @@ for (const { name, padding, ...refine } of cases) {
       const networks = {
         student: create("student", 1),
         backward: create("backward", 2),
-        refine: create("refine", 3, refineChannels(architecture, (refine as RefineOptions).inputs)),
+        refine: create("refine", 3, refineChannels(architecture, refine as RefineOptions)),
       };
       const options = {
         size: { height: size, width: size },

@@ -32,12 +32,12 @@ Deno.test("a collapsed disparity is reported once, and not before networks had t
   assertEquals(more, []);
 });
 
-Deno.test("a dead refine network is reported once; a network without a residual is not dead", () => {
+Deno.test("a refine network that repeats the student is reported once; a network that is none is not", () => {
   const diagnostics = new Diagnostics(weights);
   const [message, ...more] = said(diagnostics, 300, () => result({ residual: 1e-5 }));
   assertStringIncludes(
     message,
-    "the refine network is dead (mean |residual| 1.0e-5): raise --refine-head-scale",
+    "the refine network still repeats the student (mean |difference| of their logits 1.0e-5): raise the learning",
   );
   assertEquals(more, []);
   assertEquals(said(new Diagnostics(weights), 300, () => result({ residual: undefined })), []);

@@ -34,13 +34,7 @@ const GIVEN: Given = { ...TINY, data: noise, batch: 1, steps: 2, warmup: 0 };
 /** A short run of each stage, to start the next one from. */
 const starts = new Map<string, readonly string[]>([["half-cycle", []]]);
 for (const [former, stage] of [["half-cycle", "cycle"], ["cycle", "teacher"], ["teacher", "distill"]]) {
-  const given = {
-    ...GIVEN,
-    stage: former,
-    steps: 1,
-    refineHeadScale: 1,
-    teacherInputs: "inconsistency,disparity",
-  };
+  const given = { ...GIVEN, stage: former, steps: 1, teacherInputs: "inconsistency,disparity" };
   const from = starts.get(former)!;
   starts.set(stage, [ofKind(await recordsIn(join(base, former), given, { from }), "end")[0].folder!]);
 }
@@ -152,7 +146,7 @@ interface Trial {
   readonly look?: Look;
 }
 
-const CYCLE = { stage: "cycle" } as const, TEACHER = { stage: "teacher", refineHeadScale: 1 } as const;
+const CYCLE = { stage: "cycle" } as const, TEACHER = { stage: "teacher" } as const;
 const DISTILL = { stage: "distill" } as const,
   COLOURED = { colourProbability: 1, flipProbability: 0 } as const,
   HINTS = { hints: "truth" } as const;
@@ -228,8 +222,6 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   teacherInputs: { with: TEACHER, values: ["inconsistency", "inconsistency,disparity"], look: fresh },
   blindTeacher: { with: TEACHER, values: [false, true] },
   privilegedTeacher: { with: TEACHER, values: [false, true] },
-  refineHead: { with: TEACHER, values: ["residual", "scratch"], look: fresh },
-  refineHeadScale: { with: { stage: "teacher" }, values: [0.1, 1], look: fresh },
   distill: { with: DISTILL, values: ["disp", "feat"] },
   distillMask: { with: DISTILL, values: [false, true] },
   distillFrom: { with: DISTILL, values: ["student", "scratch"] },

@@ -24,7 +24,7 @@ import {
 import { ARCHITECTURES } from "../../lib/models/architecture.ts";
 import { createNetwork, disposeNetwork } from "../../lib/models/network.ts";
 import { Adam } from "../../lib/training/adam.ts";
-import { resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
+import { refineOptions, resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
 import { lossWeights, STAGE_NAMES, STAGES } from "../../lib/training/stages.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import {
@@ -34,7 +34,7 @@ import {
   restoreWeights,
 } from "../../lib/training/weights.ts";
 import type { StereoBatch } from "../../lib/data/loader.ts";
-import { uniform } from "../_tensors.ts";
+import { distance, uniform } from "../_tensors.ts";
 import { noiseBatch, snapshot } from "./_runs.ts";
 
 await selectBackend();
@@ -90,7 +90,6 @@ for (const [term, stage, expected] of MOVES) {
         distill: "both",
         hints: "truth",
         hintMask: false,
-        refineHeadScale: 1,
         ...only(term),
       }),
       10,
@@ -112,10 +111,11 @@ Deno.test("with open gates the cycle reaches the student, the refined terms reac
       ["refined", "teacher", { refineGradient: 0.5, cycleGradient: 0 }, ["backward", "refine", "student"]],
     ] as const
   ) {
-    const options = { ...SMALL, stage, freeze: "", refineHeadScale: 1, ...gates, ...only(term) };
+    const options = { ...SMALL, stage, freeze: "", ...gates, ...only(term) };
     const trainer = new Trainer(resolveTraining(options), 10);
     const before = snapshot(trainer);
-    await trainer.update(await noiseBatch(1));
+    // At first the refine network's kernels for all but the image are 0.
+    for (const seed of [1, 2]) await trainer.update(await noiseBatch(seed));
     assertEquals(moved(before, snapshot(trainer)), [...expected]);
     trainer.dispose();
   }
@@ -167,7 +167,7 @@ const VARIANTS: readonly TrainingInput[] = [
   },
   { stage: "cycle", cycleGradient: 0.5, gradientRamp: 2 },
   { stage: "cycle", freeze: "student" },
-  { stage: "teacher", freeze: "", refineGradient: 1, refineHeadScale: 1 },
+  { stage: "teacher", freeze: "", refineGradient: 1 },
   { stage: "teacher", privilegedTeacher: true },
   { stage: "distill", distill: "both" },
   { stage: "half-cycle", hints: "truth", view: "right", accumulate: 2 },
@@ -333,7 +333,6 @@ Deno.test("finite differences of the whole objective, through both warps", () =>
     freeze: "",
     cycleGradient: 1,
     refineGradient: 1,
-    refineHeadScale: 1,
     photometricWeight: 1,
     consistencyWeight: 1,
     smoothnessWeight: 0.1,
@@ -349,7 +348,7 @@ Deno.test("finite differences of the whole objective, through both warps", () =>
       const networks = trainer.chainNetworks;
       const chain = runChain(networks, views.source, {
         view: "left",
-        refine: { inputs: ["inconsistency", "disparity", "features"], residual: true, blind: false },
+        refine: { inputs: ["inconsistency", "disparity", "features"], blind: false, privileged: false },
         gates: { cycleIntoStudent: 1, refineIntoOthers: 1 },
       });
       return { v: totalLoss(lossTerms(chain, views, weights, options), weights).dataSync()[0] };
@@ -384,13 +383,41 @@ Deno.test("the teacher needs one image: the chain runs without the opposite view
   const trainer = new Trainer(resolveTraining({ ...SMALL, stage: "teacher" }), 10);
   tf.tidy(() => {
     const image = uniform([1, 32, 64, 3], 1);
-    const refine = { inputs: ["inconsistency", "disparity"], residual: true, blind: false } as const;
+    const refine = { inputs: ["inconsistency", "disparity"], blind: false, privileged: false } as const;
     const networks: Networks = trainer.teacherNetworks;
     const chain = runChain(networks, imagePyramid(image), { view: "left", refine, gates: CLOSED_GATES });
     assertEquals(chain.refined!.prediction.disparities[0].shape, [1, 32, 64, 2]);
   });
   trainer.dispose();
 });
+
+for (const privilegedTeacher of [false, true]) {
+  const name = privilegedTeacher ? "the privileged teacher" : "the teacher";
+  Deno.test(`${name} starts as its student, to the digit, and learns from all of its inputs`, async () => {
+    const given = { ...SMALL, stage: "teacher", teacherInputs: "inconsistency,disparity,features" } as const;
+    const trainer = new Trainer(resolveTraining({ ...given, privilegedTeacher }), 10);
+    const refine = refineOptions(trainer.options);
+    const [left, right] = [uniform([2, 32, 64, 3], 1), uniform([2, 32, 64, 3], 2)];
+    const difference = () =>
+      tf.tidy(() => {
+        const how = { view: "left", refine, opposite: right } as const;
+        const { student, refined } = runChain(trainer.teacherNetworks, imagePyramid(left), how);
+        const apart = refined!.prediction.disparities.map((d, s) =>
+          distance(d.dataSync(), student.prediction.disparities[s].dataSync())
+        );
+        return { v: Math.max(...apart) };
+      }).v;
+    assertLess(difference(), 1e-7);
+    const kernel = trainer.networks.get("refine")!.variables.get("refine/encoder/1/conv1/kernel")!;
+    const perInput = () => tf.tidy(() => ({ v: tf.sum(tf.square(kernel), [0, 1, 3]).dataSync().slice() })).v;
+    assertEquals([...perInput()].slice(3).every((length) => length === 0), true);
+    await trainer.update(await noiseBatch(1));
+    assertEquals([...perInput()].every((length) => length > 0), true);
+    assertGreater(difference(), 1e-4);
+    tf.dispose([left, right]);
+    trainer.dispose();
+  });
+}
 
 Deno.test("200 updates leave tensor and handle counts flat", async () => {
   const trainer = new Trainer(
