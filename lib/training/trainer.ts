@@ -172,8 +172,6 @@ export class Trainer {
     this.#updatePart = compile((...inputs) => tf.tidy(() => this.#addPart(...inputs)), {
       name: `update_${stage.replace("-", "_")}`,
       enabled: !eager,
-      frozen: [...networks.values()].flatMap(({ variables }) => [...variables.values()])
-        .filter((variable) => !this.trainableVariables.includes(variable)),
     });
   }
 
