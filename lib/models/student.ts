@@ -117,7 +117,9 @@ export function parseStudent(bytes: Uint8Array<ArrayBuffer>, path: string): Stud
   if (!size) throw refuse(`its size is ${metadata.size}, expected HEIGHTxWIDTH`);
   checkSize(ARCHITECTURES[architecture], size.height, size.width, path);
   const [focal, baselineM] = [metadata.rig_focal_per_width, metadata.rig_baseline_m].map(Number);
-  const { name = "", license = "not given", data = "not given", commit = "not given" } = metadata;
+  // A file that was renamed goes by its new name.
+  const name = /([^/\\]+)\.safetensors$/.exec(path)?.[1] ?? metadata.name ?? "";
+  const { license = "not given", data = "not given", commit = "not given" } = metadata;
   const info: StudentInfo = {
     name,
     architecture,
