@@ -8,7 +8,7 @@
  * @module
  */
 import { deserialize, serialize } from "node:v8";
-import { type ClusterMember, currentBinding } from "../backend/binding.ts";
+import { type ClusterMember, currentBinding, isLoopback } from "../backend/binding.ts";
 import { attr, execute, type NativeTensor, ResourceVariable } from "../backend/ops.ts";
 import { type BackendInfo, type BackendOptions, selectBackend } from "../backend/select.ts";
 import { type Tensor, tf, type Variable } from "../backend/tf.ts";
@@ -128,8 +128,11 @@ const WAIT = 0.7, ASK = 0.1;
 
 /**
  * Takes part in a cluster: starts TensorFlow with a server on this worker's port, and waits until all others have one.
+ * Call it before anything else computes.
  *
- * @param log Receives a line when others are waited for.
+ * @param member Addresses of all workers, and which of them this process is.
+ * @param options How gradients travel, and how many seconds to wait for another worker, at any time.
+ * @param log Receives warnings, and a line when others are waited for. @default standard error
  * @throws {CyclopsError} When the port is taken, or a worker does not answer in time, naming it.
  */
 export async function joinCluster(
@@ -141,6 +144,12 @@ export async function joinCluster(
     throw new UsageError(`Cannot train in a cluster on backend ${options.backend}, expected tensorflow`);
   }
   const backend = await selectBackend({ ...options, backend: "tensorflow", member });
+  if (!member.addresses.every(isLoopback)) {
+    log(
+      "warning: TensorFlow's gRPC neither authenticates nor encrypts: whoever reaches " +
+        `${member.addresses[member.task]} controls this process; use private networks only`,
+    );
+  }
   const cluster = new Cluster(member, options, backend);
   const deadline = performance.now() + options.timeout * 1000, announce = performance.now() + 3000;
   let announced = false;
