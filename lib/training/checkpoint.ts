@@ -277,17 +277,20 @@ export async function scanCheckpoints(
   return { whole, broken };
 }
 
-/** What "best" goes by: validation abs rel, or the photometric loss where there is no ground truth. */
-const BEST_BY: readonly string[] = ["absRel", "photometric"];
+/** The metric that "best" goes by in a run with these options; the photometric loss, too, where there is no truth. */
+function bestBy({ selectBy }: Partial<TrainingOptions>, metrics: ValidationMetrics): string | undefined {
+  const names = selectBy === "abs-rel" ? ["absRel", "photometric"] : ["photometric"];
+  return names.find((name) => Number.isFinite(metrics[name]));
+}
 
-/** The checkpoint with the best validation, by abs rel, else photometric loss; `undefined` where none has any. */
+/** The checkpoint with the best validation, by what the last one's options say; `undefined` where none has any. */
 export function bestCheckpoint(entries: readonly CheckpointEntry[]): CheckpointEntry | undefined {
-  for (const name of BEST_BY) {
-    const candidates = entries.filter(({ facts }) => Number.isFinite(facts.metrics[name]));
-    if (candidates.length) {
-      return candidates.reduce((a, b) => b.facts.metrics[name] < a.facts.metrics[name] ? b : a);
-    }
-  }
+  const last = entries.findLast(({ facts }) => bestBy(facts.options, facts.metrics));
+  const by = last && bestBy(last.facts.options, last.facts.metrics)!;
+  const candidates = entries.filter(({ facts }) => by && Number.isFinite(facts.metrics[by]));
+  return candidates.length
+    ? candidates.reduce((a, b) => b.facts.metrics[by!] < a.facts.metrics[by!] ? b : a)
+    : undefined;
 }
 
 /**
@@ -403,7 +406,7 @@ export class Checkpointer {
   }
 
   #improves(metrics: ValidationMetrics): boolean {
-    const by = BEST_BY.find((name) => Number.isFinite(metrics[name]));
+    const by = bestBy(this.#trainer.options, metrics);
     return by !== undefined && !(this.#best[by] <= metrics[by]);
   }
 

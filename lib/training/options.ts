@@ -208,6 +208,12 @@ export const trainingOptions = {
     help: "Steps between validations; 0 for none.",
   }),
   validationPairs: integer({ default: 64, min: 1, unit: "pairs", help: "Pairs per validation." }),
+  selectBy: choice(["photometric", "abs-rel"], {
+    default: "photometric",
+    help:
+      "Which validation the best checkpoint is chosen by: the photometric loss, or abs rel against true depths, which " +
+      "is supervision; results must say so.",
+  }),
   checkpointEvery: integer({
     default: 500,
     min: 0,

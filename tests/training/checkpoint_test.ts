@@ -20,6 +20,7 @@ import {
   saveCheckpoint,
   SaveError,
   scanCheckpoints,
+  type ValidationMetrics,
 } from "../../lib/training/checkpoint.ts";
 import type { Network } from "../../lib/models/network.ts";
 import { restoreWeights } from "../../lib/training/weights.ts";
@@ -73,8 +74,8 @@ Deno.test("saving a step again replaces it, and never without a whole one there"
 Deno.test("latest and best are found in a run, a folder of checkpoints, or a checkpoint itself", () =>
   withFolder(async (run) => {
     const folder = join(run, "checkpoints");
-    for (const [step, absRel] of [[1000000, 0.3], [20, 0.1], [300, 0.2]]) {
-      await saveCheckpoint(folder, content(step, 6, { absRel }));
+    for (const [step, photometric] of [[1000000, 0.3], [20, 0.1], [300, 0.2]]) {
+      await saveCheckpoint(folder, content(step, 6, { photometric }));
     }
     for (const path of [run, folder]) {
       assertEquals((await findCheckpoint(path)).facts.step, 1000000);
@@ -84,21 +85,29 @@ Deno.test("latest and best are found in a run, a folder of checkpoints, or a che
     assertEquals((await scanCheckpoints(folder)).whole.map((e) => e.facts.step), [20, 300, 1000000]);
   }));
 
-Deno.test("the best one goes by the first metric that any has", () => {
-  const entry = (step: number, metrics: Record<string, number>) => ({
+Deno.test("the best one goes by the photometric loss, by true depths only where the run asked for that", () => {
+  const entry = (step: number, metrics: ValidationMetrics, selectBy?: "abs-rel") => ({
     folder: `step-${step}`,
-    facts: facts(step, metrics),
+    facts: { ...facts(step), metrics, options: { selectBy } },
   });
-  const entries = [entry(1, { photometric: 0.1 }), entry(2, { absRel: 0.3 }), entry(3, { absRel: 0.3 })];
-  assertEquals(bestCheckpoint(entries)?.facts.step, 2);
-  assertEquals(bestCheckpoint(entries.slice(0, 1))?.facts.step, 1);
+  const metrics: ValidationMetrics[] = [
+    { photometric: 0.2, absRel: 0.1 },
+    { photometric: 0.1, absRel: 0.3 },
+    { photometric: 0.1 },
+  ];
+  const best = (selectBy?: "abs-rel", from = 0) =>
+    bestCheckpoint(metrics.slice(from).map((each, i) => entry(i, each, selectBy)))?.facts.step;
+  assertEquals(best(), 1);
+  assertEquals(best("abs-rel"), 1, "the last validation found no true depths");
+  metrics.pop();
+  assertEquals([best(), best("abs-rel")], [1, 0]);
   assertEquals(bestCheckpoint([entry(1, { rmse: 1 })]), undefined);
 });
 
 Deno.test("pruning keeps the last ones and the best one", () =>
   withFolder(async (folder) => {
-    for (const [step, absRel] of [[1, 0.5], [2, 0.1], [3, 0.4], [4, 0.3], [5, 0.2]]) {
-      await saveCheckpoint(folder, content(step, 6, { absRel }));
+    for (const [step, photometric] of [[1, 0.5], [2, 0.1], [3, 0.4], [4, 0.3], [5, 0.2]]) {
+      await saveCheckpoint(folder, content(step, 6, { photometric }));
     }
     const removed = await pruneCheckpoints(folder, 2);
     assertEquals(removed.map((path) => basename(path)), ["step-000001", "step-000003"]);

@@ -6,10 +6,12 @@ import { exists } from "../../lib/base/files.ts";
 import { exportCityscapes } from "../data/_cityscapes.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
 import { hasLite0 } from "../../lib/training/weights.ts";
-import { resolveTraining, trainingOptions } from "../../lib/training/options.ts";
+import { resolveTraining, storedOptions, trainingOptions } from "../../lib/training/options.ts";
+import { bestCheckpoint } from "../../lib/training/checkpoint.ts";
 import { train } from "../../lib/training/loop.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { withFolder, writePairs } from "../data/_pairs.ts";
+import { facts } from "./_checkpoints.ts";
 import { checkpointNames, ofKind, records, recordsIn, testFolder, TINY, tinyStreet } from "./_runs.ts";
 
 await selectBackend();
@@ -239,6 +241,17 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   workers: { values: [0, 2], look: asked },
   prefetch: { with: { workers: 1 }, values: [1, 5], look: asked },
   cacheMib: { with: { batch: 2 }, values: [0, 1], look: secondEpoch },
+  selectBy: {
+    values: ["photometric", "abs-rel"],
+    look: (given) => {
+      const options = storedOptions(resolveTraining(given));
+      const entry = (step: number, photometric: number, absRel: number) => ({
+        folder: "",
+        facts: { ...facts(step, { photometric, absRel }), options },
+      });
+      return Promise.resolve([bestCheckpoint([entry(1, 0.2, 0.1), entry(2, 0.1, 0.2)])!.facts.step]);
+    },
+  },
   validateEvery: { values: [1, 2], look: validations },
   validationPairs: { with: { validateEvery: 1 }, values: [1, 2], look: validations },
   checkpointEvery: {
