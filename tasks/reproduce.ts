@@ -23,6 +23,7 @@ import { Progress, setProgressSink, shortDuration, terminalColumns } from "../li
 import { median } from "../lib/base/random.ts";
 import { type AblationReport, ablationReport, writeAblation } from "../lib/charts/ablation.ts";
 import { openDataset, type StereoDataset } from "../lib/data/dataset.ts";
+import type { StereoPair } from "../lib/data/split.ts";
 import { eigenSplit } from "../lib/data/kitti.ts";
 import { isManifest } from "../lib/data/manifest.ts";
 import { evaluateNetworks, timePrediction } from "../lib/evaluation/predict.ts";
@@ -294,6 +295,14 @@ async function evaluateJob(
     const results: Result[] = [];
     for (const set of tests) {
       const { dataset, protocols, truths } = set;
+      // Of some benchmarks only one view is at hand, where a privileged teacher sees nothing.
+      const right = ({ root, right }: StereoPair) => exists(join(root ?? dataset.root, right));
+      if (
+        refine.privileged && job.network === "teacher" &&
+        !(await Promise.all(dataset.pairs.map(right))).every(Boolean)
+      ) {
+        continue;
+      }
       for (
         const { truth, flip, metrics, ...protocol } of await evaluateNetworks(networks, dataset, {
           ...how,

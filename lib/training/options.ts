@@ -26,7 +26,7 @@ import { type DataPart, datasetOptions, openDataset, type StereoDataset } from "
 import { loaderOptions } from "../data/loader.ts";
 import { ARCHITECTURES, checkSize, sizeMultiple } from "../models/architecture.ts";
 import type { RefineOptions } from "../models/chain.ts";
-import { STAGE_NAMES, STAGES } from "./stages.ts";
+import { networksOf, STAGE_NAMES } from "./stages.ts";
 
 /** The named sets of defaults. */
 export const PRESET_NAMES = ["quick", "lite0", "vgg", "resnet50", "paper"] as const;
@@ -192,6 +192,12 @@ export const trainingOptions = {
     default: "disp",
     help: "What the student learns from the teacher.",
   }),
+  teacher: choice(["refined", "flip"], {
+    default: "refined",
+    help:
+      "Whom the student is distilled from: the refine network, or its own earlier self, averaged with what that says " +
+      "of the mirrored image (self-distillation).",
+  }),
   distillMask: flag({ help: "Follow the teacher only where its photometric error is lower." }),
   distillFrom: choice(["student", "scratch"], {
     default: "student",
@@ -349,8 +355,16 @@ export function resolveTraining(
   if (batch % accumulate !== 0) {
     throw refuse(`accumulate is ${accumulate}, expected a divisor of batch, ${batch}`);
   }
+  if (options.stage === "distill" && options.teacher === "flip") {
+    const unfit = options.view === "right"
+      ? "view is right, expected left"
+      : options.distillMask
+      ? "distillMask is set, which compares a refine network with the student"
+      : options.distill !== "disp" && `distill is ${options.distill}, expected disp`;
+    if (unfit) throw refuse(`teacher is flip and ${unfit}`);
+  }
   if (options.photometricViews === "source") {
-    const needs = STAGES[options.stage].networks.includes("backward")
+    const needs = networksOf(options).includes("backward")
       ? `stage is ${options.stage}, whose backward network sees what the other disparity, that of the opposite view, ` +
         "synthesizes"
       : options.view === "right" &&

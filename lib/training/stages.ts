@@ -71,16 +71,29 @@ export type StageOptions =
     readonly refineGradient: number;
     /** What the student learns from the teacher: disparities, features or both. */
     readonly distill: "disp" | "feat" | "both";
+    /** Whose disparities they are: the refine network's, or the earlier student's own. */
+    readonly teacher: "refined" | "flip";
     /** Where disparity hints come from. */
     readonly hints: "none" | "sgm" | "truth";
   }
   /** Loss weights that replace the stage's. */
   & { readonly [T in TermName as `${T}Weight`]?: number };
 
+/** The networks of a run: the stage's, but for those that self-distillation does without. */
+export function networksOf(
+  { stage, teacher }: Pick<StageOptions, "stage" | "teacher">,
+): readonly NetworkName[] {
+  const { networks } = STAGES[stage];
+  const alone = stage === "distill" && teacher === "flip";
+  return alone ? networks.filter((name) => name === "student" || name === "teacherStudent") : networks;
+}
+
 /** The networks that learn in a run. */
-export function trainableNetworks({ stage, freeze }: StageOptions): readonly NetworkName[] {
-  const { networks, trains } = STAGES[stage];
-  return freeze ? networks.filter((n) => n !== "teacherStudent" && !freeze.includes(n)) : trains;
+export function trainableNetworks(options: StageOptions): readonly NetworkName[] {
+  const { stage, freeze } = options;
+  return freeze
+    ? networksOf(options).filter((n) => n !== "teacherStudent" && !freeze.includes(n))
+    : STAGES[stage].trains;
 }
 
 /** The networks that a term's gradient reaches, in the order of the chain. */

@@ -35,8 +35,9 @@ import {
 import { CyclopsError } from "../base/errors.ts";
 import type { StereoBatch } from "../data/loader.ts";
 import { canonicalScales } from "../geometry/camera.ts";
-import { opposite, type View } from "../geometry/warp.ts";
+import { mirror, opposite, type View } from "../geometry/warp.ts";
 import {
+  type DistillationTarget,
   distillationTarget,
   lossTerms,
   type LossWeights,
@@ -53,12 +54,13 @@ import {
   type Networks,
   refineChannels,
   runChain,
+  splitAligned,
 } from "../models/chain.ts";
-import { copyWeights, createNetwork, disposeNetwork, type Network } from "../models/network.ts";
+import { copyWeights, createNetwork, disposeNetwork, type Network, runNetwork } from "../models/network.ts";
 import { Adam } from "./adam.ts";
 import type { Cluster } from "./cluster.ts";
 import { refineOptions, type TrainingOptions } from "./options.ts";
-import { learningRateAt, lossWeights, type NetworkName, STAGES, trainableNetworks } from "./stages.ts";
+import { learningRateAt, lossWeights, type NetworkName, networksOf, trainableNetworks } from "./stages.ts";
 
 /** The outcome of one update. */
 export interface StepResult {
@@ -148,7 +150,7 @@ export class Trainer {
     this.steps = steps;
     this.trainable = trainableNetworks(options);
     this.lossWeights = lossWeights(options);
-    const networks = new Map(STAGES[options.stage].networks.map((name) => [name, newNetwork(name, options)]));
+    const networks = new Map(networksOf(options).map((name) => [name, newNetwork(name, options)]));
     this.networks = networks;
     this.warmStart();
     this.trainableVariables = this.trainable.flatMap((name) => [...networks.get(name)!.variables.values()]);
@@ -238,6 +240,7 @@ export class Trainer {
     const options = this.#chainOptions(views, extras);
     const teacher = this.options.stage === "distill"
       ? noGradient(() => {
+        if (this.options.teacher === "flip") return flipTarget(this.teacherNetworks.student, source);
         const chain = runChain(this.teacherNetworks, views.source, { ...options, seen: undefined });
         return distillationTarget(chain, views, this.options, this.options.distillMask);
       })
@@ -377,6 +380,21 @@ function newNetwork(scope: NetworkName, options: TrainingOptions, values?: "aver
   const inputChannels = scope === "refine" ? refineChannels(architecture, refineOptions(options)) : 3;
   const seed = values ? undefined : options.seed;
   return createNetwork({ scope, architecture, inputChannels, seed, headBias, precision, padding });
+}
+
+/**
+ * What a student's own flip average teaches: the mirrored image's disparity belongs to the seen view alone, for there is no
+ * view on the other side.
+ */
+function flipTarget(student: Network, image: Tensor4D): DistillationTarget {
+  const { disparities, features } = runNetwork(student, image);
+  const { disparities: mirrored } = runNetwork(student, mirror(image));
+  const averaged = disparities.map((own, s) => {
+    const { target, source } = splitAligned(own);
+    const other = mirror(splitAligned(mirrored[s]).source);
+    return tf.concat([target, tf.mul<Tensor4D>(tf.add(source, other), 0.5)], 3);
+  });
+  return { disparities: averaged, features };
 }
 
 /** Changes the colors of images in [0,1]. @param colors See `StereoBatch`. */

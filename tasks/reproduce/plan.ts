@@ -62,7 +62,7 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
     { ...first, share: 1 },
     student("half-cycle-continued", "HC-continued", "half-cycle", ["half-cycle"]),
     { ...student("half-cycle-equal-cost", "HC equal cost", "half-cycle", ["half-cycle"]), share: "cost" },
-    student("cycle-joint", "C", "cycle", ["half-cycle"], { cycleGradient: 0.1, gradientRamp: 200 }),
+    student("cycle-joint", "C", "cycle", ["half-cycle"], { cycleGradient: 1 }),
     {
       name: "cycle",
       stage: "cycle",
@@ -76,7 +76,8 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
     teacher("teacher", "T", {}),
     teacher("teacher-blind", "T without inconsistency", { blindTeacher: true }),
     student("student", "S", "distill", ["cycle", "teacher"]),
-    { ...teacher("teacher-privileged", "", { privilegedTeacher: true }), row: undefined },
+    student("student-self-distilled", "S self-distilled", "distill", ["half-cycle"], { teacher: "flip" }),
+    teacher("teacher-privileged", "P's teacher", { privilegedTeacher: true }),
     student("student-privileged", "P", "distill", ["cycle", "teacher-privileged"], {
       privilegedTeacher: true,
       distillMask: true,

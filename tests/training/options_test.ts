@@ -225,6 +225,7 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   blindTeacher: { with: TEACHER, values: [false, true] },
   privilegedTeacher: { with: TEACHER, values: [false, true] },
   distill: { with: DISTILL, values: ["disp", "feat"] },
+  teacher: { with: DISTILL, values: ["refined", "flip"] },
   distillMask: { with: DISTILL, values: [false, true] },
   distillFrom: { with: DISTILL, values: ["student", "scratch"] },
   augment: { values: [true, false] },

@@ -22,7 +22,7 @@ import {
   viewPyramids,
 } from "../../lib/losses/objective.ts";
 import { ARCHITECTURES } from "../../lib/models/architecture.ts";
-import { createNetwork, disposeNetwork } from "../../lib/models/network.ts";
+import { copyWeights, createNetwork, disposeNetwork } from "../../lib/models/network.ts";
 import { Adam } from "../../lib/training/adam.ts";
 import { refineOptions, resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
 import { lossWeights, STAGE_NAMES, STAGES } from "../../lib/training/stages.ts";
@@ -388,6 +388,21 @@ Deno.test("the teacher needs one image: the chain runs without the opposite view
     const chain = runChain(networks, imagePyramid(image), { view: "left", refine, gates: CLOSED_GATES });
     assertEquals(chain.refined!.prediction.disparities[0].shape, [1, 32, 64, 2]);
   });
+  trainer.dispose();
+});
+
+Deno.test("self-distillation needs no teacher, and draws the student to its own flip average", async () => {
+  const options = resolveTraining({ ...SMALL, stage: "distill", teacher: "flip", ...only("distillation") });
+  const trainer = new Trainer(options, 10);
+  assertEquals([...trainer.networks.keys()], ["student", "teacherStudent"]);
+  const batch = await noiseBatch(1), before = snapshot(trainer);
+  copyWeights(trainer.networks.get("teacherStudent")!, trainer.networks.get("student")!);
+  const started = (await trainer.update(batch)).loss;
+  assertGreater(started, 0);
+  assertEquals(moved(before, snapshot(trainer)), ["student"]);
+  let loss = started;
+  for (let i = 0; i < 8; i++) loss = (await trainer.update(batch)).loss;
+  assertLess(loss, started);
   trainer.dispose();
 });
 
