@@ -109,7 +109,11 @@ export function updateInPlace(variables: readonly Variable[], run: () => void): 
     return run();
   }
   for (const resource of resources) resource.release();
-  run();
+  try {
+    run();
+  } finally {
+    for (const resource of resources) resource.refresh();
+  }
 }
 
 /**
@@ -286,8 +290,14 @@ function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknow
     resource?.sync();
     ids.push(resource ? resource.handle.id : backend().getInputTensorIds([variable])[0]);
   }
-  for (const variable of updated) resourceOf(variable)!.release();
-  const metadata = binding.executeOp(trace.name, rewriting.enabled ? CALL : [], ids, trace.outputs);
+  const resources = updated.map((variable) => resourceOf(variable)!);
+  for (const resource of resources) resource.release();
+  let metadata: TensorMetadata[];
+  try {
+    metadata = binding.executeOp(trace.name, rewriting.enabled ? CALL : [], ids, trace.outputs);
+  } finally {
+    for (const resource of resources) resource.refresh();
+  }
   const outputs = metadata.map((m) => backend().createOutputTensor(m));
   outputs.splice(trace.outputs - assigned.length).forEach((value, i) => {
     assigned[i].assign(value);

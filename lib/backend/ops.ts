@@ -221,69 +221,46 @@ export class ResourceVariable {
   }
 }
 
-/**
- * A `tf.Variable` whose value lives in a resource. tfjs gets the value when it asks for it: reading it after every update
- * takes as long as all else that JavaScript does for one.
- */
+/** A `tf.Variable` whose value lives in a resource. */
 export class BoundVariable extends ResourceVariable {
   readonly variable: Variable;
   /** Number of {@linkcode bindVariable} calls not yet disposed. */
   users = 0;
-  /** tfjs's data; undefined after an update in place, until it is asked for. */
-  #data: object | undefined;
   /** The tensor data that the resource was last read into or written from. */
   #known: object | undefined;
 
   constructor(variable: Variable) {
     super(variable.shape, variable);
     this.variable = variable;
-    this.#data = this.#known = variable.dataId;
-    Object.defineProperty(variable, "dataId", {
-      get: () => this.#data ?? this.#fetch(),
-      set: (data: object) => this.#data = data,
-      configurable: true,
-    });
+    this.#known = variable.dataId;
   }
 
   /** Updates the resource if someone has assigned to the variable. */
   sync(): void {
-    if (!this.#data || this.#known === this.#data) return;
+    if (this.#known === this.variable.dataId) return;
     this.assign(this.variable);
-    this.#known = this.#data;
+    this.#known = this.variable.dataId;
   }
 
-  /**
-   * Before TensorFlow changes the resource: releases tfjs's reference to the value, because it updates in place only what
-   * nobody else holds.
-   */
+  /** Releases tfjs's reference to the value: TensorFlow updates in place only what nobody else holds. */
   release(): void {
     this.sync();
-    if (this.#data) tf.engine().disposeTensor(this.variable);
-    this.#data = undefined;
+    tf.engine().disposeTensor(this.variable);
   }
 
-  #fetch(): object {
-    const native = binding(), { recorder } = native;
-    native.recorder = undefined; // also while a function is traced
+  /** Gives the variable the resource's value again. */
+  refresh(): void {
     const now = this.read();
-    native.recorder = recorder;
-    this.#data = this.#known = now.dataId;
+    (this.variable as { dataId: object }).dataId = now.dataId;
     (tf.engine() as unknown as { incRef(t: Tensor, b: null): void }).incRef(this.variable, null);
     now.dispose();
-    return this.#data;
+    this.#known = this.variable.dataId;
   }
 
   /** Ends one user's binding; the variable keeps its value. */
   override dispose(): void {
     if (--this.users > 0) return;
     bound.delete(this.variable);
-    const value = this.variable.dataId;
-    Object.defineProperty(this.variable, "dataId", {
-      value,
-      writable: true,
-      configurable: true,
-      enumerable: true,
-    });
     super.dispose();
   }
 }
