@@ -4,6 +4,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { basename, join } from "@std/path";
 import { cpuFeatures } from "../lib/backend/ops.ts";
 import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
@@ -121,27 +122,41 @@ export function parseTime(time: string): number {
   return Number(time.slice(0, -1)) * { s: 1000, m: 60_000, h: 3_600_000 }[time.at(-1) as "s" | "m" | "h"];
 }
 
-/** Times an update of each job on noise, interleaved, so that other load falls on all alike, ms. */
+/**
+ * Times an update of each job on noise, interleaved, ms. The jobs' shares are those of processor time, which other load
+ * does not change: HC at equal cost depends on them.
+ *
+ * @param reference Known time of an update of the half-cycle. @default this machine's, under its present load
+ */
 async function timeJobs(
   jobs: readonly AblationJob[],
   training: TrainingInput,
+  reference?: number,
 ): Promise<Record<string, number>> {
   const kinds = [...Map.groupBy(jobs, ({ stage, options }) => JSON.stringify([stage, options])).values()];
   const trainers = kinds.map(([{ stage, options }]) =>
     // Noise has no camera.
     new Trainer(resolveTraining({ ...training, camera: "fraction", ...options, stage, steps: 100 }), 100)
   );
-  const times: number[][] = kinds.map(() => []);
+  const used: number[][] = kinds.map(() => []);
+  let elapsed = 0;
   for (let round = 0; round < 9; round++) {
     for (const [i, trainer] of trainers.entries()) {
-      const batch = noiseBatch(trainer.options), started = performance.now();
+      const batch = noiseBatch(trainer.options), started = performance.now(), before = process.cpuUsage();
       await trainer.update(batch);
+      const { user, system } = process.cpuUsage(before);
       // The first ones are slow: they are compiled.
-      if (round >= 3) times[i].push(performance.now() - started);
+      if (round < 3) continue;
+      elapsed += performance.now() - started;
+      used[i].push((user + system) / 1000);
     }
   }
   trainers.forEach((trainer) => trainer.dispose());
-  return Object.fromEntries(kinds.flatMap((same, i) => same.map(({ name }) => [name, median(times[i])])));
+  const times = new Map(kinds.flatMap((same, i) => same.map(({ name }) => [name, median(used[i])] as const)));
+  const scale = reference
+    ? reference / times.get("half-cycle")!
+    : elapsed / used.flat().reduce((sum, time) => sum + time, 0);
+  return Object.fromEntries([...times].map(([name, time]) => [name, time * scale]));
 }
 
 /** Training options of all jobs; real data may mix cameras. */
@@ -152,12 +167,14 @@ async function commonTraining({ data, preset, size, config }: ReproduceOptions):
 
 /** The plan of an earlier call, or a new one. */
 async function makePlan(options: ReproduceOptions, out: string, jobs: readonly AblationJob[]): Promise<Plan> {
-  const { out: _, results: __, overwrite, ...given } = formatOptions(reproduceOptions, options);
+  const { overwrite } = options, formatted = formatOptions(reproduceOptions, options);
+  const keys = Object.keys(reproduceOptions).filter((key) => !["out", "results", "overwrite"].includes(key));
+  const given = Object.fromEntries(keys.map((key) => [key, formatted[key]]));
   const path = join(out, "plan.json");
   let former: Plan | undefined;
   if (await exists(path) && !overwrite) {
     former = await readJson(path) as Plan;
-    for (const key of new Set([...Object.keys(given), ...Object.keys(former.options ?? {})])) {
+    for (const key of keys) {
       const there = former.options?.[key], now = given[key];
       if (there === now) continue;
       throw new UsageError(
@@ -171,7 +188,14 @@ async function makePlan(options: ReproduceOptions, out: string, jobs: readonly A
   const untimed = jobs.filter(({ name }) => former?.milliseconds[name] === undefined);
   if (former && untimed.length === 0) return former;
   if (untimed.length) console.error(`timing updates of ${untimed.length} trainings`);
-  const milliseconds = { ...former?.milliseconds, ...await timeJobs(untimed, training) };
+  const milliseconds = {
+    ...await timeJobs(
+      former ? [...untimed, jobs.find(({ name }) => name === "half-cycle")!] : untimed,
+      training,
+      former?.milliseconds["half-cycle"],
+    ),
+    ...former?.milliseconds,
+  };
   const thousand = new Budget({ jobs, updates: 1000, milliseconds });
   const cost = jobs.reduce((sum, job) => sum + thousand.duration(job), 0) / 1000 * options.seeds;
   const updates = former?.updates ?? Math.floor(parseTime(options.budget) * (1 - RESERVE) / cost);

@@ -1,5 +1,6 @@
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "../_assert.ts";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
+import { UsageError } from "../../lib/base/errors.ts";
 import { formatOptions, resolveOptions } from "../../lib/base/options.ts";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { readGray16 } from "../../lib/data/image.ts";
@@ -99,6 +100,22 @@ Deno.test("every training of the ablation starts from earlier ones, rows held ag
   // Beyond the half-cycle: 40 updates of the backward network, 50 of the refine network, 50 of the student.
   assertEquals(budget.updates(job("HC equal cost")), (40 * 150 + 50 * 200 + 50 * 180) / 100);
   assertEquals(budget.cost(job("HC equal cost").name), budget.cost(job("S").name));
+});
+
+Deno.test("a reproduction is resumed only with the options that it was started with", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "cyclops-test-" });
+  try {
+    const options = (given: object) =>
+      resolveOptions("reproduce", reproduceOptions, { out: folder, ...given });
+    const began = formatOptions(reproduceOptions, options({ name: "rig" }));
+    const plan = { updates: 2, milliseconds, training: {}, options: began };
+    await Deno.writeTextFile(join(folder, "plan.json"), JSON.stringify(plan));
+    const call = (given: object) => reproduce(options(given), { command: "test", machine: "test" });
+    await assertRejects(() => call({ name: "rig", seeds: 5 }), UsageError, "started with seeds 3");
+    await assertRejects(() => call({}), UsageError, "started with name rig, expected the same, found unset");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("times are read with their unit", () => {
