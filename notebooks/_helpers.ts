@@ -336,21 +336,7 @@ export async function scoreTrainSetMean({ train, test, truth }: NotebookData): P
   return await evaluate({ root: test.root, pairs: test.pairs.slice(0, 40), disparities, ...PROTOCOL });
 }
 
-/** Spearman's rank correlation: 1 where one always rises with the other, 0 where it tells nothing. */
-export function rankCorrelation(x: readonly number[], y: readonly number[]): number {
-  const ranks = (values: readonly number[]) => {
-    const order = [...values.keys()].sort((a, b) => values[a] - values[b]);
-    const found = new Float64Array(values.length);
-    for (let i = 0, end = 0; i < order.length; i = end) {
-      while (end < order.length && values[order[end]] === values[order[i]]) end++;
-      for (let k = i; k < end; k++) found[order[k]] = (i + end - 1) / 2;
-    }
-    return found.map((rank) => rank - (values.length - 1) / 2);
-  };
-  const [a, b] = [ranks(x), ranks(y)];
-  const dot = (p: Float64Array, q: Float64Array) => p.reduce((sum, v, i) => sum + v * q[i], 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}
+export { rankCorrelation } from "../lib/evaluation/gate.ts";
 
 // ---------------------------------------------------------------- networks of earlier notebooks
 

@@ -196,7 +196,9 @@ async function cameras(options: PredictTaskOptions): Promise<(path: string) => K
 /** A line that says which network predicts, and on what terms. */
 function describe({ name, architecture, size, data, license }: Student["info"]): string {
   const terms = license === "not given" ? "" : `, license ${license}`;
-  return `model ${name} (${architecture}, ${size.height}x${size.width}, trained on ${data.replace(/ \(.*/s, "")}${terms})`;
+  return `model ${name} (${architecture}, ${size.height}x${size.width}, trained on ${
+    data.replace(/ \(.*/s, "")
+  }${terms})`;
 }
 
 await runTask({

@@ -24,9 +24,9 @@ import { Progress, setProgressSink, shortDuration, terminalColumns } from "../li
 import { median } from "../lib/base/random.ts";
 import { type AblationReport, ablationReport, writeAblation } from "../lib/charts/ablation.ts";
 import { openDataset, type StereoDataset } from "../lib/data/dataset.ts";
-import type { StereoPair } from "../lib/data/split.ts";
 import { eigenSplit } from "../lib/data/kitti.ts";
 import { isManifest } from "../lib/data/manifest.ts";
+import { type InconsistencyGate, inconsistencyGate } from "../lib/evaluation/gate.ts";
 import { evaluateNetworks, timePrediction } from "../lib/evaluation/predict.ts";
 import { evaluateAll, type Evaluation, type Protocol } from "../lib/evaluation/protocol.ts";
 import {
@@ -298,6 +298,11 @@ function resultOf(
   };
 }
 
+async function hasRightViews({ root, pairs }: StereoDataset): Promise<boolean> {
+  const there = await Promise.all(pairs.map((pair) => exists(join(pair.root ?? root, pair.right))));
+  return there.every(Boolean);
+}
+
 async function evaluateJob(
   job: AblationJob,
   seed: number,
@@ -320,13 +325,7 @@ async function evaluateJob(
     for (const set of tests) {
       const { dataset, protocols, truths } = set;
       // Of some benchmarks only one view is at hand, where a privileged teacher sees nothing.
-      const right = ({ root, right }: StereoPair) => exists(join(root ?? dataset.root, right));
-      if (
-        refine.privileged && job.network === "teacher" &&
-        !(await Promise.all(dataset.pairs.map(right))).every(Boolean)
-      ) {
-        continue;
-      }
+      if (refine.privileged && job.network === "teacher" && !await hasRightViews(dataset)) continue;
       for (
         const { truth, flip, metrics, ...protocol } of await evaluateNetworks(networks, dataset, {
           ...how,
@@ -383,6 +382,33 @@ async function evaluateBaseline(
   return results;
 }
 
+/** How well the inconsistency tells the student's error, in words; nothing where no test frame has both views. */
+async function gates(
+  tests: readonly TestSet[],
+  seeds: number,
+  runOf: (name: string, seed: number) => string,
+): Promise<{ readonly gate?: string }> {
+  const whole = await Promise.all(tests.map(({ dataset }) => hasRightViews(dataset)));
+  const set = tests.find((_, i) => whole[i]);
+  if (!set) return {};
+  const { dataset, truths } = set, found: InconsistencyGate[] = [];
+  for (let seed = 1; seed <= seeds; seed++) {
+    const { networks, size, options, dispose } = await loadModel(runOf("teacher", seed), "latest");
+    found.push(
+      await inconsistencyGate(networks, dataset, { size, camera: options.camera, truth: truths.at(-1) }),
+    );
+    dispose();
+  }
+  const of = (name: keyof InconsistencyGate) => found.map((gate) => gate[name].toFixed(3)).join(", ");
+  return {
+    gate:
+      `rank correlation with the student's error on ${set.setting.split} (seeds 1 to ${seeds}): inconsistency ` +
+      `${of("inconsistency")}; edges of the input ${of("edges")}; inconsistency with the real opposite view ${
+        of("privileged")
+      }`,
+  };
+}
+
 /** What made the results. */
 export interface Provenance {
   /** The command line. */
@@ -433,6 +459,8 @@ export async function reproduce(
   const count = new Set(train.pairs.map(({ root, left }) => `${root} ${left}`)).size;
   const tests = await openTests(options, real ? `${called} (${count} pairs)` : called);
 
+  const runOf = (name: string, seed: number) =>
+    from && name === "street" ? from : join(out, `seed-${seed}`, name);
   const budget = new Budget({ ...plan, jobs });
   const { commit, ...origin } = provenance;
   const about = {
@@ -464,9 +492,8 @@ export async function reproduce(
   quietProgress();
   try {
     for (let seed = 1; seed <= seeds; seed++) {
-      const runOf = (name: string) => from && name === "street" ? from : join(out, `seed-${seed}`, name);
       for (const job of jobs) {
-        const run = runOf(job.name), begun = performance.now(), finished = await isFinished(run);
+        const run = runOf(job.name, seed), begun = performance.now(), finished = await isFinished(run);
         if (!finished) {
           const resume = await exists(join(run, "checkpoints"));
           const onStreet = job.name === "street";
@@ -488,7 +515,7 @@ export async function reproduce(
             },
             resume,
             overwrite: !resume && await exists(run),
-            from: job.from.map(runOf),
+            from: job.from.map((name) => runOf(name, seed)),
             signal,
             label: `seed ${seed} ${job.name}`,
           });
@@ -516,7 +543,10 @@ export async function reproduce(
   } finally {
     setProgressSink(undefined);
   }
-  await writeResults(join(folder, "results.json"), { about, results });
+  await writeResults(join(folder, "results.json"), {
+    about: { ...about, ...await gates(tests, seeds, runOf) },
+    results,
+  });
   const report = ablationReport(aggregateResults(results), publishedTables());
   await writeAblation(folder, report, new Map([[join(folder, "results.json"), about]]));
   return report;

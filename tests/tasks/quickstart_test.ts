@@ -66,7 +66,8 @@ Deno.test("quickstart and reproduction, in miniature, leave everything they prom
     await Deno.writeTextFile(join(at as string, "plan.json"), JSON.stringify(plan));
     const report = await reproduce(options, { command: "test", machine: "test" });
     assert(report !== undefined);
-    const { results } = await readResults([join(folderOfResults as string, "results.json")]);
+    const { results, about } = await readResults([join(folderOfResults as string, "results.json")]);
+    assertStringIncludes([...about.values()][0].gate, "inconsistency with the real opposite view");
     const rows = new Set(results.map((r) => r.row));
     assertEquals([...rows].sort(), ["train-set mean", ...jobs.flatMap((j) => j.row ?? [])].sort());
     // Two truths, two caps, with and without flipping.
