@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { basename, dirname, join } from "@std/path";
 import { CyclopsError, UsageError } from "../base/errors.ts";
-import { exists, fileError, fillFrom } from "../base/files.ts";
+import { exists, fileError, fillFrom, readJson } from "../base/files.ts";
 import { choice, number, type OptionsOf, resolveOptions, text } from "../base/options.ts";
 import type { StereoCamera } from "../geometry/camera.ts";
 import {
@@ -16,6 +16,7 @@ import {
   isCityscapes,
   readCityscapesCamera,
 } from "./cityscapes.ts";
+import { fileOf } from "./image.ts";
 import { calibrationPaths, eigenNames, eigenSplit, readKittiCamera, stereo2015Split } from "./kitti.ts";
 import { isManifest, manifestPairs } from "./manifest.ts";
 import { checkPairs, formatSplit, type PairSide, readSplit, type StereoPair } from "./split.ts";
@@ -97,7 +98,71 @@ export function imagePath(
   pair: StereoPair,
   side: "left" | "right",
 ): string {
-  return join(pair.root ?? root, pair[side]);
+  return join(pair.root ?? root, pair.packed?.[side] ?? pair[side]);
+}
+
+/** The file prepared.json of a folder that `deno task kitti prepare` made; see prepare.ts. */
+export interface PreparedIndex {
+  readonly format: "cyclops-prepared";
+  readonly version: 1;
+  /** The split that the pairs were taken from. */
+  readonly split: string;
+  /** `HEIGHTxWIDTH` of the images, px. */
+  readonly size: string;
+  readonly cameras: readonly StereoCamera[];
+  readonly parts: Readonly<Partial<Record<DataPart, readonly PreparedPair[]>>>;
+}
+
+/** Left and right image, index of the camera (−1: not known), pack, index of the left image in it, offset of the points (−1: none). */
+export type PreparedPair = readonly [
+  left: string,
+  right: string,
+  camera: number,
+  pack: string,
+  image: number,
+  offset: number,
+];
+
+/** The name of the index, and of the laser points that belong to a pack. */
+export const PREPARED = "prepared.json";
+export const pointsOf = (pack: string) => pack.replace(/\.pack$/, ".points");
+
+async function openPrepared(root: string, split: string, part: DataPart): Promise<Source> {
+  const path = join(root, PREPARED), index = await readJson(path) as PreparedIndex;
+  const fail = (why: string) => new CyclopsError(`Cannot open the prepared data in ${root}: ${why}`);
+  if (index?.format !== "cyclops-prepared" || index.version !== 1) {
+    throw fail(`${path} is of another version`);
+  }
+  const pairs = (index.parts[splitPart(split) ?? part] ?? []).map((pair): StereoPair => {
+    const [left, right, camera, pack, image, offset] = pair;
+    return {
+      left,
+      right,
+      camera: index.cameras[camera],
+      packed: {
+        left: `${pack}#${image}`,
+        right: `${pack}#${image + 1}`,
+        points: offset < 0 ? undefined : { path: pointsOf(pack), offset },
+      },
+    };
+  });
+  if (pairs.length === 0) throw fail(`it has no ${splitPart(split) ?? part} part`);
+  return { root, name: index.split, pairs: inOrder(pairs, split), cropBottom: 0, names: formatSplit(pairs) };
+}
+
+/** The part that a part of the Eigen split belongs to. */
+function splitPart(split: string): DataPart | undefined {
+  const part = Object.hasOwn(eigenNames, split) ? eigenNames[split] : undefined;
+  return part === "files" || part === "benchmark" ? "test" : part;
+}
+
+/** Pairs in the order of the field's lists, where one of those is asked for. */
+function inOrder(pairs: readonly StereoPair[], split: string): readonly StereoPair[] {
+  const part = Object.hasOwn(eigenNames, split) ? eigenNames[split] : undefined;
+  if (part !== "files" && part !== "benchmark") return pairs;
+  const stem = (path: string) => path.replace(/\.\w+$/, "");
+  const found = new Map(pairs.map((pair) => [stem(pair.left), pair]));
+  return eigenSplit(part).flatMap(({ left }) => found.get(stem(left)) ?? []);
 }
 
 /** One source of pairs. */
@@ -126,7 +191,7 @@ async function identify(
       side === "right" ? "right" : "left",
     );
     try {
-      using file = await Deno.open(path);
+      using file = await Deno.open(fileOf(path));
       const length = await fillFrom(file, head);
       content.update(`${(await file.stat()).size}:`).update(head.subarray(0, length));
     } catch (error) {
@@ -278,6 +343,7 @@ async function openSource(
     );
     return { root, name: "manifest", pairs, cropBottom: 0, names: names.join("") };
   }
+  if (await exists(join(path, PREPARED))) return await openPrepared(path, split, part);
   const { name, pairs: named } = await splitPairs(path, split, part, side);
   const pairs = await checkPairs(path, named, side);
   const cropBottom = crop ?? (pairs.every(({ left }) => isCityscapes(left)) ? CITYSCAPES_CROP_BOTTOM : 0);
@@ -303,7 +369,8 @@ async function openSource(
  * - `stereo2015`: the 200 training pairs of KITTI stereo 2015, with their disparities;
  * - a file of pairs, by its path or its name in `ROOT/splits`; it is one part, whatever `part` says.
  *
- * Or it is a manifest (lib/data/manifest.ts), which is divided by its own column or by `holdout`. Several sources are
+ * Or it is a folder of data that were prepared (lib/data/prepare.ts), which has parts of its own, or a manifest
+ * (lib/data/manifest.ts), which is divided by its own column or by `holdout`. Several sources are
  * separated by commas; their training parts follow each other, validation and test come from the first alone.
  *
  * @throws {UsageError} When the split is unknown, or images other than Cityscapes' were to be cropped.

@@ -10,8 +10,8 @@ import { join, resolve } from "@std/path";
 import { fileError, writeAtomic } from "../base/files.ts";
 import type { ImageSize } from "../geometry/camera.ts";
 import { matchStereo } from "../geometry/matching.ts";
-import type { StereoDataset } from "./dataset.ts";
-import { croppedRows, type FloatMap, type ImageOf, readRgb } from "./image.ts";
+import { imagePath, type StereoDataset } from "./dataset.ts";
+import { croppedRows, fileOf, type FloatMap, type ImageOf, readRgb } from "./image.ts";
 import { depthPath, parseFrame, readDepthPng } from "./kitti.ts";
 import { readManifestTruth } from "./manifest.ts";
 import type { StereoPair } from "./split.ts";
@@ -97,12 +97,13 @@ async function storedHints(
 
 /** Identifies what the hints of a pair are made from: paths, sizes and times of its files, and the parameters. */
 async function hintsKey(root: string, pair: StereoPair, cropBottom: number, plan: HintPlan): Promise<string> {
-  const { left, right, truth, camera } = pair, { kind, size } = plan;
-  const files = kind === "sgm" ? [left, right] : [left, truth?.path ?? depthPath(parseFrame(left), 2)];
+  const { left, truth, camera } = pair, { kind, size } = plan;
+  const [image, other] = (["left", "right"] as const).map((side) => imagePath({ root }, pair, side));
+  const files = [image, kind === "sgm" ? other : join(root, truth?.path ?? depthPath(parseFrame(left), 2))];
   const facts = await Promise.all(files.map(async (name) => {
-    const path = resolve(join(root, name));
+    const path = resolve(name);
     try {
-      const { size, mtime } = await Deno.stat(path);
+      const { size, mtime } = await Deno.stat(fileOf(path));
       return [path, size, mtime?.getTime()];
     } catch (error) {
       throw fileError("read", path, error);
@@ -131,7 +132,9 @@ async function matchedHints(
   const factor = Math.max(1, Math.min(MOST_FACTOR, Math.round(MATCHING_WIDTH / size.width)));
   const fine = { width: factor * size.width, height: factor * size.height };
   const [left, right] = await Promise.all(
-    [pair.left, pair.right].map(async (name) => toGray(await readRgb(join(root, name), fine, cropBottom))),
+    (["left", "right"] as const).map(async (side) =>
+      toGray(await readRgb(imagePath({ root }, pair, side), fine, cropBottom))
+    ),
   );
   const maps = matchStereo(left, right, fine, Math.ceil(LARGEST * fine.width));
   const hints = (data: Float32Array) =>

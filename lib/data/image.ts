@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { crc32 } from "node:zlib";
 import type { default as Sharp } from "sharp";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { fileError, fillFrom, readBytes, writeAtomic } from "../base/files.ts";
@@ -42,6 +43,9 @@ export function imageFromUnit({ width, height }: ImageSize, values: ArrayLike<nu
   for (let i = 0; i < data.length; i++) data[i] = Math.round(255 * Math.min(1, Math.max(0, values[i])));
   return { width, height, data };
 }
+
+/** No image of a pack is larger. */
+const MOST_BYTES = 2 ** 30;
 
 let loading: Promise<typeof Sharp> | undefined;
 
@@ -137,7 +141,62 @@ export async function decodeRgb(
 }
 
 /**
- * Reads an image file as RGB; see {@linkcode decodeRgb}.
+ * A pack: images of one size in one file, not compressed, each with its CRC-32, because decoding is what a loader spends
+ * its time on. Little-endian: the magic; width, height and number of images, 32 bits each; pixels; checksums, 32 bits each.
+ */
+const PACK_MAGIC = "CYPK", PACK_HEADER = 16;
+
+/** The bytes of a pack. @param images Of one size. */
+export function encodePack(images: readonly RgbImage[]): Uint8Array[] {
+  const [{ width, height }] = images, head = new Uint8Array(PACK_HEADER);
+  head.set(new TextEncoder().encode(PACK_MAGIC));
+  const view = new DataView(head.buffer);
+  [width, height, images.length].forEach((value, i) => view.setUint32(4 + 4 * i, value, true));
+  const sums = new DataView(new ArrayBuffer(4 * images.length));
+  images.forEach(({ data }, i) => sums.setUint32(4 * i, crc32(data), true));
+  return [head, ...images.map(({ data }) => data), new Uint8Array(sums.buffer)];
+}
+
+/** `FILE.pack#N`: image N of a pack. */
+const PACKED = /^(.*\.pack)#(\d+)$/;
+
+/** The file that a path names, of an image in a pack the pack. */
+export function fileOf(path: string): string {
+  return path.replace(PACKED, "$1");
+}
+
+/** Reads an image of a pack, or only its size. */
+function readPacked(path: string, index: number, sizeOnly: boolean): RgbImage {
+  const fail = (why: string) => new CyclopsError(`Cannot read image ${index} of the pack ${path}: ${why}`);
+  try {
+    using file = Deno.openSync(path);
+    const read = (from: number, bytes: Uint8Array) => {
+      file.seekSync(from, Deno.SeekMode.Start);
+      for (let at = 0, count; at < bytes.length; at += count) {
+        count = file.readSync(bytes.subarray(at)) ?? 0;
+        if (count === 0) throw fail("it is truncated: prepare the data again");
+      }
+      return new DataView(bytes.buffer);
+    };
+    const head = read(0, new Uint8Array(PACK_HEADER)), magic = new Uint8Array(head.buffer, 0, 4);
+    const [width, height, images] = [4, 8, 12].map((at) => head.getUint32(at, true));
+    const length = 3 * width * height;
+    if (String.fromCharCode(...magic) !== PACK_MAGIC || index >= images || length > MOST_BYTES) {
+      throw fail(`it is no pack of more than ${index} images: prepare the data again`);
+    }
+    if (sizeOnly) return { width, height, data: new Uint8Array(0) };
+    const data = new Uint8Array(length);
+    read(PACK_HEADER + index * length, data);
+    const sum = read(PACK_HEADER + images * length + 4 * index, new Uint8Array(4)).getUint32(0, true);
+    if (crc32(data) !== sum) throw fail("its checksum differs, it is damaged: prepare the data again");
+    return { width, height, data };
+  } catch (error) {
+    throw error instanceof CyclopsError ? error : fileError("read the pack", path, error);
+  }
+}
+
+/**
+ * Reads an image file as RGB; see {@linkcode decodeRgb}. `FILE.pack#N` is image N of prepared data.
  *
  * @throws {CyclopsError} When the file is missing, truncated or not an image.
  *
@@ -147,7 +206,15 @@ export async function decodeRgb(
  * ```
  */
 export async function readRgb(path: string, size?: ImageSize, cropBottom = 0): Promise<RgbImage> {
-  return await decodeRgb(await readBytes(path), size, path, cropBottom);
+  const [, pack, index] = path.match(PACKED) ?? [];
+  if (pack === undefined) return await decodeRgb(await readBytes(path), size, path, cropBottom);
+  // Cut off already, when it was prepared.
+  const image = readPacked(pack, Number(index), false);
+  if (!size || size.width === image.width && size.height === image.height) return image;
+  const { width, height } = size;
+  const data = await (await rawRgb(image)).resize(width, height, { fit: "fill", kernel: "lanczos3" }).raw()
+    .toBuffer();
+  return { width, height, data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
 }
 
 async function rawRgb({ width, height, data }: RgbImage): Promise<ReturnType<typeof Sharp>> {
@@ -246,6 +313,11 @@ export async function writeGray16(
  * @throws {CyclopsError} When the file is missing or not an image.
  */
 export async function imageSize(path: string): Promise<ImageSize> {
+  const [, pack, index] = path.match(PACKED) ?? [];
+  if (pack !== undefined) {
+    const { width, height } = readPacked(pack, Number(index), true);
+    return { width, height };
+  }
   const head = new Uint8Array(24);
   let length = 0;
   try {

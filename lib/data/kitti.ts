@@ -16,7 +16,7 @@ import { CyclopsError } from "../base/errors.ts";
 import { fileError, readBytes, readText } from "../base/files.ts";
 import { multiply, rigid, type StereoCamera } from "../geometry/camera.ts";
 import { type FloatMap, type PngOptions, readGray16, writeGray16 } from "./image.ts";
-import { findImage, folderLookup, type StereoPair } from "./split.ts";
+import type { StereoPair } from "./split.ts";
 import eigen from "../../data/splits/eigen.json" with { type: "json" };
 
 /** The two color cameras: 2 is the left one, 3 the right one. */
@@ -33,7 +33,7 @@ export interface Frame {
 }
 
 /** `2011_09_26/2011_09_26_drive_0002_sync`, relative to the root. */
-function drivePath({ date, drive }: Pick<Frame, "date" | "drive">): string {
+export function drivePath({ date, drive }: Pick<Frame, "date" | "drive">): string {
   return `${date}/${date}_drive_${drive}_sync`;
 }
 
@@ -297,56 +297,6 @@ export async function stereo2015Split(root: string): Promise<StereoPair[]> {
     pairs.push({ left: of("image_2"), right: of("image_3"), camera, truth });
   }
   return pairs;
-}
-
-/** How much of the Eigen split a folder holds; see {@linkcode checkDownload}. */
-export type DownloadReport = Awaited<ReturnType<typeof checkDownload>>;
-
-/**
- * Counts the files of KITTI raw that the Eigen split names, PNG or JPEG. Only folders are listed, no file is opened.
- *
- * @param root The data's root folder; a missing one counts as empty.
- * @returns `parts`: for each part the pairs that the split names, and how many left images, right images and laser scans
- * exist. `drives`: by path, the images that exist and those that the split names. `calibrations`: the absent files.
- * `complete`: nothing that training (images, calibration) or testing (laser scans too) needs is missing.
- */
-export async function checkDownload(root: string) {
-  const has = folderLookup(root);
-  const drives = new Map<string, { path: string; found: number; expected: number }>();
-  const dates = new Set<string>();
-  const parts: {
-    part: "test" | "train" | "val";
-    pairs: number;
-    left: number;
-    right: number;
-    scans: number;
-  }[] = [];
-  for (const part of ["test", "train", "val"] as const) {
-    const pairs = eigenSplit(part);
-    const count = { part, pairs: pairs.length, left: 0, right: 0, scans: 0 };
-    for (const pair of pairs) {
-      const frame = parseFrame(pair.left), path = drivePath(frame);
-      dates.add(frame.date);
-      const drive = drives.get(path) ?? { path, found: 0, expected: 0 };
-      drives.set(path, drive);
-      for (const side of ["left", "right"] as const) {
-        drive.expected++;
-        if (await findImage(has, pair[side]) === undefined) continue;
-        drive.found++;
-        count[side]++;
-      }
-      if (await has(velodynePath(frame))) count.scans++;
-    }
-    parts.push(count);
-  }
-  const calibrations: string[] = [];
-  for (const date of [...dates].sort()) {
-    for (const path of Object.values(calibrationPaths(date))) if (!await has(path)) calibrations.push(path);
-  }
-  const all = [...drives.values()].sort((a, b) => a.path < b.path ? -1 : 1);
-  const complete = all.every(({ found, expected }) => found === expected) && calibrations.length === 0 &&
-    parts[0].scans === parts[0].pairs;
-  return { parts, drives: all, calibrations, complete };
 }
 
 /** A scan file: little-endian float32 x, y, z, reflectance, one point after the other. */

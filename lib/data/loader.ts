@@ -193,7 +193,8 @@ async function readPair(
     readView(dataset, index, "right", size),
   ]);
   const pair = { left, right, hints: plan && await readHints(dataset, dataset.pairs[index], plan, size) };
-  cache?.put(index, pair);
+  // The system keeps packs in memory by itself.
+  if (!dataset.pairs[index].packed || plan) cache?.put(index, pair);
   return pair;
 }
 

@@ -17,6 +17,12 @@ export interface StereoPair {
   readonly root?: string;
   /** Fraction of the height to cut off at the bottom, where that is not the data set's. */
   readonly cropBottom?: number;
+  /** Where prepared data keep its images, `FILE.pack#N`, and its laser points, relative to the root; see prepare.ts. */
+  readonly packed?: {
+    readonly left: string;
+    readonly right: string;
+    readonly points?: { readonly path: string; readonly offset: number };
+  };
   /** The camera, for the left image as stored and cropped; `undefined` where the data have no calibration. */
   readonly camera?: StereoCamera;
   /** True disparities (px) or depths (m) of the left image that a manifest names: 16-bit PNG, value / 256, 0 = unknown. */

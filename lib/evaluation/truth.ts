@@ -6,6 +6,7 @@
  */
 import { join } from "@std/path";
 import { CyclopsError } from "../base/errors.ts";
+import { fileError, fillFrom } from "../base/files.ts";
 import { cityscapesCameraPath, cityscapesDisparityPath, readCityscapesDepth } from "../data/cityscapes.ts";
 import {
   annotatedPaths,
@@ -189,6 +190,7 @@ export function truthReader(
       const found = await readManifestTruth(root, { ...pair, camera, truth: truthFile(truth, kind) });
       return gather(found.depth.data, found.depth, found.camera);
     }
+    if (camera && pair.packed) return await readPoints(pair.root ?? root, pair, camera, kind);
     if (kind === "cityscapes" && camera) {
       return gather((await readCityscapesDepth(root, pair.left, camera)).data, camera.imageSize, camera);
     }
@@ -217,6 +219,55 @@ export function truthReader(
     if (options.keep) kept.set(pair.left, truth);
     return truth;
   };
+}
+
+/** Points as prepared data keep them: their number, columns, rows, depths; 4, 2, 2 and 4 bytes each. */
+export function encodePoints({ xs, ys, depths }: Truth): Uint8Array {
+  const count = depths.length, buffer = new ArrayBuffer(4 + 8 * count);
+  new Uint32Array(buffer, 0, 1)[0] = count;
+  new Uint16Array(buffer, 4, count).set(xs);
+  new Uint16Array(buffer, 4 + 2 * count, count).set(ys);
+  new Float32Array(buffer, 4 + 4 * count, count).set(depths);
+  return new Uint8Array(buffer);
+}
+
+async function readPoints(
+  root: string,
+  { left, packed }: StereoPair,
+  camera: StereoCamera,
+  kind: TruthKind,
+): Promise<Truth> {
+  const points = packed?.points;
+  if (kind !== "lidar" || !points) {
+    throw new CyclopsError(
+      `Cannot evaluate against ${kind} of ${left}: prepared data hold ${
+        points ? "LiDAR x alone" : "no scan of it"
+      }, ` +
+        "evaluate on the data that they were made from",
+    );
+  }
+  const path = join(root, points.path);
+  try {
+    using file = await Deno.open(path);
+    const read = async (offset: number, bytes: number) => {
+      const buffer = new Uint8Array(bytes);
+      await file.seek(offset, Deno.SeekMode.Start);
+      if (await fillFrom(file, buffer) < bytes) {
+        throw new CyclopsError(`Cannot read the points ${path}: it is truncated`);
+      }
+      return buffer.buffer;
+    };
+    const [count] = new Uint32Array(await read(points.offset, 4)),
+      buffer = await read(points.offset + 4, 8 * count);
+    return {
+      camera,
+      xs: new Uint16Array(buffer, 0, count),
+      ys: new Uint16Array(buffer, 2 * count, count),
+      depths: new Float32Array(buffer, 4 * count, count),
+    };
+  } catch (error) {
+    throw error instanceof CyclopsError ? error : fileError("read the points", path, error);
+  }
 }
 
 /** The file of a manifest's or stereo 2015's truth. */
@@ -253,6 +304,7 @@ export async function checkTruth(
   for (const pair of pairs) {
     const { left, truth } = pair;
     if (truth) needed.add(truthFile(truth, kind).path);
+    else if (pair.packed) needed.add(pair.packed.points?.path ?? velodynePath(parseFrame(left)));
     else if (kind === "cityscapes") needed.add(cityscapesCameraPath(left)).add(cityscapesDisparityPath(left));
     else if (hasTruth(pair, kind)) {
       const frame = parseFrame(left), { camToCam, veloToCam } = calibrationPaths(frame.date);
