@@ -4,7 +4,9 @@
  *
  * @module
  */
-import { crc32 } from "node:zlib";
+import { closeSync, openSync, readSync } from "node:fs";
+// A default import: early versions of Node 20 have no crc32, and need none but for packs.
+import zlib from "node:zlib";
 import type { default as Sharp } from "sharp";
 import { CyclopsError, messageOf } from "../base/errors.ts";
 import { fileError, fillFrom, readBytes, writeAtomic } from "../base/files.ts";
@@ -153,7 +155,7 @@ export function encodePack(images: readonly RgbImage[]): Uint8Array[] {
   const view = new DataView(head.buffer);
   [width, height, images.length].forEach((value, i) => view.setUint32(4 + 4 * i, value, true));
   const sums = new DataView(new ArrayBuffer(4 * images.length));
-  images.forEach(({ data }, i) => sums.setUint32(4 * i, crc32(data), true));
+  images.forEach(({ data }, i) => sums.setUint32(4 * i, zlib.crc32(data), true));
   return [head, ...images.map(({ data }) => data), new Uint8Array(sums.buffer)];
 }
 
@@ -168,12 +170,12 @@ export function fileOf(path: string): string {
 /** Reads an image of a pack, or only its size. */
 function readPacked(path: string, index: number, sizeOnly: boolean): RgbImage {
   const fail = (why: string) => new CyclopsError(`Cannot read image ${index} of the pack ${path}: ${why}`);
+  let file: number | undefined;
   try {
-    using file = Deno.openSync(path);
-    const read = (from: number, bytes: Uint8Array) => {
-      file.seekSync(from, Deno.SeekMode.Start);
+    const from = file = openSync(path, "r");
+    const read = (position: number, bytes: Uint8Array) => {
       for (let at = 0, count; at < bytes.length; at += count) {
-        count = file.readSync(bytes.subarray(at)) ?? 0;
+        count = readSync(from, bytes, at, bytes.length - at, position + at);
         if (count === 0) throw fail("it is truncated: prepare the data again");
       }
       return new DataView(bytes.buffer);
@@ -188,10 +190,12 @@ function readPacked(path: string, index: number, sizeOnly: boolean): RgbImage {
     const data = new Uint8Array(length);
     read(PACK_HEADER + index * length, data);
     const sum = read(PACK_HEADER + images * length + 4 * index, new Uint8Array(4)).getUint32(0, true);
-    if (crc32(data) !== sum) throw fail("its checksum differs, it is damaged: prepare the data again");
+    if (zlib.crc32(data) !== sum) throw fail("its checksum differs, it is damaged: prepare the data again");
     return { width, height, data };
   } catch (error) {
     throw error instanceof CyclopsError ? error : fileError("read the pack", path, error);
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
 }
 
