@@ -1,4 +1,4 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
 import { UsageError } from "../../lib/base/errors.ts";
 import { formatOptions, resolveOptions } from "../../lib/base/options.ts";
