@@ -343,7 +343,7 @@ async function evaluateJob(
           parameters: sum(used.map(({ parameters }) => parameters)),
           gigaflops: gigaflops * (flip ? 2 : 1),
           msPerImage: msPerImage && msPerImage * (flip ? 2 : 1),
-          run,
+          run: run.split("/").slice(-3).join("/"),
         }));
       }
     }

@@ -354,7 +354,7 @@ export async function writeAblation(
   for (const { setting, chart } of report.charts) {
     const { dataset, split, part, truth, crop, architecture, size } = setting;
     const slug = [...new Set([dataset, split, part]), truth, crop, architecture, size].join("-")
-      .replace(/[^\w-]+/g, "_");
+      .replace(/[^\w-]+/g, "_").replaceAll("_-", "-");
     const name = report.charts.length === 1 ? "plot" : `plot-${slug}`;
     await chart.writeSvg(at(`${name}.svg`));
     await chart.writePng(at(`${name}.png`));
