@@ -146,8 +146,8 @@ export const trainingOptions = {
   hints: choice(["none", "sgm", "truth"], {
     default: "none",
     help:
-      "Disparities that the student also follows: matched (sgm), or true (truth; this is supervised: the oracle " +
-      "experiment, never for a result).",
+      "Disparities that the student follows besides the images: matched (sgm; half a second per pair, once, kept " +
+      "in the cache folder), or true (truth; supervised: the oracle experiment, never for a result).",
   }),
   hintWeight: lossWeight("the student's log difference from the hints"),
   hintMask: flag({

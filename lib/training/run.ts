@@ -117,7 +117,9 @@ export async function trainWithProgress(
         for (const [name, value] of Object.entries({ loss: record.loss, ...record.terms })) {
           means.set(name, (means.get(name) ?? value) * SMOOTHING + value * (1 - SMOOTHING));
         }
-        progress?.update(record.step, ...describeStep(means, validation?.absRel));
+        const { waited, milliseconds } = record;
+        const slow = waited > milliseconds / 2 ? [`waited ${(waited / 1000).toFixed(1)} s for data`] : [];
+        progress?.update(record.step, ...slow, ...describeStep(means, validation?.absRel));
         break;
       }
       case "validating":

@@ -5,10 +5,16 @@ import { trainWithProgress } from "../../lib/training/run.ts";
 import type { TrainRecord } from "../../lib/training/loop.ts";
 import { TERM_NAMES } from "../../lib/losses/objective.ts";
 
-const RESULT = { learningRate: 1e-3, disparityMean: 0.03, disparityDeviation: 0.01, steps: 2, waited: 0 };
+const RESULT = { learningRate: 1e-3, disparityMean: 0.03, disparityDeviation: 0.01, steps: 2 };
 
-function step(step: number, loss: number, terms: Record<string, number>, milliseconds = 100): TrainRecord {
-  return { kind: "step", step, loss, terms, milliseconds, ...RESULT };
+function step(
+  step: number,
+  loss: number,
+  terms: Record<string, number>,
+  milliseconds = 100,
+  waited = 0,
+): TrainRecord {
+  return { kind: "step", step, loss, terms, milliseconds, waited, ...RESULT };
 }
 
 async function* records(): AsyncGenerator<TrainRecord> {
@@ -18,7 +24,7 @@ async function* records(): AsyncGenerator<TrainRecord> {
   yield { kind: "warning", step: 2, message: "the disk is full" };
   yield { kind: "checkpoint", step: 2, folder: "runs/x/checkpoints/step-000002" };
   await Promise.resolve();
-  yield step(3, 0.4, { photometric: 0.35, consistency: 0.05 }, 100);
+  yield step(3, 0.4, { photometric: 0.35, consistency: 0.05 }, 300, 200);
   yield { kind: "end", step: 3, reason: "finished", folder: "runs/x/checkpoints/step-000003" };
 }
 
@@ -49,7 +55,7 @@ Deno.test("a training is shown: start, loss and terms, validation, warnings, che
   assertEquals(validation, "student  step 2: validation abs rel 0.2100, RMSE 6.20 m, photometric 0.1000");
   assertEquals(warning, "student  step 2: warning: the disk is full");
   assertEquals(saved, "student  step 2: saved runs/x/checkpoints/step-000002");
-  assertStringIncludes(second, "loss 0.490  abs rel 0.2100  photo 0.395  cons 0.0950");
+  assertStringIncludes(second, "waited 0.2 s for data  loss 0.490  abs rel 0.2100  photo 0.395  cons 0.0950");
   assertEquals(end, "student: finished at step 3, 300 ms per step");
 });
 
