@@ -68,14 +68,17 @@ export {
 } from "./models/chain.ts";
 
 // Losses, each by itself, and their weighted sum.
-export { betterPixels, photometricLoss, photometricMap, ssim } from "./losses/photometric.ts";
 export {
+  betterPixels,
   consistencyLoss,
   disparityDistillation,
   edgeWeights,
   featureDistillation,
+  photometricLoss,
+  photometricMap,
   smoothnessLoss,
-} from "./losses/disparity.ts";
+  ssim,
+} from "./losses/losses.ts";
 export { lossTerms, type LossWeights, TERM_NAMES, totalLoss, viewPyramids } from "./losses/objective.ts";
 
 // Training: options and presets, stages, one update, a whole stage as a stream of records, runs in folders.

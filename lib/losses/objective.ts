@@ -16,14 +16,16 @@ import {
 } from "../models/chain.ts";
 import type { Prediction } from "../models/architecture.ts";
 import {
+  betterPixels,
   consistencyLoss,
   disparityDistillation,
   type EdgeWeights,
   edgeWeights,
   featureDistillation,
+  photometricLoss,
   smoothnessLoss,
-} from "./disparity.ts";
-import { betterPixels, photometricLoss, SSIM_WEIGHT } from "./photometric.ts";
+  SSIM_WEIGHT,
+} from "./losses.ts";
 
 /** Every term, in the order in which they are logged. */
 export const TERM_NAMES = [

@@ -13,7 +13,7 @@ import { type DepthMetrics, meanMetrics, type Protocol, scoreFrame } from "../ev
 import { checkTruth, truthReader } from "../evaluation/truth.ts";
 import { canonicalScales, type ImageSize } from "../geometry/camera.ts";
 import { opposite, warp } from "../geometry/warp.ts";
-import { photometricLoss } from "../losses/photometric.ts";
+import { photometricLoss } from "../losses/losses.ts";
 import {
   type AlignedDisparity,
   type ChainOptions,

@@ -112,7 +112,7 @@ def warp(image, disparity, direction):
 
 
 def photometric(x, y, ssim_weight):
-    """lib/losses/photometric.ts."""
+    """lib/losses/losses.ts."""
 
     def mean(z):
         return F.avg_pool2d(z, 3, 1)
@@ -134,7 +134,7 @@ def edge_weights(image):
 
 
 def smoothness(disparity, weights):
-    """lib/losses/disparity.ts."""
+    """lib/losses/losses.ts."""
     return sum((d.abs() * w).mean() for d, w in zip(differences(disparity), weights))
 
 

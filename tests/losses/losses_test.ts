@@ -6,9 +6,11 @@ import {
   type EdgeWeights,
   edgeWeights,
   featureDistillation,
+  photometricLoss,
+  photometricMap,
   smoothnessLoss,
-} from "../../lib/losses/disparity.ts";
-import { photometricLoss, photometricMap, ssim } from "../../lib/losses/photometric.ts";
+  ssim,
+} from "../../lib/losses/losses.ts";
 import { checkGradients } from "../_finite_differences.ts";
 import { uniform } from "../_tensors.ts";
 
