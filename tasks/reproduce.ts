@@ -491,8 +491,9 @@ export async function reproduce(
   let left = seeds * jobs.reduce((sum, job) => sum + budget.duration(job), 0), spent = 0, done = 0;
   quietProgress();
   try {
-    for (let seed = 1; seed <= seeds; seed++) {
-      for (const job of jobs) {
+    // Row by row, so that a call that is stopped early leaves whole rows, with all their seeds.
+    for (const job of jobs) {
+      for (let seed = 1; seed <= seeds; seed++) {
         const run = runOf(job.name, seed), begun = performance.now(), finished = await isFinished(run);
         if (!finished) {
           const resume = await exists(join(run, "checkpoints"));

@@ -47,7 +47,7 @@ const student = (
 ): AblationJob => ({ name, row, stage, from, share: CONTINUED, options, network: "student" });
 
 /**
- * All trainings of one seed, in an order in which each finds what it starts from.
+ * All trainings of one seed, each after what it starts from, what decides most first.
  *
  * The backward network learns on the frozen half-cycle student (`cycle`), so that every teacher corrects the very
  * student that HC-continued starts from; row C is the paper's joint training, where the cycle's gradient reaches the
@@ -62,7 +62,8 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
     { ...first, share: 1 },
     student("half-cycle-continued", "HC-continued", "half-cycle", ["half-cycle"]),
     { ...student("half-cycle-equal-cost", "HC equal cost", "half-cycle", ["half-cycle"]), share: "cost" },
-    student("cycle-joint", "C", "cycle", ["half-cycle"], { cycleGradient: 1 }),
+    student("hints", "hints alone", "half-cycle", ["half-cycle"], { hints: "sgm" }),
+    ...real ? [] : [student("oracle", "oracle", "half-cycle", ["half-cycle"], { hints: "truth" })],
     {
       name: "cycle",
       stage: "cycle",
@@ -71,10 +72,7 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
       options: { freeze: "student" },
       network: "student",
     },
-    teacher("teacher-features", "T feat", { teacherInputs: "features" }),
-    teacher("teacher-disparity", "T disp", { teacherInputs: "disparity" }),
     teacher("teacher", "T", {}),
-    teacher("teacher-blind", "T without inconsistency", { blindTeacher: true }),
     student("student", "S", "distill", ["cycle", "teacher"]),
     student("student-self-distilled", "S self-distilled", "distill", ["half-cycle"], { teacher: "flip" }),
     teacher("teacher-privileged", "P's teacher", { privilegedTeacher: true }),
@@ -83,8 +81,10 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
       distillMask: true,
       hints: "sgm",
     }),
-    student("hints", "hints alone", "half-cycle", ["half-cycle"], { hints: "sgm" }),
-    ...real ? [] : [student("oracle", "oracle", "half-cycle", ["half-cycle"], { hints: "truth" })],
+    teacher("teacher-blind", "T without inconsistency", { blindTeacher: true }),
+    student("cycle-joint", "C", "cycle", ["half-cycle"], { cycleGradient: 1 }),
+    teacher("teacher-features", "T feat", { teacherInputs: "features" }),
+    teacher("teacher-disparity", "T disp", { teacherInputs: "disparity" }),
   ];
 }
 
