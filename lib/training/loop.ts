@@ -9,7 +9,7 @@ import project from "../../deno.json" with { type: "json" };
 import { cacheFolder } from "../backend/install.ts";
 import { selectBackend } from "../backend/select.ts";
 import { tf } from "../backend/tf.ts";
-import { CyclopsError, UsageError } from "../base/errors.ts";
+import { CyclopsError, messageOf, UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
 import { identityDifferences, type StereoDataset } from "../data/dataset.ts";
 import type { TensorMap } from "../data/safetensors.ts";
@@ -292,7 +292,11 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
   }
   if (options.hints === "truth") {
     for (const [root, group] of Map.groupBy(dataset.pairs, (pair) => pair.root ?? dataset.root)) {
-      await checkTruth(root, group, "dense");
+      await checkTruth(root, group, "dense").catch((error) => {
+        throw new CyclopsError(
+          messageOf(error).replace("Cannot evaluate", "Cannot train with --hints truth"),
+        );
+      });
     }
   }
   const trainer = new Trainer(options, steps, cluster);

@@ -122,3 +122,15 @@ export async function checkpointDistance(a: string, b: string): Promise<number> 
   };
   return Math.max(distance(one.model, two.model), distance(one.optimizer!, two.optimizer!));
 }
+
+/** Keeps in a folder of the tests' own what else goes to the user's cache: disparity hints. */
+export async function withCache<T>(folder: string, use: () => Promise<T>): Promise<T> {
+  const own = Deno.env.get("XDG_CACHE_HOME");
+  Deno.env.set("XDG_CACHE_HOME", folder);
+  try {
+    return await use();
+  } finally {
+    if (own === undefined) Deno.env.delete("XDG_CACHE_HOME");
+    else Deno.env.set("XDG_CACHE_HOME", own);
+  }
+}

@@ -28,6 +28,7 @@ import {
   testFolder,
   TINY,
   tinyStreet,
+  withCache,
   withRun,
 } from "./_runs.ts";
 
@@ -95,6 +96,43 @@ Deno.test("a run stopped among its coarse steps equals an unbroken one, too", ()
     const found = [first, second, third].flatMap(losses);
     found.forEach(([, loss], i) => assertAlmostEquals(loss, whole[i][1], 1e-6));
     assertEquals(found.length, whole.length);
+  }));
+
+Deno.test("a run with hints stopped among its coarse steps equals an unbroken one, from its cache or without", () =>
+  withFolder(async (folder) => {
+    const given = {
+      ...GIVEN,
+      data: street,
+      size: "64x64",
+      coarse: 0.5,
+      steps: 4,
+      hints: "sgm" as const,
+      workers: 1,
+    };
+    const cache = (name: string) => join(folder, name, "cyclops", "hints");
+    const whole = await withCache(join(folder, "a"), () => recordsIn(join(folder, "whole"), given));
+    assert(ofKind(whole, "step").every(({ terms }) => terms.hint! > 0));
+    assertEquals((await Array.fromAsync(Deno.readDir(cache("a")))).length, 2, "a file for each pair");
+    const run = join(folder, "run");
+    const first = await withCache(join(folder, "b"), () => recordsIn(run, given, { stopAt: 1 }));
+    const second = await withCache(
+      join(folder, "a"),
+      () => recordsIn(run, given, { resume: true, stopAt: 3 }),
+    );
+    await Deno.remove(join(folder, "b"), { recursive: true });
+    const third = await withCache(join(folder, "b"), () => recordsIn(run, given, { resume: true }));
+    assertEquals([first, second, third].flatMap(losses), losses(whole));
+    assertEquals(await checkpointDistance(folderOf(third), folderOf(whole)), 0);
+  }));
+
+Deno.test("true hints that a pair does not have are refused before anything is trained", () =>
+  withFolder(async (folder) => {
+    const refused = () => recordsIn(join(folder, "run"), { ...GIVEN, hints: "truth" });
+    const { message } = await assertRejects(refused, CyclopsError);
+    assertStringIncludes(
+      message,
+      "Cannot train with --hints truth against depth maps: 7 of 7 files are missing",
+    );
   }));
 
 Deno.test("a stage without the networks it needs is refused, and leaves no folder behind", () =>

@@ -12,7 +12,16 @@ import { train } from "../../lib/training/loop.ts";
 import { Trainer } from "../../lib/training/trainer.ts";
 import { withFolder, writePairs } from "../data/_pairs.ts";
 import { facts } from "./_checkpoints.ts";
-import { checkpointNames, ofKind, records, recordsIn, testFolder, TINY, tinyStreet } from "./_runs.ts";
+import {
+  checkpointNames,
+  ofKind,
+  records,
+  recordsIn,
+  testFolder,
+  TINY,
+  tinyStreet,
+  withCache,
+} from "./_runs.ts";
 
 await selectBackend();
 
@@ -126,17 +135,8 @@ const secondEpoch: Look = (given) =>
     }
   });
 
-/** Losses, with hints that are kept on disk in a folder of the tests' own. */
-const hinted: Look = async (given) => {
-  const own = Deno.env.get("XDG_CACHE_HOME");
-  Deno.env.set("XDG_CACHE_HOME", base);
-  try {
-    return await losses({ ...given, data: street });
-  } finally {
-    if (own === undefined) Deno.env.delete("XDG_CACHE_HOME");
-    else Deno.env.set("XDG_CACHE_HOME", own);
-  }
-};
+/** Losses, with hints. */
+const hinted: Look = (given) => withCache(base, () => losses({ ...given, data: street }));
 
 /** What an option is tried with, and where it must show. */
 interface Trial {
