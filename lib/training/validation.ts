@@ -30,7 +30,7 @@ import { openPart, refineOptions, type TrainingOptions } from "./options.ts";
 
 /** The result of a validation; lower is better. */
 export interface ValidationResult {
-  /** Photometric loss of the synthesized opposite view, at the finest scale. */
+  /** Photometric loss of the left view, synthesized from the right one by the evaluated disparity, at the finest scale. */
   readonly photometric: number;
   /** Abs rel of the depth by the protocol, where ground truth exists. */
   readonly absRel?: number;
@@ -72,7 +72,7 @@ function wholeChain(options: TrainingOptions, opposite: Tensor4D, scale?: Tensor
   return { view, border, scale, refine: refineOptions(options), gates: CLOSED_GATES, opposite };
 }
 
-/** The finest disparity of the left image, and the opposite view synthesized with it. */
+/** The finest disparity of the left image, which is evaluated, and the left view synthesized from the right with it. */
 function predictView(
   networks: Networks,
   source: Tensor4D,
@@ -80,14 +80,12 @@ function predictView(
   options: TrainingOptions,
   scale?: Tensor4D,
 ): { readonly synthesized: Tensor4D; readonly real: Tensor4D; readonly disparity: Tensor4D } {
-  const { stage, view, border, photometricViews } = options;
-  const outcome = (aligned: AlignedDisparity) => ({
-    // Only what is trained can be measured.
-    ...photometricViews === "source"
-      ? { synthesized: warp(target, aligned.source, view, { border }), real: source }
-      : { synthesized: warp(source, aligned.target, opposite(view), { border }), real: target },
-    disparity: view === "left" ? aligned.source : aligned.target,
-  });
+  const { stage, view, border } = options;
+  const [left, right] = view === "left" ? [source, target] : [target, source];
+  const outcome = (aligned: AlignedDisparity) => {
+    const disparity = view === "left" ? aligned.source : aligned.target;
+    return { synthesized: warp(right, disparity, "left", { border }), real: left, disparity };
+  };
   if (stage === "teacher") {
     const chain = runChain(networks, imagePyramid(source), wholeChain(options, target, scale));
     return outcome(chain.refined!.aligned[0]);

@@ -259,6 +259,31 @@ Deno.test("a warning is yielded and recorded once, and a resumed run knows how l
     assertEquals(written, [{ step: 2, warning: warning.message }]);
   }));
 
+Deno.test("a refine network that this version or this run would run otherwise is refused; its student loads", () =>
+  withFolder(async (folder) => {
+    const copy = join(folder, "teacher");
+    await recordsIn(copy, { ...GIVEN, stage: "teacher", steps: 1 }, { from: startOf("teacher") });
+    const checkpoint = (await findCheckpoint(copy)).folder, path = join(checkpoint, "checkpoint.json");
+    const facts = JSON.parse(await Deno.readTextFile(path));
+    const refused = async (
+      stored: Record<string, unknown>,
+      given: Record<string, unknown>,
+      message: string,
+    ) => {
+      await Deno.writeTextFile(path, JSON.stringify({ ...facts, options: { ...facts.options, ...stored } }));
+      const options = { ...GIVEN, stage: "distill", steps: 1, ...given };
+      const error = await assertRejects(() => records(options, { from: [checkpoint] }), UsageError);
+      assertStringIncludes(error.message, message);
+    };
+    await refused({}, { privilegedTeacher: true }, "privilegedTeacher false and this run has true");
+    await refused({ refineHead: "scratch" }, { distill: "feat" }, "its features mean other things");
+    await refused({ refineHead: "residual" }, {}, "train the teacher again");
+    const model = await loadModel(checkpoint);
+    assertEquals(model.networks.refine, undefined);
+    assertStringIncludes(model.withoutTeacher!, "refineHead residual");
+    model.dispose();
+  }));
+
 Deno.test("weights that are not finite are not saved", () =>
   withFolder(async (folder) => {
     const given = { ...GIVEN, learningRate: 1e39, warmup: 0, steps: 5, checkpointEvery: 1 };
