@@ -107,9 +107,10 @@ Deno.test({
       assertEquals(peers.length, 2);
       for (const { values, absent } of peers) {
         assertEquals(absent, undefined);
-        // The second result shows that the gradients are the same, too.
-        for (const [i, tolerance] of [1e-4, 1e-3].entries()) {
-          assertAlmostEquals(values![i], own.values![i], tolerance);
+        // The second result shows that the gradients are the same, too; vgg's update moves the loss by 15 %, and
+        // with it what the two round differently.
+        for (const [i, tolerance] of [1e-4, 2e-3].entries()) {
+          assertAlmostEquals(values![i], own.values![i], tolerance * own.values![i]);
         }
       }
       assertEquals(Math.min(...peers.map(({ ratio }) => ratio!)), 1);
