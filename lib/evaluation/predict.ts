@@ -330,7 +330,7 @@ export async function predictRun(
   const { folder } = model;
   try {
     if (network === "teacher" && model.withoutTeacher) {
-      throw new CyclopsError(`Cannot predict with the teacher of ${folder}: ${model.withoutTeacher}`);
+      throw new UsageError(`Cannot predict with the teacher of ${folder}: ${model.withoutTeacher}`);
     }
     const { data, split, holdout, view, cropBottom } = model.options;
     if (!model.facts && options.data === undefined) {

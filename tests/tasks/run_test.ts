@@ -33,7 +33,7 @@ Deno.test("train, eval --run and predict work together with the permissions they
     assertEquals(metrics.images, 2);
     assertStringIncludes(metrics.protocol, "averaged with the mirrored image's prediction");
     assertEquals([refused.code, refused.out], [2, ""], refused.err);
-    assertStringIncludes(refused.err, "the checkpoint holds only a student, no refine network");
+    assertStringIncludes(refused.err, "it has no refine network, which stage teacher trains");
 
     // What was saved gives the same numbers without the network, of the part that was not trained on.
     const flipped = saved.replace(".npy", "-flipped.npy");
