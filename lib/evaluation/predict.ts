@@ -5,7 +5,7 @@
  */
 import { compile, type Compiled } from "../backend/compile.ts";
 import { type Tensor4D, tf } from "../backend/tf.ts";
-import { CyclopsError, UsageError } from "../base/errors.ts";
+import { UsageError } from "../base/errors.ts";
 import { median } from "../base/random.ts";
 import { imagePath, openDataset, type StereoDataset } from "../data/dataset.ts";
 import { isManifest } from "../data/manifest.ts";

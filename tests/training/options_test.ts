@@ -219,9 +219,14 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   hintMask: { with: HINTS, values: [true, false], look: hinted },
   freeze: { with: CYCLE, values: ["", "student"] },
   cycleGradient: { with: { ...CYCLE, photometricViews: "both" }, values: [0, 1] },
-  refineGradient: { with: { ...TEACHER, freeze: "" }, values: [0, 1] },
+  // At its first step the refine network is a copy of the student, blind to all but the image.
+  refineGradient: { with: { ...TEACHER, freeze: "", steps: 4 }, values: [0, 1] },
   gradientRamp: { with: { ...CYCLE, cycleGradient: 1 }, values: [0, 10] },
-  teacherInputs: { with: TEACHER, values: ["inconsistency", "inconsistency,disparity"], look: fresh },
+  teacherInputs: {
+    with: { ...TEACHER, steps: 4 },
+    values: ["inconsistency", "inconsistency,disparity"],
+    look: fresh,
+  },
   blindTeacher: { with: TEACHER, values: [false, true] },
   privilegedTeacher: { with: TEACHER, values: [false, true] },
   distill: { with: DISTILL, values: ["disp", "feat"] },
