@@ -54,9 +54,6 @@ const startOf = (given: Given) => starts.get(resolveTraining(given).stage)!;
 /** The losses of updates: they depend on weights, images, terms and optimizer. */
 const losses: Look = async (given) =>
   ofKind(await records(given, { from: startOf(given) }), "step").map(({ loss }) => loss);
-/** The same with new weights of the refine network: those it starts from have none. */
-const fresh: Look = async (given) =>
-  ofKind(await records(given, { from: starts.get("cycle") }), "step").map(({ loss }) => loss);
 const terms: Look = async (given) =>
   ofKind(await records({ ...given, steps: 1 }, { from: startOf(given) }), "step").map((step) =>
     Object.keys(step.terms)
@@ -222,11 +219,7 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   // At its first step the refine network is a copy of the student, blind to all but the image.
   refineGradient: { with: { ...TEACHER, freeze: "", steps: 4 }, values: [0, 1] },
   gradientRamp: { with: { ...CYCLE, cycleGradient: 1 }, values: [0, 10] },
-  teacherInputs: {
-    with: { ...TEACHER, steps: 4 },
-    values: ["inconsistency", "inconsistency,disparity"],
-    look: fresh,
-  },
+  teacherInputs: { with: { ...TEACHER, steps: 4 }, values: ["inconsistency", "inconsistency,disparity"] },
   blindTeacher: { with: TEACHER, values: [false, true] },
   privilegedTeacher: { with: TEACHER, values: [false, true] },
   distill: { with: DISTILL, values: ["disp", "feat"] },
