@@ -181,10 +181,12 @@ function checkResult(value: unknown, where: string): Result {
     const metric = (json.metrics as Record<string, unknown>)[name];
     check(`metrics.${name}`, metric, isCount(metric), "a number ≥ 0");
   }
-  for (const [name, metric] of Object.entries(json.metrics as object)) {
+  // Version 0.1 kept the protocol among them.
+  const { protocol: _, ...metrics } = json.metrics as Record<string, unknown>;
+  for (const [name, metric] of Object.entries(metrics)) {
     check(`metrics.${name}`, metric, Number.isFinite(metric), "a number");
   }
-  return json as unknown as Result;
+  return { ...json, metrics } as unknown as Result;
 }
 
 /**
