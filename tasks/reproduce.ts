@@ -394,10 +394,8 @@ async function gates(
   const { dataset, truths } = set, found: InconsistencyGate[] = [];
   for (let seed = 1; seed <= seeds; seed++) {
     const { networks, size, options, dispose } = await loadModel(runOf("teacher", seed), "latest");
-    found.push(
-      await inconsistencyGate(networks, dataset, { size, camera: options.camera, truth: truths.at(-1) }),
-    );
-    dispose();
+    const how = { size, camera: options.camera, truth: truths.at(-1) };
+    found.push(await inconsistencyGate(networks, dataset, how).finally(dispose));
   }
   const of = (name: keyof InconsistencyGate) => found.map((gate) => gate[name].toFixed(3)).join(", ");
   return {

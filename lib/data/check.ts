@@ -88,7 +88,7 @@ const BASELINE = [0.01, 3] as const;
 /** Bytes of a file that tell it from others. */
 const HEAD = 65536;
 
-/** The q-th part of sorted values. */
+/** The value below which a fraction q of the values lies. */
 function quantile(values: readonly number[], q: number): number {
   return values.toSorted((a, b) => a - b)[Math.floor(q * (values.length - 1))];
 }

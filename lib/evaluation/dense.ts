@@ -76,7 +76,7 @@ const BLUR = [-2, -1, 0, 1, 2].map((x) => Math.exp(-x * x / 2));
  * @param depth [height, width], m, > 0.
  * @returns Indices of the pixels on an edge.
  */
-export function depthEdges(depth: Float32Array, width: number): Int32Array {
+function depthEdges(depth: Float32Array, width: number): Int32Array {
   const height = depth.length / width, at = (x: number, y: number) => y * width + x;
   const total = BLUR.reduce((sum, weight) => sum + weight, 0);
   let log = depth.map(Math.log);
