@@ -237,6 +237,7 @@ export async function runTask<S extends OptionSpecs>(
     if (args.length < all.length - Number(debug)) {
       const options = task.helpOptions?.(parseTaskArgs(task, args).options) ?? task.options;
       console.log(helpText({ ...task, options }));
+      parseTaskArgs(task, args); // what is wrong with the other words is said all the same
       Deno.exit(0);
     }
     const { options, positionals, given } = parseTaskArgs(task, args);
