@@ -15,6 +15,7 @@ import { Table, type TableRow } from "../lib/charts/table.ts";
 import { runTask } from "./_task.ts";
 import type { Model, Work } from "./bench/ours.ts";
 import { Peer, type PeerInfo } from "./bench/peer.ts";
+import { evaluationTable } from "./bench/evaluation.ts";
 import { measureWaits, profileTable, scalingTable } from "./bench/studies.ts";
 
 const COMPARISON_NAMES = ["quick", "teacher", "distill", "vgg", "vgg-forward", "quick-forward"] as const;
@@ -34,6 +35,9 @@ const studyOptions = {
   profile: flag({ help: "Measure instead where our time goes, by phase and operation (--only, or quick)." }),
   scaling: flag({ help: "Measure instead how our time grows with pixels, batch and parameters." }),
   waits: flag({ help: "Measure instead how long training at preset quick waits for images." }),
+  evaluation: flag({ help: "Measure instead eval on 697 frames of --data, beside numpy." }),
+  data: text({ value: "DIR", help: "Folder of KITTI raw, for --evaluation." }),
+  split: text({ value: "FILE|NAME", help: "Its frames, for --evaluation (default: eigen-test)." }),
 } as const;
 
 /** One way to do the work of a {@linkcode Comparison}. */
@@ -149,6 +153,8 @@ type Plan = Omit<OptionsOf<typeof benchOptions>, "only"> & {
   readonly onProgress?: (done: number, total: number, name: string) => void;
 };
 
+const pythonName = () => Deno.env.get("TORCH_PYTHON") || "python3";
+
 /** Threads of the last run may still be spinning, ms. */
 const PAUSE = 30;
 
@@ -164,7 +170,7 @@ export async function bench(comparisons: readonly Comparison[], plan: Plan): Pro
   const { gflops } = await ours.ask({ do: "peak" });
   await ours.close();
   const { threads, tensorflow } = ours.info;
-  const python = plan.python ?? (Deno.env.get("TORCH_PYTHON") || "python3");
+  const python = plan.python ?? pythonName();
   let torch: BenchReport["torch"];
   try {
     const peer = await Peer.torch(python, threads);
@@ -445,33 +451,44 @@ if (import.meta.main) {
       "deno task bench --python venv/bin/python --json bench.json",
       "deno task bench --only quick --repeats 50",
       "deno task bench --profile --only vgg",
+      "deno task bench --evaluation --data kitti --repeats 3",
     ],
-  }, async ({ only, json, chart, profile, scaling, waits, ...plan }) => {
-    if (Number(profile) + Number(scaling) + Number(waits) > 1) {
-      throw new UsageError("Cannot run bench: expected only one of --profile, --scaling and --waits");
+  }, async ({ only, json, chart, profile, scaling, waits, evaluation, data, split, ...plan }) => {
+    if ([profile, scaling, waits, evaluation].filter(Boolean).length > 1) {
+      throw new UsageError(
+        "Cannot run bench: expected only one of --profile, --scaling, --waits and --evaluation",
+      );
     }
-    const study = profile || scaling || waits;
+    if (evaluation !== (data !== undefined) || (split && !evaluation)) {
+      throw new UsageError("Cannot run bench: --evaluation goes with --data DIR, and --split with both");
+    }
+    const study = profile || scaling || waits || evaluation;
     if (chart && study) throw new UsageError("Cannot draw a chart of a study: leave out --chart");
     const save = async (value: unknown) => {
       if (json) await writeAtomic(json, JSON.stringify(value, null, 2) + "\n");
     };
+    let progress: Progress | undefined;
+    const onProgress = (done: number, total: number, name: string) => {
+      progress ??= new Progress({ label: "bench", total, unit: "runs" });
+      progress.update(done, name);
+    };
     if (study) {
-      const table = profile
+      const python = plan.python ?? pythonName();
+      const table = evaluation
+        ? await evaluationTable({ ...plan, data: data!, split: split ?? "eigen-test", python, onProgress })
+        : profile
         ? await profileTable(COMPARISONS[only ?? "quick"])
         : scaling
         ? await scalingTable(plan)
         : await measureWaits();
+      progress?.finish();
       await save(table.content);
       console.log(table.text(terminalColumns()));
       return;
     }
-    let progress: Progress | undefined;
     const report = await bench((only ? [only] : COMPARISON_NAMES).map((name) => COMPARISONS[name]), {
       ...plan,
-      onProgress: (done, total, name) => {
-        progress ??= new Progress({ label: "bench", total, unit: "runs" });
-        progress.update(done, name);
-      },
+      onProgress,
     });
     progress?.finish();
     await save(report);

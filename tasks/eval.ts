@@ -26,10 +26,12 @@ import {
   type ProfileBin,
 } from "../lib/evaluation/analysis.ts";
 import { extraMetrics } from "../lib/evaluation/dense.ts";
+import { scoreInThreads, threadsFor } from "../lib/evaluation/parallel.ts";
 import {
   checkPredictions,
   openPredictions,
   PREDICTION_UNITS,
+  type PredictionFiles,
   type PredictionUnit,
 } from "../lib/evaluation/predictions.ts";
 import {
@@ -37,7 +39,7 @@ import {
   cropBox,
   type DepthMetrics,
   type Disparities,
-  evaluate,
+  evaluateAll,
   type Evaluation,
   type EvaluationInput,
   type FrameScore,
@@ -150,6 +152,8 @@ interface Subject extends Pick<StereoDataset, "root" | "name" | "pairs" | "cropB
   readonly path: string;
   readonly disparities: Exclude<EvaluationInput["disparities"], { readonly count?: undefined }>;
   readonly flipped?: EvaluationInput["flipped"];
+  /** Compares files with the truth of some frames, so that no other unit or order is evaluated. */
+  readonly check?: () => Promise<void>;
 }
 
 /** How predictions did. */
@@ -256,7 +260,7 @@ function checkCall(options: EvalOptions): void {
   if (forms.length > 1) fail(`found --${forms.join(" and --")}, expected one of them`);
 }
 
-/** Predictions from files: checked against the truth of some frames, so that no other unit or order is evaluated. */
+/** Predictions from files. */
 async function stored(path: string, flippedPath: string | undefined, options: EvalOptions): Promise<Subject> {
   const { data, split, truth, units, medianScaling } = options;
   const dataset = await openDataset({ data: data!, split, holdout: 1, part: "test", side: "left" });
@@ -264,7 +268,8 @@ async function stored(path: string, flippedPath: string | undefined, options: Ev
   await checkTruth(root, pairs, truth);
   const disparities = await openPredictions(path, units);
   const flipped = flippedPath === undefined ? undefined : await openPredictions(flippedPath, units);
-  if (disparities.count === pairs.length) {
+  const check = async () => {
+    if (disparities.count !== pairs.length) return; // said by the evaluation
     const others = Object.entries(eigenNames).filter(([name, part]) =>
       name !== split && (part === "test" || part === "files")
     );
@@ -274,8 +279,8 @@ async function stored(path: string, flippedPath: string | undefined, options: Ev
       has: (pair) => hasTruth(pair, truth),
       others: known ? Object.fromEntries(others.map(([name, part]) => [name, eigenSplit(part)])) : {},
     });
-  }
-  return { ...dataset, label: "predictions", path, disparities, flipped };
+  };
+  return { ...dataset, label: "predictions", path, disparities, flipped, check };
 }
 
 /** What to compare with: files where the path holds some, else a run. */
@@ -318,15 +323,23 @@ async function predicted(run: string, options: EvalOptions): Promise<Subject> {
 async function score(subject: Subject, { truth }: EvalOptions, protocol: Protocol): Promise<Scores> {
   const total = subject.pairs.length, frames: FrameScore[] = [], profile = new ErrorProfile();
   const progress = new Progress({ label: "evaluate", total, unit: "frames" });
-  const evaluation = await evaluate({
+  const { root, pairs, disparities, flipped } = subject, threads = threadsFor(total);
+  const input: EvaluationInput = {
     ...subject,
-    ...protocol,
     truth,
     extra: extraMetrics,
     onProgress: (done) => progress.update(done),
     onFrame: (frame) => frames.push(frame),
-    onPoint: profile.add,
-  });
+    onPoints: profile.add,
+  };
+  const source = ({ path, unit }: PredictionFiles) => ({ path, unit });
+  const job = { root, pairs, truth, protocol, flipped: flipped && source(flipped as PredictionFiles) };
+  // Predictions in memory are a network's, whose own time matters more.
+  const results = "unit" in disparities && threads > 1
+    ? scoreInThreads({ ...job, disparities: source(disparities as PredictionFiles) }, threads, profile)
+    : undefined;
+  await subject.check?.(); // while the threads start
+  const [evaluation] = await evaluateAll(input, [protocol], results);
   progress.finish();
   const known = subject.pairs.filter((pair) => hasTruth(pair, truth)).length;
   if (known < total) progress.log(`${total - known} of ${total} frames have no annotated depth`);

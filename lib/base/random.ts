@@ -91,5 +91,5 @@ export class Random {
 
 /** The middle value; of an even count the upper one of the two; NaN of none. */
 export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
+  return Float64Array.from(values).sort()[values.length >> 1] ?? NaN;
 }

@@ -68,9 +68,10 @@ export interface NpyFile extends Disposable {
   /**
    * Reads values by their flat index, in C order.
    *
+   * @param memory Used where it has the right length.
    * @throws {CyclopsError} When one is NaN or infinite, naming its place, or the file shrank.
    */
-  read(from: number, count: number): Float32Array<ArrayBuffer>;
+  read(from: number, count: number, memory?: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer>;
 }
 
 /**
@@ -121,9 +122,10 @@ export async function openNpy(path: string): Promise<NpyFile> {
           `it is truncated or damaged, write it again`,
       );
     }
-    const read = (from: number, count: number) => {
-      const raw = bytesPerValue === 4 ? new Float32Array(count) : new Float64Array(count);
-      const bytes = new Uint8Array(raw.buffer);
+    const read = (from: number, count: number, memory?: Float32Array<ArrayBuffer>) => {
+      const own = memory?.length === count ? memory : undefined;
+      const raw = bytesPerValue === 4 ? own ?? new Float32Array(count) : new Float64Array(count);
+      const bytes = new Uint8Array(raw.buffer, raw.byteOffset, raw.byteLength);
       try {
         // Nothing may move the file's position in between: no await until all is read.
         file.seekSync(dataStart + from * bytesPerValue, Deno.SeekMode.Start);

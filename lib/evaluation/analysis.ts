@@ -5,7 +5,7 @@
  */
 import { Random } from "../base/random.ts";
 import type { ImageSize } from "../geometry/camera.ts";
-import { type DepthMetrics, type FrameScore, metricNames } from "./protocol.ts";
+import { type DepthMetrics, type FrameScore, metricNames, type ScoredPoints } from "./protocol.ts";
 
 /** A mean with its 95 % interval. */
 export interface Interval {
@@ -95,54 +95,50 @@ const BIN_AT = Uint8Array.from({ length: 81 }, (_, m) => DISTANCES.findLastIndex
 /** Bins of the image's height. */
 const ROWS = 25;
 
-/** Errors by true distance and by row of the image; pass `add` as `onPoint`. */
+/** Errors by true distance and by row of the image; pass `add` as `onPoints`. */
 export class ErrorProfile {
-  readonly #distance = sums(DISTANCES.length);
-  readonly #row = sums(ROWS);
+  /** Points, sum of |error|, sum of error of each bin: those of distance, then those of the rows. */
+  readonly sums: Float64Array = new Float64Array(3 * (DISTANCES.length + ROWS));
 
-  /** Adds a point. */
-  add = (_x: number, y: number, predicted: number, actual: number, { height }: ImageSize): void => {
-    const error = (predicted - actual) / actual;
-    put(this.#distance, BIN_AT[Math.min(80, Math.floor(actual))], error);
-    put(this.#row, Math.floor((y + 0.5) / height * ROWS), error);
+  /** Adds a frame's points. */
+  add = ({ rows, predicted, actual }: ScoredPoints, { height }: ImageSize): void => {
+    const sums = new Float64Array(this.sums.length);
+    const put = (bin: number, error: number) => {
+      sums[3 * bin]++;
+      sums[3 * bin + 1] += Math.abs(error);
+      sums[3 * bin + 2] += error;
+    };
+    const binOf = Uint8Array.from(
+      { length: height },
+      (_, y) => DISTANCES.length + Math.floor((y + 0.5) / height * ROWS),
+    );
+    for (let i = 0; i < actual.length; i++) {
+      const error = (predicted[i] - actual[i]) / actual[i];
+      put(BIN_AT[Math.min(80, actual[i]) | 0], error);
+      put(binOf[rows[i]], error);
+    }
+    this.merge(sums);
   };
+
+  /** Adds the sums of other points: frame by frame, so that it does not matter which thread did which. */
+  merge(sums: Float64Array): void {
+    for (const [i, sum] of sums.entries()) this.sums[i] += sum;
+  }
 
   /** By true depth. */
   get byDistance(): ProfileBin[] {
-    return bins(this.#distance, (i) => DISTANCES[i] ?? Infinity);
+    return this.#bins(0, DISTANCES.length, (i) => DISTANCES[i] ?? Infinity);
   }
 
   /** From top to bottom, fractions of the height. */
   get byRow(): ProfileBin[] {
-    return bins(this.#row, (i) => i / ROWS);
+    return this.#bins(DISTANCES.length, ROWS, (i) => i / ROWS);
   }
-}
 
-function sums(length: number) {
-  return {
-    points: new Float64Array(length),
-    relative: new Float64Array(length),
-    bias: new Float64Array(length),
-  };
-}
-
-function put({ points, relative, bias }: ReturnType<typeof sums>, bin: number, error: number): void {
-  points[bin]++;
-  relative[bin] += Math.abs(error);
-  bias[bin] += error;
-}
-
-function bins(
-  { points, relative, bias }: ReturnType<typeof sums>,
-  edge: (i: number) => number,
-): ProfileBin[] {
-  return [...points].flatMap((count, i) =>
-    count === 0 ? [] : [{
-      from: edge(i),
-      to: edge(i + 1),
-      points: count,
-      absRel: relative[i] / count,
-      bias: bias[i] / count,
-    }]
-  );
+  #bins(first: number, count: number, edge: (i: number) => number): ProfileBin[] {
+    return Array.from({ length: count }, (_, i) => {
+      const [points, relative, bias] = this.sums.subarray(3 * (first + i));
+      return { from: edge(i), to: edge(i + 1), points, absRel: relative / points, bias: bias / points };
+    }).filter(({ points }) => points > 0);
+  }
 }

@@ -54,8 +54,8 @@ function reach({ focalPx, baselineM, imageSize }: StereoCamera): number {
 /** Predictions in a file or a folder. Close them. */
 export interface PredictionFiles extends PredictionSource, Disposable {
   readonly unit: PredictionUnit;
-  /** The map of frame i as it is stored; 16-bit PNG divided by 256. */
-  raw(i: number): Promise<FloatMap>;
+  /** The map of frame i as it is stored; 16-bit PNG divided by 256. @param memory As of `read`. */
+  raw(i: number, memory?: FloatMap["data"]): Promise<FloatMap>;
 }
 
 /** A 16-bit PNG stores px or m times this. */
@@ -77,7 +77,10 @@ async function openArray(path: string): Promise<RawMaps> {
   const [height, width] = axes, area = height * width;
   return {
     count,
-    raw: (i) => Promise.resolve({ width, height, data: file.read(i * area, area) }),
+    raw: (i, memory) => {
+      const own = memory as Float32Array<ArrayBuffer> | undefined;
+      return Promise.resolve({ width, height, data: file.read(i * area, area, own) });
+    },
     [Symbol.dispose]: () => file[Symbol.dispose](),
   };
 }
@@ -135,8 +138,8 @@ export async function openPredictions(path: string, unit: PredictionUnit): Promi
     throw fileError("read the predictions", path, error);
   }
   const maps = isFolder ? await openFolder(path, unit) : await openArray(path);
-  const read = async (i: number, camera: StereoCamera): Promise<FloatMap> => {
-    const map = await maps.raw(i);
+  const read: PredictionFiles["read"] = async (i, camera, memory) => {
+    const map = await maps.raw(i, memory);
     checkValues(map, i, path, unit);
     if (unit === "metres") {
       const { imageSize } = camera, same = map.width === imageSize.width && map.height === imageSize.height;
@@ -145,8 +148,8 @@ export async function openPredictions(path: string, unit: PredictionUnit): Promi
     }
     // Anything else is a multiple of the disparity.
     const factor = reach(camera) / PREDICTION_UNITS[unit].depth(1, camera, map.width);
-    if (factor === 1) return map;
-    return { ...map, data: map.data.map((value) => value * factor) };
+    if (factor !== 1) { for (let p = 0; p < map.data.length; p++) map.data[p] *= factor; }
+    return map;
   };
   const { words } = PREDICTION_UNITS[unit], resized = unit === "metres" ? "depth" : "disparity";
   return { ...maps, path, unit, units: `predictions are ${words}`, resized, read };

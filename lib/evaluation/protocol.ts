@@ -41,30 +41,34 @@ export interface DepthMetrics {
 /** The metrics in the order of tables. */
 export const metricNames = ["absRel", "sqRel", "rmse", "rmseLog", "a1", "a2", "a3"] as const;
 
-/** Accumulates the errors of points one by one; see {@linkcode depthMetrics}. */
+/** The errors of some points, summed up; see {@linkcode depthMetrics}. */
 export class DepthErrors {
-  points = 0;
-  /** What the predictions were multiplied by: 1 without median scaling. */
-  scale = 1;
-  readonly #sums = new Float64Array(metricNames.length);
+  readonly points: number;
+  readonly #sums: readonly number[];
 
-  /** Adds a point. @param predicted m, > 0. @param truth m, > 0. */
-  add(predicted: number, truth: number): void {
-    const sums = this.#sums;
-    const difference = predicted - truth, square = difference * difference;
-    const log = Math.log(predicted / truth);
-    const ratio = predicted > truth ? predicted / truth : truth / predicted;
-    this.points++;
-    sums[0] += Math.abs(difference) / truth;
-    sums[1] += square / truth;
-    sums[2] += square;
-    sums[3] += log * log;
-    if (ratio < 1.25) sums[4]++;
-    if (ratio < 1.25 ** 2) sums[5]++;
-    if (ratio < 1.25 ** 3) sums[6]++;
+  /**
+   * @param predicted m, > 0.
+   * @param truth m, > 0, of the same length.
+   * @param scale What the predictions were multiplied by: 1 without median scaling.
+   */
+  constructor(predicted: ArrayLike<number>, truth: ArrayLike<number>, readonly scale = 1) {
+    let relative = 0, squareRelative = 0, squares = 0, logs = 0, a1 = 0, a2 = 0, a3 = 0;
+    const points = this.points = truth.length;
+    for (let i = 0; i < points; i++) {
+      const p = predicted[i], t = truth[i], difference = p - t, square = difference * difference;
+      const quotient = p / t, log = Math.log(quotient), ratio = p > t ? quotient : t / p;
+      relative += Math.abs(difference) / t;
+      squareRelative += square / t;
+      squares += square;
+      logs += log * log;
+      if (ratio < 1.25) a1++;
+      if (ratio < 1.25 ** 2) a2++;
+      if (ratio < 1.25 ** 3) a3++;
+    }
+    this.#sums = [relative, squareRelative, squares, logs, a1, a2, a3];
   }
 
-  /** The metrics over the points added; NaN where there are none. */
+  /** The metrics over the points; NaN where there are none. */
   metrics(): DepthMetrics {
     const [absRel, sqRel, square, squareLog, a1, a2, a3] = this.#sums.map((sum) => sum / this.points);
     return { absRel, sqRel, rmse: Math.sqrt(square), rmseLog: Math.sqrt(squareLog), a1, a2, a3 };
@@ -91,9 +95,7 @@ export function depthMetrics(predicted: ArrayLike<number>, truth: ArrayLike<numb
       `Cannot compare depths: found ${predicted.length} predicted and ${truth.length} true ones, expected equal numbers`,
     );
   }
-  const errors = new DepthErrors();
-  for (let i = 0; i < truth.length; i++) errors.add(predicted[i], truth[i]);
-  return errors.metrics();
+  return new DepthErrors(predicted, truth).metrics();
 }
 
 /** The mean of each metric over images. */
@@ -183,26 +185,78 @@ function describeProtocol({ crop, capM, medianScaling }: Protocol, input: Evalua
 }
 
 /** The middle of some values, the mean of the two middle ones of an even count, as numpy has it. */
-function middle(values: Float64Array): number {
-  values.sort();
-  return (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2;
+function middle(values: Float32Array | Float64Array): number {
+  const sorted = values.toSorted();
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
-/** The predicted depth at each point of the truth, m, not clamped: the disparity map sampled bilinearly. */
-function sampleDepths({ camera, xs, ys, depths }: Truth, { width, height, data }: FloatMap): Float64Array {
-  const { imageSize, focalPx, baselineM } = camera, out = new Float64Array(depths.length);
-  const factor = focalPx * baselineM / imageSize.width;
-  const sx = width / imageSize.width, sy = height / imageSize.height;
-  for (let i = 0; i < depths.length; i++) {
-    const mx = Math.min(Math.max((xs[i] + 0.5) * sx - 0.5, 0), width - 1);
-    const my = Math.min(Math.max((ys[i] + 0.5) * sy - 0.5, 0), height - 1);
-    const x0 = mx | 0, y0 = my | 0, fx = mx - x0, fy = my - y0;
-    const at = Math.imul(y0, width) + x0, below = fy > 0 ? at + width : at, right = fx > 0 ? 1 : 0;
-    const upper = data[at] + fx * (data[at + right] - data[at]);
-    const lower = data[below] + fx * (data[below + right] - data[below]);
-    out[i] = factor / (upper + fy * (lower - upper));
+/** For each pixel along an axis: the cell of the map below its center, and the weight of the next one. */
+function neighbors(from: number, to: number) {
+  const low = new Int32Array(to), share = new Float64Array(to);
+  for (let i = 0; i < to; i++) {
+    const at = Math.min(Math.max((i + 0.5) * (from / to) - 0.5, 0), from - 1);
+    low[i] = at;
+    share[i] = at - low[i];
   }
-  return out;
+  return { low, share };
+}
+
+/** The points of a frame that a protocol counts: their rows, predicted depths as they are compared, true ones, m. */
+export interface ScoredPoints {
+  readonly rows: Uint16Array;
+  readonly predicted: Float64Array;
+  readonly actual: Float32Array;
+}
+
+/** Memory that every frame uses: threads that fetch and return some for each frame wait for each other. */
+let scratch: ScoredPoints = {
+  rows: new Uint16Array(0),
+  predicted: new Float64Array(0),
+  actual: new Float32Array(0),
+};
+
+/**
+ * The points inside crop and cap, until the next call; predictions not clamped yet: the map is sampled bilinearly at the points alone, which is
+ * what resizing all of it to the image would give there.
+ */
+function countedPoints(
+  { camera: { imageSize, focalPx, baselineM }, xs, ys, depths }: Truth,
+  { width, height, data }: FloatMap,
+  crop: Crop,
+  farthest: number,
+): ScoredPoints {
+  const factor = focalPx * baselineM / imageSize.width,
+    { top, bottom, left, right } = cropBox(crop, imageSize);
+  const { low: column, share: across } = neighbors(width, imageSize.width);
+  const { low: row, share: down } = neighbors(height, imageSize.height);
+  if (scratch.rows.length < depths.length) {
+    const room = 2 * depths.length;
+    scratch = {
+      rows: new Uint16Array(room),
+      predicted: new Float64Array(room),
+      actual: new Float32Array(room),
+    };
+  }
+  const { rows, predicted, actual } = scratch;
+  let count = 0;
+  for (let i = 0; i < depths.length; i++) {
+    const x = xs[i], y = ys[i], depth = depths[i];
+    if (!(depth > MIN_DEPTH_M && depth < farthest && x >= left && x < right && y >= top && y < bottom)) {
+      continue;
+    }
+    const fx = across[x], fy = down[y], at = Math.imul(row[y], width) + column[x];
+    const next = fx > 0 ? 1 : 0, below = fy > 0 ? at + width : at;
+    const upper = data[at] + fx * (data[at + next] - data[at]);
+    const lower = data[below] + fx * (data[below + next] - data[below]);
+    rows[count] = y;
+    predicted[count] = factor / (upper + fy * (lower - upper));
+    actual[count++] = depth;
+  }
+  return {
+    rows: rows.subarray(0, count),
+    predicted: predicted.subarray(0, count),
+    actual: actual.subarray(0, count),
+  };
 }
 
 /**
@@ -210,43 +264,24 @@ function sampleDepths({ camera, xs, ys, depths }: Truth, { width, height, data }
  *
  * @param map The prediction, fraction of the image width, at any resolution.
  * @param options.uncapped Count known depths beyond the cap, too. @default false
- * @param options.onPoint Called with each point of the first protocol: its pixel, the predicted depth as it is compared and
- * the true one, m.
+ * @param options.onPoints Called with the points of the first protocol, which are gone afterwards.
  * @returns One sum of errors per protocol.
  */
 export function scoreFrame(
   truth: Truth,
   map: FloatMap,
   protocols: readonly Protocol[],
-  options: {
-    readonly uncapped?: boolean;
-    readonly onPoint?: (x: number, y: number, predicted: number, actual: number) => void;
-  } = {},
+  options: { readonly uncapped?: boolean; readonly onPoints?: (points: ScoredPoints) => void } = {},
 ): DepthErrors[] {
-  const { camera: { imageSize }, xs, ys, depths } = truth, predicted = sampleDepths(truth, map);
   return protocols.map(({ crop, capM, medianScaling }, p) => {
-    const errors = new DepthErrors(), { top, bottom, left, right } = cropBox(crop, imageSize);
-    const farthest = options.uncapped ? Infinity : capM, onPoint = p === 0 ? options.onPoint : undefined;
-    const kept = new Int32Array(depths.length);
-    let count = 0;
-    for (let i = 0; i < depths.length; i++) {
-      const x = xs[i], y = ys[i], depth = depths[i];
-      if (depth > MIN_DEPTH_M && depth < farthest && x >= left && x < right && y >= top && y < bottom) {
-        kept[count++] = i;
-      }
+    const points = countedPoints(truth, map, crop, options.uncapped ? Infinity : capM);
+    const { predicted, actual } = points;
+    const scale = medianScaling ? middle(actual) / middle(predicted) : 1;
+    for (let i = 0; i < predicted.length; i++) {
+      predicted[i] = Math.min(Math.max(scale * predicted[i], MIN_DEPTH_M), capM);
     }
-    if (medianScaling) {
-      const all = kept.subarray(0, count),
-        of = (list: ArrayLike<number>) => Float64Array.from(all, (i) => list[i]);
-      errors.scale = middle(of(depths)) / middle(of(predicted));
-    }
-    const { scale } = errors;
-    for (let k = 0; k < count; k++) {
-      const i = kept[k], depth = Math.min(Math.max(scale * predicted[i], MIN_DEPTH_M), capM);
-      errors.add(depth, depths[i]);
-      onPoint?.(xs[i], ys[i], depth, depths[i]);
-    }
-    return errors;
+    if (p === 0) options.onPoints?.(points);
+    return new DepthErrors(predicted, actual, scale);
   });
 }
 
@@ -259,8 +294,12 @@ export interface PredictionSource {
   readonly units: string;
   /** What is resized where a map has another size than the image. */
   readonly resized: "disparity" | "depth";
-  /** Frame i's disparities as fractions of the width, by the frame's camera. */
-  read(i: number, camera: StereoCamera): Promise<FloatMap>;
+  /**
+   * Frame i's disparities as fractions of the width, by the frame's camera.
+   *
+   * @param memory An array that is not needed any more, which the map may use.
+   */
+  read(i: number, camera: StereoCamera, memory?: FloatMap["data"]): Promise<FloatMap>;
 }
 
 /** How one frame did under the first protocol. */
@@ -291,26 +330,77 @@ export interface EvaluationInput {
   readonly onProgress?: (done: number) => void;
   /** Called with how each frame did that has a point inside crop and cap. */
   readonly onFrame?: (score: FrameScore) => void;
-  /** Called with each point; see {@linkcode scoreFrame}. */
-  readonly onPoint?: (x: number, y: number, predicted: number, actual: number, size: ImageSize) => void;
+  /** Called with each frame's points; see {@linkcode scoreFrame}. */
+  readonly onPoints?: (points: ScoredPoints, size: ImageSize) => void;
 }
 
 /** Frames whose files are read ahead. */
 const AHEAD = 3;
 
-/** The map of frame i. */
+/** The map of frame i; see {@linkcode PredictionSource} for `memory`. */
 export async function readMap(
   maps: EvaluationInput["disparities"],
   i: number,
   camera: StereoCamera,
+  memory?: FloatMap["data"],
 ): Promise<FloatMap> {
-  if ("read" in maps) return await maps.read(i, camera);
+  if ("read" in maps) return await maps.read(i, camera, memory);
   return "count" in maps ? mapOf(maps, i) : maps;
+}
+
+/** What one frame adds to an evaluation. */
+export interface FrameResult {
+  readonly index: number;
+  /** By protocol. */
+  readonly scores: readonly (Pick<FrameScore, "metrics" | "points" | "scale">)[];
+  readonly extra: object;
+}
+
+/**
+ * Scores the frames of an evaluation that have a truth, in order.
+ *
+ * @param first The first frame. @param step Leave out all but each so manieth frame after it.
+ * @throws {CyclopsError} When a file is missing or damaged.
+ */
+export async function* scoreFrames(
+  input: EvaluationInput,
+  protocols: readonly Protocol[],
+  first = 0,
+  step = 1,
+): AsyncGenerator<FrameResult> {
+  const { root, pairs, disparities, flipped, truth: kind = "lidar", onPoints } = input;
+  const read = input.reader ?? truthReader(root, kind), spare: FloatMap["data"][] = [];
+  const load = async (i: number) => {
+    if (i >= pairs.length || !hasTruth(pairs[i], kind)) return;
+    const truth = await read(pairs[i]), { camera } = truth;
+    const map = await readMap(disparities, i, camera, spare.pop());
+    return { truth, map: flipped ? combineFlipped(map, await readMap(flipped, i, camera)) : map };
+  };
+  // Files of the next frames are read while one is scored; an error shows when it is the frame's turn.
+  const ahead: ReturnType<typeof load>[] = [];
+  for (let index = first; index < pairs.length; index += step) {
+    while (ahead.length < AHEAD) {
+      ahead.push(load(index + ahead.length * step));
+      ahead.at(-1)!.catch(() => {});
+    }
+    const frame = await ahead.shift()!;
+    if (!frame) continue;
+    const { truth, map } = frame, { imageSize } = truth.camera;
+    const scores = scoreFrame(truth, map, protocols, {
+      uncapped: isUncapped(kind),
+      onPoints: onPoints && ((points) => onPoints(points, imageSize)),
+    }).map((errors) => ({ metrics: errors.metrics(), points: errors.points, scale: errors.scale }));
+    const ofStereo = kind === "occ" || kind === "noc" ? "disparity" : undefined;
+    const extra = input.extra?.(truth, map, pairs[index].truth?.kind ?? ofStereo) ?? {};
+    if (!flipped && "read" in disparities) spare.push(map.data);
+    yield { index, scores, extra };
+  }
 }
 
 /**
  * Evaluates predictions under several protocols, reading every file once.
  *
+ * @param results Of the frames, if they are scored elsewhere.
  * @returns Metrics in the order of the protocols.
  * @throws {CyclopsError} When there are more or fewer predictions than frames, a file is missing or damaged, or no
  * frame has a point inside crop and cap.
@@ -318,8 +408,9 @@ export async function readMap(
 export async function evaluateAll(
   input: EvaluationInput,
   protocols: readonly Protocol[],
+  results: AsyncIterable<FrameResult> = scoreFrames(input, protocols),
 ): Promise<Evaluation[]> {
-  const { root, pairs, disparities, flipped, truth: kind = "lidar" } = input;
+  const { pairs, disparities, flipped } = input;
   for (const maps of ["count" in disparities ? disparities : undefined, flipped]) {
     if (!maps || maps.count === pairs.length) continue;
     throw new CyclopsError(
@@ -339,43 +430,24 @@ export async function evaluateAll(
     }
     seen.set(root + left, i);
   }
-  const read = input.reader ?? truthReader(root, kind);
   const images: DepthMetrics[][] = protocols.map(() => []);
   const points = protocols.map(() => 0);
   const extras: (readonly [string, number])[] = [];
-  const load = async (i: number) => {
-    if (i >= pairs.length || !hasTruth(pairs[i], kind)) return;
-    const truth = await read(pairs[i]), { camera } = truth;
-    const map = await readMap(disparities, i, camera);
-    return { truth, map: flipped ? combineFlipped(map, await readMap(flipped, i, camera)) : map };
-  };
-  const { onPoint } = input;
-  // Files of the next frames are read while one is scored; an error shows when it is the frame's turn.
-  const ahead: ReturnType<typeof load>[] = [];
-  for (const [i, pair] of pairs.entries()) {
-    while (ahead.length < AHEAD) ahead.push(load(i + ahead.length)), ahead.at(-1)!.catch(() => {});
-    const frame = await ahead.shift()!;
-    if (!frame) continue;
-    const { truth, map } = frame, { camera } = truth;
-    const scores = scoreFrame(truth, map, protocols, {
-      uncapped: isUncapped(kind),
-      onPoint: onPoint && ((x, y, predicted, actual) => onPoint(x, y, predicted, actual, camera.imageSize)),
-    });
-    for (const [p, errors] of scores.entries()) {
-      if (errors.points === 0) continue;
-      const metrics = errors.metrics();
-      if (!metricNames.every((name) => Number.isFinite(metrics[name]))) {
+  for await (const { index, scores, extra } of results) {
+    const pair = pairs[index];
+    for (const [p, score] of scores.entries()) {
+      if (score.points === 0) continue;
+      if (!metricNames.every((name) => Number.isFinite(score.metrics[name]))) {
         throw new CyclopsError(
-          `Cannot evaluate prediction ${i} (${pair.left}): it is not a number where a depth is known`,
+          `Cannot evaluate prediction ${index} (${pair.left}): it is not a number where a depth is known`,
         );
       }
-      images[p].push(metrics);
-      points[p] += errors.points;
-      if (p === 0) input.onFrame?.({ index: i, pair, metrics, points: errors.points, scale: errors.scale });
+      images[p].push(score.metrics);
+      points[p] += score.points;
+      if (p === 0) input.onFrame?.({ index, pair, ...score });
     }
-    const ofStereo = kind === "occ" || kind === "noc" ? "disparity" : undefined;
-    extras.push(...Object.entries(input.extra?.(truth, map, pair.truth?.kind ?? ofStereo) ?? {}));
-    input.onProgress?.(i + 1);
+    extras.push(...Object.entries(extra));
+    input.onProgress?.(index + 1);
   }
   const extra = Object.fromEntries(
     [...Map.groupBy(extras, ([name]) => name)].map((

@@ -19,6 +19,7 @@ import {
   readCalibration,
   readDepthPng,
   readVelodyne,
+  velodyneParts,
   velodynePath,
 } from "../data/kitti.ts";
 import { readManifestTruth } from "../data/manifest.ts";
@@ -86,20 +87,60 @@ let pixels = new Float32Array(0), known = new Int32Array(0);
  * @param axis Which depth is meant: the scanner's x, or the camera's z, 0.27 m less. @default "x"
  */
 export function projectScan(scan: Float32Array, calibration: Calibration, axis: "x" | "z" = "x"): Truth {
+  return projectParts([scan], calibration, axis);
+}
+
+/** As {@linkcode projectScan}; no two scans at a time. */
+function projectParts(
+  parts: Iterable<Float32Array>,
+  calibration: Calibration,
+  axis: "x" | "z",
+): Truth {
   const { width, height } = calibration.imageSize;
-  const [a, b, c, d, e, f, g, h, i, j, k, l] = calibration.velodyneToImage;
   if (pixels.length < width * height) {
     pixels = new Float32Array(width * height);
     known = new Int32Array((width * height >> 5) + 1);
   }
+  let count = 0;
+  try {
+    for (const part of parts) count += putPoints(part, calibration, axis);
+  } catch (error) {
+    pixels.fill(0);
+    known.fill(0);
+    throw error;
+  }
+  const xs = new Uint16Array(count), ys = new Uint16Array(count), depths = new Float32Array(count);
+  const map = pixels, bits = known, whole = Math.trunc(width);
+  for (let word = 0, n = 0; n < count; word++) {
+    for (let rest = bits[word]; rest !== 0; rest &= rest - 1) {
+      const pixel = (word << 5) + 31 - Math.clz32(rest & -rest), row = (pixel / whole) | 0;
+      xs[n] = pixel - row * whole;
+      ys[n] = row;
+      depths[n++] = map[pixel];
+      map[pixel] = 0;
+    }
+    bits[word] = 0;
+  }
+  return { camera: calibration, xs, ys, depths };
+}
+
+/** Puts the nearest depths into `pixels`. @returns How many pixels became known. */
+function putPoints(
+  points: Float32Array,
+  { imageSize: { width, height }, velodyneToImage }: Calibration,
+  axis: "x" | "z",
+): number {
+  const [a, b, c, d, e, f, g, h, i, j, k, l] = velodyneToImage;
   const map = pixels, bits = known, whole = Math.trunc(width);
   let count = 0;
-  for (let at = 0; at < scan.length; at += 4) {
-    const x = scan[at];
+  for (let at = 0; at < points.length; at += 4) {
+    const x = points[at];
     if (!(x >= 0)) continue;
-    const y = scan[at + 1], z = scan[at + 2];
-    const depth = i * x + j * y + k * z + l;
-    const u = (a * x + b * y + c * z + d) / depth + TO_INTEGER - TO_INTEGER - 1;
+    const y = points[at + 1], z = points[at + 2];
+    const depth = i * x + j * y + k * z + l, across = a * x + b * y + c * z + d;
+    // Most points ahead lie beside the image: a division is saved, and the half pixel of rounding is well inside.
+    if (depth > 0 && !(across >= 0 && across <= (width + 1) * depth)) continue;
+    const u = across / depth + TO_INTEGER - TO_INTEGER - 1;
     if (!(u >= 0 && u < width)) continue;
     const v = (e * x + f * y + g * z + h) / depth + TO_INTEGER - TO_INTEGER - 1;
     if (!(v >= 0 && v < height)) continue;
@@ -112,18 +153,7 @@ export function projectScan(scan: Float32Array, calibration: Calibration, axis: 
       map[pixel] = value;
     } else if (value < before) map[pixel] = value;
   }
-  const xs = new Uint16Array(count), ys = new Uint16Array(count), depths = new Float32Array(count);
-  for (let word = 0, n = 0; n < count; word++) {
-    for (let rest = bits[word]; rest !== 0; rest &= rest - 1) {
-      const pixel = (word << 5) + 31 - Math.clz32(rest & -rest), row = (pixel / whole) | 0;
-      xs[n] = pixel - row * whole;
-      ys[n] = row;
-      depths[n++] = map[pixel];
-      map[pixel] = 0;
-    }
-    bits[word] = 0;
-  }
-  return { camera: calibration, xs, ys, depths };
+  return count;
 }
 
 /** A scan without a point in the image would otherwise only make the average one over fewer frames. */
@@ -198,9 +228,9 @@ export function truthReader(
     const calibration = calibrations.get(date) ?? await readCalibration(root, date);
     calibrations.set(date, calibration);
     if (kind === "lidar" || kind === "lidar-z") {
-      const path = join(root, velodynePath(frame)), scan = await readVelodyne(path);
-      const truth = projectScan(scan, calibration, kind === "lidar" ? "x" : "z");
-      if (truth.depths.length === 0) throw uselessScan(path, scan);
+      const path = join(root, velodynePath(frame));
+      const truth = projectParts(velodyneParts(path), calibration, kind === "lidar" ? "x" : "z");
+      if (truth.depths.length === 0) throw uselessScan(path, await readVelodyne(path));
       return truth;
     }
     const path = join(root, await depthFile(has, frame, kind) ?? depthPath(frame, 2));

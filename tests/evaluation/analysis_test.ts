@@ -51,9 +51,15 @@ Deno.test("a drive is what images have in common", () => {
 
 Deno.test("errors are told by distance and by row", () => {
   const profile = new ErrorProfile(), size = { width: 10, height: 50 };
-  profile.add(0, 0, 6, 4, size);
-  profile.add(0, 49, 3, 4, size);
-  profile.add(0, 49, 90, 100, size);
+  const points = (rows: number[], predicted: number[], actual: number[]) => ({
+    rows: Uint16Array.from(rows),
+    predicted: Float64Array.from(predicted),
+    actual: Float32Array.from(actual),
+  });
+  profile.add(points([0, 49], [6, 3], [4, 4]), size);
+  const other = new ErrorProfile(); // of another thread
+  other.add(points([49], [90], [100]), size);
+  profile.merge(other.sums);
   assertEquals(profile.byDistance, [
     { from: 0, to: 5, points: 2, absRel: 0.375, bias: 0.125 },
     { from: 80, to: Infinity, points: 1, absRel: 0.1, bias: -0.1 },

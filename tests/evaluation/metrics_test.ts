@@ -36,7 +36,7 @@ Deno.test("images count alike, however many points they have", () => {
 });
 
 Deno.test("no points give no number", () => {
-  assert(Number.isNaN(new DepthErrors().metrics().absRel));
+  assert(Number.isNaN(new DepthErrors([], []).metrics().absRel));
   assertThrows(() => depthMetrics([1], [1, 2]), RangeError, "1 predicted and 2 true");
 });
 

@@ -12,6 +12,7 @@ import {
   evaluateAll,
   mapOf,
   metricNames,
+  type ScoredPoints,
   scoreFrame,
 } from "../../lib/evaluation/protocol.ts";
 import { readDisparities } from "../../lib/evaluation/results.ts";
@@ -82,10 +83,12 @@ Deno.test("median scaling multiplies by the medians' ratio inside crop and cap, 
 
 Deno.test("points are told with what they are compared with", () => {
   const points: number[][] = [];
-  const onPoint = (...point: number[]) => points.push(point);
+  const onPoints = ({ rows, predicted, actual }: ScoredPoints) => {
+    points.push([...rows], [...predicted], [...actual]);
+  };
   const two = [{ crop: "none", capM: 50 }, { crop: "none", capM: 80 }] as const;
-  scoreFrame(truthOf([1, 2, 40], [2, 2, 70]), flat(0), two, { onPoint });
-  assertEquals(points, [[1, 2, 50, 40]]);
+  scoreFrame(truthOf([1, 2, 40], [2, 2, 70]), flat(0), two, { onPoints });
+  assertEquals(points, [[2], [50], [40]]);
 });
 
 Deno.test("a map is sampled bilinearly at half-pixel centers, the border repeated", () => {

@@ -1,10 +1,19 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "../_assert.ts";
 import { join } from "@std/path";
 import { CyclopsError } from "../../lib/base/errors.ts";
+import { Random } from "../../lib/base/random.ts";
 import { cityscapesDisparityPath } from "../../lib/data/cityscapes.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
 import { imageSize, writeGray16, writeRgb } from "../../lib/data/image.ts";
-import { calibrationPaths, eigenSplit, readCalibration, writeDepthPng } from "../../lib/data/kitti.ts";
+import {
+  calibrationPaths,
+  eigenSplit,
+  encodeVelodyne,
+  parseFrame,
+  readCalibration,
+  velodynePath,
+  writeDepthPng,
+} from "../../lib/data/kitti.ts";
 import { evaluate } from "../../lib/evaluation/protocol.ts";
 import {
   checkTruth,
@@ -70,6 +79,26 @@ Deno.test("dense truth is every known pixel of the depth map", async () => {
     const { camera, xs, ys, depths } = await readTruth(root, pair, "dense");
     assertEquals([[...xs], [...ys], [...depths]], [[0, 63], [0, 31], [3, 7.5]]);
     assertEquals([camera.focalPx, camera.imageSize.width], [50, 64]);
+  });
+});
+
+Deno.test("a long scan, which is read in parts, gives the points of the whole", async () => {
+  const random = new Random(3), scan: number[] = [];
+  for (let i = 0; i < 9001; i++) {
+    scan.push(...pointAt(random.uniform(-20, 90), random.uniform(-10, 40), random.uniform(-5, 80)));
+  }
+  await withRoot([{ scan }], async (root, [pair]) => {
+    const { xs, ys, depths } = projectScan(
+      Float32Array.from(scan),
+      await readCalibration(root, "2026_01_02"),
+    );
+    assert(depths.length > 1000);
+    const read = await readTruth(root, pair, "lidar");
+    assertEquals([read.xs, read.ys, read.depths], [xs, ys, depths]);
+    // The last points are in the last part, which is not full.
+    const last = Float32Array.from([...scan, ...pointAt(xs[0] + 1, ys[0] + 1, 0.01)]);
+    await Deno.writeFile(join(root, velodynePath(parseFrame(pair.left))), encodeVelodyne(last));
+    assertAlmostEquals((await readTruth(root, pair, "lidar")).depths[0], 0.01, 1e-6);
   });
 });
 

@@ -1,15 +1,23 @@
+import { join } from "@std/path";
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertStringIncludes } from "../_assert.ts";
 import { cpuFeatures } from "../../lib/backend/ops.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { ARCHITECTURES, countParameters, planNetwork } from "../../lib/models/architecture.ts";
 import { bench, benchChart, benchTable, type Comparison, COMPARISONS } from "../../tasks/bench.ts";
+import { formatSplit } from "../../lib/data/split.ts";
+import { evaluationTable } from "../../tasks/bench/evaluation.ts";
 import { Peer } from "../../tasks/bench/peer.ts";
+import { pointAt, withRoot } from "../data/_kitti_root.ts";
 import { measureWaits, profileTable, scalingTable } from "../../tasks/bench/studies.ts";
 
 /** A Python that may have PyTorch. */
 const python = Deno.env.get("TORCH_PYTHON") || "python3";
 const hasTorch = await Peer.torch(python, 1).then((peer) => peer.close().then(() => true), () => false);
 const needsTorch = hasTorch ? "" : " (no PyTorch: name a Python that has it by TORCH_PYTHON)";
+const hasNumpy = await new Deno.Command(python, { args: ["-c", "import numpy, PIL"], stderr: "null" })
+  .output()
+  .then(({ success }) => success, () => false);
+const needsNumpy = hasNumpy ? "" : " (no numpy with Pillow: name a Python that has them by TORCH_PYTHON)";
 
 const tiny = { architecture: "quick", size: { height: 32, width: 64 }, batch: 2 } as const;
 const forward: Comparison = { ...COMPARISONS["vgg-forward"], ...tiny };
@@ -84,6 +92,24 @@ Deno.test("scaling and waits are tables", async () => {
   const waits = await measureWaits(["128x416"], 6, 2);
   assertEquals(waits.content.rows.map(({ name }) => name), ["PNG", "cache", "JPEG"]);
   for (const { cells: { share } } of waits.content.rows) assert(0 <= Number(share) && Number(share) < 100);
+});
+
+Deno.test({
+  name: `numpy finds the same errors of frames as eval${needsNumpy}`,
+  ignore: !hasNumpy,
+  fn: async () => {
+    const scan = Array.from({ length: 400 }, (_, i) => pointAt(i % 61 + 2, i % 14 + 16.4, 5 + i % 13)).flat();
+    const frames = [{ scan }, { scan: scan.slice(4).map((v) => 1.1 * v) }];
+    await withRoot(frames, async (root, pairs) => {
+      const split = join(root, "pairs.txt");
+      await Deno.writeTextFile(split, formatSplit(pairs));
+      // Numbers that differ end it.
+      const { content: { rows, notes } } = await evaluationTable({ ...plan, data: root, split, frames: 5 });
+      assertEquals(rows.length, 3);
+      assertEquals(rows[0].cells.ratio, 1);
+      assertStringIncludes(notes![0], "2 of pairs used again and again");
+    });
+  },
 });
 
 Deno.test({

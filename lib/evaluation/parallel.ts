@@ -1,0 +1,83 @@
+/**
+ * Files of predictions scored by several threads: the same numbers, in the same order, as by one.
+ *
+ * @module
+ */
+import { CyclopsError, receiveError, type SentError } from "../base/errors.ts";
+import type { StereoPair } from "../data/split.ts";
+import type { ErrorProfile } from "./analysis.ts";
+import type { PredictionFiles } from "./predictions.ts";
+import type { FrameResult, Protocol } from "./protocol.ts";
+import { hasTruth, type TruthKind } from "./truth.ts";
+
+/** A file of predictions, which each thread opens. */
+type Source = Pick<PredictionFiles, "path" | "unit">;
+
+/** What a thread is sent: score frames `first`, `first` + `step`, … */
+export interface ScoreJob {
+  readonly root: string;
+  readonly pairs: readonly StereoPair[];
+  readonly truth: TruthKind;
+  readonly disparities: Source;
+  readonly flipped?: Source;
+  readonly protocol: Protocol;
+  readonly first: number;
+  readonly step: number;
+}
+
+/** A frame with what it adds to the profile. */
+type ProfiledFrame = FrameResult & Pick<ErrorProfile, "sums">;
+
+/** What it answers. */
+export type ScoreReply = { readonly frame: ProfiledFrame } | { readonly error: SentError };
+
+/** A thread takes a tenth of a second to start. */
+const FRAMES_PER_THREAD = 64;
+
+/** Threads worth starting for so many frames; at most four, which wait for the disk from there on. */
+export function threadsFor(frames: number): number {
+  return Math.min(navigator.hardwareConcurrency, 4, Math.ceil(frames / FRAMES_PER_THREAD));
+}
+
+/**
+ * Starts scoring the frames that have a truth, as `scoreFrames` does with `extraMetrics`.
+ *
+ * @param profile Is added to as frames are taken.
+ * @throws {CyclopsError} When a file is missing or damaged, at its frame.
+ */
+export function scoreInThreads(
+  job: Omit<ScoreJob, "first" | "step">,
+  threads: number,
+  profile: ErrorProfile,
+): AsyncIterable<FrameResult> {
+  const frames = job.pairs.map(() => Promise.withResolvers<ProfiledFrame>());
+  for (const { promise } of frames) promise.catch(() => {}); // an error shows when it is the frame's turn
+  const workers = Array.from({ length: threads }, (_, first) => {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const fail = (error: Error) => {
+      for (let i = first; i < frames.length; i += threads) frames[i].reject(error);
+    };
+    worker.onmessage = ({ data }: MessageEvent<ScoreReply>) => {
+      if ("frame" in data) frames[data.frame.index].resolve(data.frame);
+      else fail(receiveError(data.error));
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      fail(new CyclopsError(`Cannot evaluate ${job.disparities.path}: a thread stopped (${event.message})`));
+    };
+    worker.postMessage({ ...job, first, step: threads } satisfies ScoreJob);
+    return worker;
+  });
+  return (async function* () {
+    try {
+      for (const [i, { promise }] of frames.entries()) {
+        if (!hasTruth(job.pairs[i], job.truth)) continue;
+        const { sums, ...frame } = await promise;
+        profile.merge(sums);
+        yield frame;
+      }
+    } finally {
+      for (const worker of workers) worker.terminate();
+    }
+  })();
+}
