@@ -10,13 +10,17 @@ import { UsageError } from "../lib/base/errors.ts";
 import { exists } from "../lib/base/files.ts";
 import { flag, formatSize, integer, type OptionsOf, text } from "../lib/base/options.ts";
 import { Progress, terminalColumns, wrap } from "../lib/base/terminal.ts";
-import { lossCurves } from "../lib/charts/curves.ts";
 import { panel } from "../lib/charts/depth.ts";
-import type { Picture } from "../lib/charts/picture.ts";
 import { writeReport } from "../lib/charts/report.ts";
+import { frameGalleries, optionsBlock, runCurves } from "../lib/charts/runs.ts";
 import { METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
 import { openDataset, type StereoDataset } from "../lib/data/dataset.ts";
-import { evaluateNetworks, predictFrame, timePrediction } from "../lib/evaluation/predict.ts";
+import {
+  evaluateNetworks,
+  type FramePrediction,
+  predictFrame,
+  timePrediction,
+} from "../lib/evaluation/predict.ts";
 import { evaluate, type Evaluation, type Protocol } from "../lib/evaluation/protocol.ts";
 import { trainSetMean, type TruthKind } from "../lib/evaluation/truth.ts";
 import { generateStreet } from "../lib/street/mod.ts";
@@ -42,6 +46,10 @@ export const quickstartOptions = {
 
 const PROTOCOL: Protocol = { crop: "garg", capM: 80 };
 const TRUTHS: readonly TruthKind[] = ["lidar", "dense"];
+/** What the pictures of real photographs show. */
+const TOY =
+  "It has never seen a photograph: this shows what carries over from rendered streets, not what the method reaches " +
+  "on KITTI.";
 /** Validation pairs. */
 const VALIDATION = 32;
 
@@ -75,24 +83,25 @@ async function evaluateMean(
   return await evaluate({ root, pairs, disparities, truth, ...PROTOCOL });
 }
 
-/** Predictions beside their truth, of frames spread over a data set. */
-async function drawFrames(
+/** Predictions of frames spread over a data set. */
+async function predictFrames(
   model: LoadedModel,
   dataset: StereoDataset,
   truth: TruthKind,
-  text: { readonly title: string; readonly footnote?: string },
-): Promise<Picture> {
+): Promise<FramePrediction[]> {
   const { networks, size, options: { view, camera } } = model;
   const count = Math.min(4, dataset.pairs.length);
-  const samples = await Promise.all(Array.from({ length: count }, (_, i) => {
+  return await Promise.all(Array.from({ length: count }, (_, i) => {
     const index = Math.floor((i + 0.5) * dataset.pairs.length / count);
     return predictFrame(networks, dataset, index, { size, view, camera, truth, protocol: PROTOCOL });
   }));
-  return panel(samples, text);
 }
 
 /** Real frames, predicted by the street-trained student. */
-async function predictKitti(model: LoadedModel, root: string): Promise<{ picture: Picture; table: Table }> {
+async function predictKitti(
+  model: LoadedModel,
+  root: string,
+): Promise<{ readonly frames: readonly FramePrediction[]; readonly table: Table }> {
   const dataset = await openDataset({ data: root, split: join(root, "split.txt"), side: "left" });
   const { networks, size, options: { view, camera } } = model;
   const [{ metrics }] = await evaluateNetworks(networks, dataset, {
@@ -102,15 +111,10 @@ async function predictKitti(model: LoadedModel, root: string): Promise<{ picture
     protocols: [PROTOCOL],
     flip: false,
   });
-  const picture = await drawFrames(model, dataset, "lidar", {
-    title: "A street-trained toy on real photographs (KITTI)",
-    footnote:
-      "It has never seen a photograph: this shows what carries over from rendered streets, not what the " +
-      "method reaches on KITTI.",
-  });
+  const frames = await predictFrames(model, dataset, "lidar");
   const row: Row = { name: "student, street-trained", truth: "lidar", metrics };
   const note = "A street-trained toy on real photographs; not a KITTI result.";
-  return { picture, table: resultTable([row], `${dataset.pairs.length} real KITTI frames`, [note]) };
+  return { frames, table: resultTable([row], `${dataset.pairs.length} real KITTI frames`, [note]) };
 }
 
 /** The folder of real frames, if there is one. */
@@ -185,18 +189,18 @@ export async function quickstart(options: OptionsOf<typeof quickstartOptions>) {
       "flip: averaged with the prediction of the mirrored image. Rendered streets: these numbers are not KITTI results.",
     ]);
 
-    const street = await drawFrames(model, testSet, "dense", {
-      title: "Streets that the student has not seen",
-    });
+    const street = await predictFrames(model, testSet, "dense");
     const root = await findKitti(options.kitti);
     const kitti = root ? await predictKitti(model, root) : undefined;
     const validation = spreadPairs(await openDataset({ data, part: "val" }), VALIDATION);
     const baseline = await evaluateMean(trainSet, validation, size, "lidar");
-    const coarse = Math.round(training.coarse * steps);
-    const curves = lossCurves(await readMetrics(run.metrics.path), {
-      references: { "train-set mean": baseline.absRel },
-      marks: coarse > 0 ? [{ step: coarse, label: "full size from here" }] : [],
-    });
+    const record = {
+      folder: out,
+      name: "student",
+      options: training,
+      records: await readMetrics(run.metrics.path),
+    };
+    const curves = runCurves([record], { "train-set mean": baseline.absRel });
     const facts = {
       "training pairs": trainSet.pairs.length,
       "steps": summary.steps,
@@ -212,18 +216,28 @@ export async function quickstart(options: OptionsOf<typeof quickstartOptions>) {
       panels: run.path("panels.png"),
       report: run.path("report.html"),
     };
-    await street.writePng(files.panels);
-    if (kitti) await kitti.picture.writePng(files.kitti = run.path("kitti.png"));
+    await panel(street, { title: "Streets that the student has not seen" }).writePng(files.panels);
+    if (kitti) {
+      await panel(kitti.frames, {
+        title: "A street-trained toy on real photographs (KITTI)",
+        footnote: TOY,
+      }).writePng(files.kitti = run.path("kitti.png"));
+    }
     await writeReport(files.report, {
       title: "Cyclops quickstart",
       kicker: `half-cycle student, ${formatSize(training.size)} px, seed ${training.seed}`,
       summary: sentence,
       sections: [
         { heading: "Result", blocks: [table] },
-        { heading: "Input, prediction, truth, error", blocks: [street] },
-        ...(kitti ? [{ heading: "Real photographs", blocks: [kitti.picture, kitti.table] }] : []),
-        { heading: "Training", blocks: [curves] },
-        { heading: "Facts", blocks: [{ facts }], folded: true },
+        { heading: "Input, prediction, truth, error", blocks: frameGalleries(street.map((one) => [one])) },
+        ...(kitti
+          ? [{
+            heading: "Real photographs",
+            blocks: [TOY, ...frameGalleries(kitti.frames.map((one) => [one])), kitti.table],
+          }]
+          : []),
+        { heading: "Training", blocks: [{ charts: curves }] },
+        { heading: "Facts and options", blocks: [{ facts }, optionsBlock(record)], folded: true },
       ],
     });
     return { table, sentence, absRel: { mean, student }, files };

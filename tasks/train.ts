@@ -3,19 +3,21 @@
  *
  * @module
  */
-import { dirname } from "@std/path";
+import { dirname, join, resolve } from "@std/path";
 import { backendOptions, selectBackend } from "../lib/backend/select.ts";
 import { CyclopsError, messageOf, UsageError } from "../lib/base/errors.ts";
 import { flag, list, type OptionsOf, text } from "../lib/base/options.ts";
 import { clusterMember, clusterOptions, joinCluster, LOST } from "../lib/training/cluster.ts";
 import { configOptions, type PresetName, readTraining, TRAINING_HEADINGS } from "../lib/training/options.ts";
 import { runAllStages, runStage } from "../lib/training/run.ts";
+import { STAGE_NAMES } from "../lib/training/stages.ts";
 import { runTask, stopSignal } from "./_task.ts";
 
 const options = (preset?: PresetName) => ({
   out: text({ default: "runs/first", value: "DIR", help: "Folder of the run." }),
   resume: flag({ help: "Resume the run in the folder, with its own options." }),
   overwrite: flag({ help: "Start over, deleting the run in the folder." }),
+  report: flag({ default: true, help: "Write report.html into the run's folder at the end." }),
   from: list({ value: "RUN", help: "Runs or checkpoints whose weights to start from." }),
   config: text({
     value: "FILE",
@@ -113,6 +115,26 @@ async function startWorkers(options: TrainTaskOptions, processes: number, thread
   };
 }
 
+/**
+ * Writes the report of a run that has ended, as deno task compare does. In a process of its own: what draws is a third of
+ * the program, and its failure must not be the training's.
+ */
+async function writeReport(run: string, { backend }: TrainTaskOptions): Promise<void> {
+  const path = join(run, "report.html");
+  const { code, stderr } = await new Deno.Command("deno", {
+    args: [
+      ...["run", "-q", "-P=compute", join(import.meta.dirname!, "compare.ts"), resolve(run)],
+      ...["--out", resolve(path), "--overwrite", ...backend ? ["--backend", backend] : []],
+    ],
+    // The training holds the GPUs' memory.
+    env: { CUDA_VISIBLE_DEVICES: "", NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "null",
+  }).output();
+  const said = new TextDecoder().decode(stderr).match(/^error: (.*)/m)?.[1] ?? "it said nothing";
+  console.error(code === 0 ? `report: ${path}` : `warning: no ${path}: ${said}`);
+}
+
 async function main(
   options: TrainTaskOptions,
   _: readonly string[],
@@ -141,6 +163,10 @@ async function main(
       ? await runAllStages({ ...run, overrides })
       : await runStage({ ...run, overrides: { ...overrides, stage } });
     await workers?.end();
+    if (options.report && summary.reason === "finished" && !member?.task) {
+      const folders = stage === "all" ? STAGE_NAMES.map((name) => join(out, name)) : [out];
+      for (const folder of folders) await writeReport(folder, options);
+    }
     if (summary.checkpoint) console.log(summary.checkpoint);
     return stop.status;
   } catch (error) {

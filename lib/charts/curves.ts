@@ -21,10 +21,12 @@ export interface LossCurvesOptions {
   readonly references?: Readonly<Record<string, number>>;
   /** Vertical lines with a label, e.g. where training at half size ends. */
   readonly marks?: readonly { readonly step: number; readonly label: string }[];
+  /** Width of the whole chart, px. @default 820 */
+  readonly width?: number;
 }
 
-/** Width of the whole chart and height of its plots, px. */
-const WIDTH = 820, PLOT = 220;
+/** Height of the plots, px. */
+const PLOT = 220;
 /** Maximum points per line: more would only make the file larger. */
 const MOST_POINTS = 160;
 
@@ -104,7 +106,7 @@ function horizontalMarks(values: Readonly<Record<string, number>>): VegaLiteSpec
  * @param records In order of steps; values that are not positive finite numbers are left out.
  */
 export function lossCurves(records: readonly CurveRecord[], options: LossCurvesOptions = {}): Chart {
-  const { title = "Loss", smoothing = 0.9 } = options;
+  const { title = "Loss", smoothing = 0.9, width = 820 } = options;
   const group = (record: CurveRecord, key: string) => (record[key] ?? {}) as CurveRecord;
   const lineOf = (value: (record: CurveRecord) => unknown): Point[] =>
     records.flatMap((record) => {
@@ -141,7 +143,7 @@ export function lossCurves(records: readonly CurveRecord[], options: LossCurvesO
     ...logAxis([...rows, ...raw].map(({ value }) => value)),
   };
   // Room for axes.
-  const plots = WIDTH - 190;
+  const plots = width - 190;
   const lossWidth = validation.length ? Math.round(plots * 0.58) : plots + 40;
   const marks = verticalMarks(options.marks ?? [], x);
   const longest = Math.max(0, ...names.map((name) => textWidth(name, 12)));
@@ -236,13 +238,16 @@ export interface LineChartOptions {
   readonly log?: boolean;
   /** Vertical lines with a label, e.g. where the truth lies. */
   readonly marks?: readonly { readonly x: number; readonly label: string }[];
+  /** Horizontal lines by name, e.g. a baseline's value. */
+  readonly references?: Readonly<Record<string, number>>;
   readonly width?: number;
   readonly height?: number;
 }
 
 /** One line per series, with a legend where there are several. */
 export function lineChart(series: readonly LineSeries[], options: LineChartOptions): Chart {
-  const { title, xLabel, yLabel, log = false, marks = [], width = 620, height = 240 } = options;
+  const { title, xLabel, yLabel, log = false, marks = [], references = {} } = options;
+  const { width = 620, height = 240 } = options;
   // Five significant digits: more than a chart shows, less than a file should hold.
   const round = (value: number) => Number(value.toPrecision(5));
   const values = series.flatMap(({ name, points }) =>
@@ -253,9 +258,20 @@ export function lineChart(series: readonly LineSeries[], options: LineChartOptio
     }))
   );
   const names = series.map(({ name }) => name);
-  const x = { field: "x", type: "quantitative", title: xLabel, scale: { nice: false, zero: false } };
+  const ticks = width < 400 ? { axis: { tickCount: 5 } } : {};
+  const x = {
+    field: "x",
+    type: "quantitative",
+    title: xLabel,
+    scale: { nice: false, zero: false },
+    ...ticks,
+  };
   const scale = log ? { type: "log", nice: false } : { zero: false };
-  const legend = names.length > 1 ? { orient: "bottom", symbolType: "stroke" } : null;
+  const longest = Math.max(0, ...names.map((name) => textWidth(name, 12)));
+  // Beside each other as far as they fit.
+  const columns = Math.max(1, Math.floor(width / (34 + longest)));
+  const wrapped = columns < names.length ? { columns } : {};
+  const legend = names.length > 1 ? { orient: "bottom", symbolType: "stroke", ...wrapped } : null;
   const lines: VegaLiteSpec = {
     data: { values },
     mark: { type: "line", strokeWidth: 2 },
@@ -267,7 +283,10 @@ export function lineChart(series: readonly LineSeries[], options: LineChartOptio
     },
   };
   return new Chart(
-    { width, height, title: { text: title }, layer: [lines, ...verticalMarks(marks, x)] },
+    {
+      ...{ width, height, title: { text: title } },
+      layer: [lines, ...verticalMarks(marks, x), ...horizontalMarks(references)],
+    },
     title,
   );
 }

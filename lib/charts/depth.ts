@@ -120,7 +120,7 @@ export function panel(
 }
 
 /** |predicted − true depth| / true depth, both clamped to the cap; NaN outside the crop and where there is no truth. */
-function depthError(
+export function depthError(
   disparity: FloatMap,
   truth: FloatMap,
   camera: StereoCamera,

@@ -10,7 +10,8 @@ import { escapeHtml } from "./svg.ts";
 
 /**
  * What a section can hold: a paragraph (`code` between backticks is set as such), facts by name (null: unknown, shown
- * as —), code, or an object that renders itself as HTML without loading anything.
+ * as —), code, charts of at most 480 px beside each other where there is room, or an object that renders itself as HTML
+ * without loading anything.
  */
 export type ReportBlock =
   | string
@@ -18,7 +19,17 @@ export type ReportBlock =
   | Chart
   | { readonly facts: Readonly<Record<string, string | number | boolean | null | undefined>> }
   | { readonly code: string }
+  | { readonly charts: readonly Chart[] }
+  | Gallery
   | { html(): string | Promise<string> };
+
+/** Pictures in columns, two on a phone, so that each stays large enough to see. */
+export interface Gallery {
+  /** Each with what it shows below it. */
+  readonly gallery: readonly { readonly caption: string; readonly picture: Picture }[];
+  /** How many stand beside each other. */
+  readonly columns: number;
+}
 
 /** A report, from top to bottom. */
 export interface Report {
@@ -54,6 +65,11 @@ figure.picture, figure.chart, figure.table { overflow-x: auto; }
 figure.picture img { display: block; max-width: 100%; height: auto; }
 figure.chart svg { max-width: 100%; height: auto; }
 figure.table { font-size: .92rem; }
+.charts { display: flex; flex-wrap: wrap; gap: 0 1rem; }
+.gallery { display: grid; grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); gap: .7rem .5rem; margin: 1rem 0; }
+.gallery figure { margin: 0; }
+.gallery img { display: block; width: 100%; border-radius: 3px; }
+.gallery figcaption { font-size: .8rem; line-height: 1.35; color: var(--soft); padding-top: .15rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; font-size: .92rem; margin: .8rem 0; }
 dt { color: var(--soft); }
 dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
@@ -64,7 +80,10 @@ details > summary { cursor: pointer; font-size: 1.25rem; font-weight: 600; margi
 @media (max-width: 720px) {
   main { padding: 1.5rem .8rem 3rem; }
   /* Too small to read when shrunk to a phone: these scroll sideways instead. */
-  figure.picture img, figure.chart svg { max-width: none !important; width: 760px; }
+  figure.picture img, main > section > figure.chart svg { max-width: none !important; width: 760px; }
+  .gallery { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  figure.table th, figure.table td { padding: .3em .35em !important; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   figure.table th[scope="row"] { position: sticky; left: 0; background: var(--paper); opacity: 1 !important; }
 }
 @media print {
@@ -127,6 +146,17 @@ async function blockHtml(block: ReportBlock): Promise<string> {
     const svg = await block.svg({ inherit: true });
     // Inline SVG in HTML needs no namespace.
     return `<figure class="chart">${svg.replace(/ xmlns(?::\w+)?="[^"]*"/g, "")}</figure>`;
+  }
+  if ("charts" in block) {
+    return `<div class="charts">${(await Promise.all(block.charts.map(blockHtml))).join("\n")}</div>`;
+  }
+  if ("gallery" in block) {
+    const figures = block.gallery.map(async ({ caption, picture }) =>
+      `<figure>${await picture.html()}<figcaption>${inline(caption)}</figcaption></figure>`
+    );
+    return `<div class="gallery" style="--columns:${block.columns}">${
+      (await Promise.all(figures)).join("\n")
+    }</div>`;
   }
   if ("facts" in block) {
     const rows = Object.entries(block.facts)

@@ -6,6 +6,7 @@
  *                metrics.jsonl    one record per line, see records.ts
  *                checkpoints/     see checkpoint.ts
  *                tensorboard/     event files
+ *                report.html      what deno task train makes of all this at the end
  *
  * @module
  */
