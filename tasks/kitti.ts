@@ -79,7 +79,7 @@ await runTask({
       },
     });
     progress?.finish();
-    console.log(describe(root, report));
+    console.log(describe(root, report, Boolean(stop?.status)));
     if (stop?.status) console.error("interrupted: the same command goes on");
     return stop?.status || (report.complete ? 0 : 1);
   }
@@ -174,7 +174,11 @@ function driveNumbers(dates: ReadonlyMap<string, readonly string[]>): string[] {
   });
 }
 
-function describe(root: string, { parts, drives, calibrations, complete }: DownloadReport): string {
+function describe(
+  root: string,
+  { parts, drives, calibrations, complete }: DownloadReport,
+  interrupted: boolean,
+): string {
   const present = drives.filter(({ found }) => found > 0), absent = drives.filter(({ found }) => found === 0);
   if (present.length === 0) {
     return `No drive of the Eigen split found in ${root}: expected folders such as\n` +
@@ -207,9 +211,16 @@ function describe(root: string, { parts, drives, calibrations, complete }: Downl
     lines.push(...driveNumbers(new Map(numbers)));
   }
   lines.push(...calibrations, "");
+  const faults = drives.reduce((sum, drive) => sum + drive.faults.length, 0);
+  const listed = absent.length + calibrations.length === 0 &&
+    drives.every(({ found, expected }) => found === expected);
   lines.push(
     complete
       ? `${root} has everything that training and testing need`
+      : interrupted && listed
+      ? `${root} has every file of the split; of those read so far ${faults || "none"} ${
+        faults > 1 ? "are" : "is"
+      } damaged`
       : `${root} is incomplete: download the synced and rectified drives and each date's calibration from\n${SOURCE}`,
   );
   return lines.join("\n");

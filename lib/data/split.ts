@@ -35,13 +35,18 @@ export type PairSide = "left" | "right" | "both";
 /** Items that an error lists before it only counts. */
 const SHOWN = 100;
 
-/** Lists files one per line; beyond the first hundred it only counts how many there are in each folder. */
+/** Folders that an error names beyond those. */
+const FOLDERS = 20;
+
+/** Lists files one per line; beyond the first hundred it only counts how many there are in each folder, and then at all. */
 export function listFiles(paths: readonly string[]): string {
-  const lines = paths.slice(0, SHOWN).map((path) => `  ${path}`);
-  for (const [folder, group] of Map.groupBy(paths.slice(SHOWN), (path) => dirname(path))) {
-    lines.push(`  … and ${group.length} in ${folder}`);
-  }
-  return lines.join("\n");
+  const folders = [...Map.groupBy(paths.slice(SHOWN), (path) => dirname(path))];
+  const rest = folders.slice(FOLDERS).reduce((sum, [, group]) => sum + group.length, 0);
+  return [
+    ...paths.slice(0, SHOWN).map((path) => `  ${path}`),
+    ...folders.slice(0, FOLDERS).map(([folder, group]) => `  … and ${group.length} in ${folder}`),
+    ...rest ? [`  … and ${rest} in ${folders.length - FOLDERS} more folders`] : [],
+  ].join("\n");
 }
 
 /** Whether a path cannot leave the folder it is relative to. */

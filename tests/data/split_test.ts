@@ -75,4 +75,9 @@ Deno.test("a long list of files ends with counts by folder", () => {
   const lines = listFiles(paths).split("\n");
   assertEquals(lines.length, 102);
   assertEquals(lines.slice(99), ["  a/99.png", "  … and 10 in a", "  … and 20 in b"]);
+  const scattered = Array.from({ length: 150 }, (_, i) => `${i}/left.png`);
+  assertEquals(listFiles(scattered).split("\n").slice(-2), [
+    "  … and 1 in 119",
+    "  … and 30 in 30 more folders",
+  ]);
 });
