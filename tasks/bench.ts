@@ -16,7 +16,7 @@ import { runTask } from "./_task.ts";
 import type { Model, Work } from "./bench/ours.ts";
 import { Peer, type PeerInfo } from "./bench/peer.ts";
 import { evaluationTable } from "./bench/evaluation.ts";
-import { measureWaits, profileTable, scalingTable } from "./bench/studies.ts";
+import { measurePredict, measureWaits, profileTable, scalingTable } from "./bench/studies.ts";
 
 const COMPARISON_NAMES = ["quick", "teacher", "distill", "vgg", "vgg-forward", "quick-forward"] as const;
 
@@ -35,6 +35,9 @@ const studyOptions = {
   profile: flag({ help: "Measure instead where our time goes, by phase and operation (--only, or quick)." }),
   scaling: flag({ help: "Measure instead how our time grows with pixels, batch and parameters." }),
   waits: flag({ help: "Measure instead how long training at preset quick waits for images." }),
+  predict: flag({
+    help: "Measure instead predict on JPEG files, beside its network alone; --repeats rounds.",
+  }),
   evaluation: flag({ help: "Measure instead eval on 697 frames of --data, beside numpy." }),
   data: text({ value: "DIR", help: "Folder of KITTI raw, for --evaluation." }),
   split: text({ value: "FILE|NAME", help: "Its frames, for --evaluation (default: eigen-test)." }),
@@ -453,16 +456,16 @@ if (import.meta.main) {
       "deno task bench --profile --only vgg",
       "deno task bench --evaluation --data kitti --repeats 3",
     ],
-  }, async ({ only, json, chart, profile, scaling, waits, evaluation, data, split, ...plan }) => {
-    if ([profile, scaling, waits, evaluation].filter(Boolean).length > 1) {
+  }, async ({ only, json, chart, profile, scaling, waits, predict, evaluation, data, split, ...plan }) => {
+    if ([profile, scaling, waits, predict, evaluation].filter(Boolean).length > 1) {
       throw new UsageError(
-        "Cannot run bench: expected only one of --profile, --scaling, --waits and --evaluation",
+        "Cannot run bench: expected only one of --profile, --scaling, --waits, --predict and --evaluation",
       );
     }
     if (evaluation !== (data !== undefined) || (split && !evaluation)) {
       throw new UsageError("Cannot run bench: --evaluation goes with --data DIR, and --split with both");
     }
-    const study = profile || scaling || waits || evaluation;
+    const study = profile || scaling || waits || predict || evaluation;
     if (chart && study) throw new UsageError("Cannot draw a chart of a study: leave out --chart");
     const save = async (value: unknown) => {
       if (json) await writeAtomic(json, JSON.stringify(value, null, 2) + "\n");
@@ -480,6 +483,8 @@ if (import.meta.main) {
         ? await profileTable(COMPARISONS[only ?? "quick"])
         : scaling
         ? await scalingTable(plan)
+        : predict
+        ? await measurePredict(plan.repeats)
         : await measureWaits();
       progress?.finish();
       await save(table.content);

@@ -86,6 +86,8 @@ interface Input {
   readonly kind: "image" | "video" | "stdin";
 }
 
+/** Pixels of photographs whose maps wait in memory to be written. */
+const WAITING = 64e6;
 /** Endings of the images that a folder is searched for. */
 const IMAGE = /\.(png|jpe?g|webp|avif|tiff?|gif|svg)$/i;
 /** Our own pictures, which lie there if --out named the same folder. */
@@ -286,7 +288,7 @@ await runTask({
       ),
     );
     const pending = new Set<Promise<void>>();
-    let done = 0;
+    let done = 0, waiting = 0;
     const results = student.predictAll(
       photos,
       (_, i) => ({ name: images[i].name, camera: cameraOf(images[i].path) }),
@@ -300,11 +302,14 @@ await runTask({
         continue;
       }
       explain(progress, depth);
+      const pixels = depth.size.width * depth.size.height;
       const writing: Promise<void> = write(progress, depth, join(out, name), format)
-        .catch((error) => fail(progress, path, error)).finally(() => pending.delete(writing));
+        .catch((error) => fail(progress, path, error))
+        .finally(() => (waiting -= pixels, pending.delete(writing)));
       pending.add(writing);
-      // Encoding runs on other threads; a full map of each photograph waits in memory.
-      if (pending.size >= 4) await Promise.race(pending);
+      waiting += pixels;
+      // Encoding runs on other threads, beside the network if it need not be waited for.
+      while (waiting > WAITING) await Promise.race(pending);
     }
     await Promise.all(pending);
     progress.finish();

@@ -87,14 +87,16 @@ export function positionOn({ min, max, log }: ColorScale, value: number): number
 /** Colors a map of numbers. NaN becomes the scale's `none`. @throws {RangeError} When the data do not fit the size. */
 export function mapToRgb(map: FloatMap, scale: ColorScale): RgbImage {
   checkMap(map);
-  const table = tableOf(scale.map);
+  const table = tableOf(scale.map), { min, max, none = NO_VALUE } = scale;
+  const linear = !scale.log && max > min, last = STEPS - 1;
   const data = new Uint8Array(map.data.length * 3);
-  for (let i = 0; i < map.data.length; i++) {
-    const t = positionOn(scale, map.data[i]);
-    if (Number.isNaN(t)) data.set(scale.none ?? NO_VALUE, i * 3);
+  for (let i = 0, to = 0; i < map.data.length; i++, to += 3) {
+    const value = map.data[i], t = linear ? (value - min) / (max - min) : positionOn(scale, value);
+    if (Number.isNaN(t)) data.set(none, to);
     else {
-      const at = Math.round(Math.min(1, Math.max(0, t)) * (STEPS - 1)) * 3;
-      data[i * 3] = table[at], data[i * 3 + 1] = table[at + 1], data[i * 3 + 2] = table[at + 2];
+      // Not Math.round, which takes three times as long.
+      const at = 3 * (t <= 0 ? 0 : t >= 1 ? last : (t * last + 0.5) | 0);
+      data[to] = table[at], data[to + 1] = table[at + 1], data[to + 2] = table[at + 2];
     }
   }
   return { width: map.width, height: map.height, data };
@@ -103,10 +105,15 @@ export function mapToRgb(map: FloatMap, scale: ColorScale): RgbImage {
 /** The value below which the fraction p of all finite values of the maps lies; 1 where there are none. */
 export function percentile(maps: readonly FloatMap[], p: number): number {
   const samples = maps.map(({ data }) => {
-    const finite = data.filter(Number.isFinite);
+    // A loop: filter() calls a function for each pixel, twice the time.
+    const finite = new Float32Array(data.length);
+    let count = 0;
+    for (const value of data) if (Number.isFinite(value)) finite[count++] = value;
     // 20,000 values of a dense map are enough and keep it fast.
-    const stride = Math.max(1, Math.floor(finite.length / 20_000));
-    return Float32Array.from({ length: Math.floor(finite.length / stride) }, (_, i) => finite[i * stride]);
+    const stride = Math.max(1, Math.floor(count / 20_000));
+    const sample = new Float32Array(Math.floor(count / stride));
+    for (let i = 0; i < sample.length; i++) sample[i] = finite[i * stride];
+    return sample;
   });
   const values = new Float32Array(samples.reduce((sum, { length }) => sum + length, 0));
   samples.reduce((at, sample) => (values.set(sample, at), at + sample.length), 0);

@@ -59,7 +59,8 @@ export class Depth extends DepthMap implements Displayable {
     const { width, height } = this.size, shape = [height, width];
     switch (format) {
       case "png":
-        return await encodeRgbPng(await this.picture(options));
+        // Half the time of zlib's default, for a third more bytes.
+        return await encodeRgbPng(await this.picture(options), { compressionLevel: 3 });
       case "png16": {
         const px = this.#px(), data = new Uint16Array(px.length);
         for (let i = 0; i < data.length; i++) data[i] = Math.min(65535, Math.round(px[i] * 256));

@@ -1,16 +1,19 @@
 /**
- * Where our own time goes: by operation, over size, and waiting for images.
+ * Where our own time goes: by operation, over size, waiting for images, and around a prediction.
  *
  * @module
  */
 import { join } from "@std/path";
+import { CyclopsError } from "../../lib/base/errors.ts";
 import { median } from "../../lib/base/random.ts";
 import { formatSize } from "../../lib/base/options.ts";
 import { Table, type TableRow } from "../../lib/charts/table.ts";
 import { openDataset } from "../../lib/data/dataset.ts";
 import { loadSharp } from "../../lib/data/image.ts";
+import { openPredictor } from "../../lib/evaluation/predict.ts";
 import { generateStreet } from "../../lib/street/mod.ts";
 import { train } from "../../lib/training/loop.ts";
+import { loadModel } from "../../lib/training/model.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import type { Model, ProfileRow, Work } from "./ours.ts";
 import { Peer } from "./peer.ts";
@@ -215,6 +218,91 @@ export async function measureWaits(
     notes: [
       `Means of ${steps} updates. cache: all images are in memory; PNG, JPEG: every image is read and decoded anew ` +
       "(--cache-mib 0). Decoding also takes processor time from the update itself.",
+    ],
+  });
+}
+
+/** Photographs of a short and a long call of predict: their difference is without its start. */
+const SHORT = 16, LONG = 80;
+/** Images at a time, as `predict` takes them. */
+const BATCH = 8;
+
+/**
+ * The rate of `deno task predict` on JPEG files of KITTI's size, read, predicted and written, beside that of the network
+ * alone on batches that lie in memory; in turns.
+ *
+ * @param counts Photographs of a short and a long call.
+ */
+export async function measurePredict(
+  rounds: number,
+  { counts: [short, long] = [SHORT, LONG], model: name }: {
+    readonly counts?: readonly [number, number];
+    readonly model?: string;
+  } = {},
+): Promise<Table> {
+  const folder = await Deno.makeTempDir({ prefix: "cyclops-bench-" });
+  const model = await loadModel(name), predictor = openPredictor(model), { size, info } = model;
+  const times = { network: [] as number[], npy: [] as number[], png: [] as number[] };
+  try {
+    const street = join(folder, "street"), photos = join(folder, "photos");
+    const { plan } = await generateStreet({ out: street, pairs: 3, frames: 1, size: "375x1242" });
+    await convertToJpeg(street);
+    const { pairs } = await openDataset({ data: street, part: "train" });
+    await Deno.mkdir(photos);
+    for (let i = 0; i < long; i++) {
+      await Deno.copyFile(join(street, pairs[i % pairs.length].left), join(photos, `${i}.jpg`));
+    }
+    const images = new Float32Array(BATCH * size.height * size.width * 3).fill(plan.seed / 10);
+    const network = async () => {
+      for (let i = 0; i < long; i += BATCH) await predictor.run(images, undefined, true);
+    };
+    const predict = async (count: number, format: string) => {
+      const started = performance.now();
+      const { success, stderr } = await new Deno.Command("deno", {
+        args: [
+          ...["task", "--quiet", "predict", ...name ? ["--model", name] : []],
+          ...["--format", format, "--overwrite", "--out", join(folder, "out")],
+          ...Array.from({ length: count }, (_, i) => join(photos, `${i}.jpg`)),
+        ],
+      }).output();
+      if (!success) throw new CyclopsError(`Cannot measure predict: ${new TextDecoder().decode(stderr)}`);
+      return performance.now() - started;
+    };
+    await network(); // traces
+    for (let round = 0; round < rounds; round++) {
+      const started = performance.now();
+      await network();
+      times.network.push((performance.now() - started) / (Math.ceil(long / BATCH) * BATCH));
+      for (const format of ["npy", "png"] as const) {
+        const start = await predict(short, format);
+        times[format].push((await predict(long, format) - start) / (long - short));
+      }
+    }
+  } finally {
+    predictor.dispose();
+    await Deno.remove(folder, { recursive: true });
+  }
+  const bare = median(times.network);
+  const row = (name: string, list: readonly number[]): TableRow => {
+    const ms = median(list);
+    return { name, cells: { ms, rate: 1000 / ms, share: 100 * bare / ms } };
+  };
+  return new Table({
+    title: `Predicting JPEG files of 1242×375 px, model ${info.name} (${info.architecture}, ${
+      formatSize(size)
+    })`,
+    columns: [
+      { key: "ms", label: "ms per image", digits: 1 },
+      { key: "rate", label: "images/s", digits: 1 },
+      { key: "share", label: "% of the network's rate", digits: 0 },
+    ],
+    rows: [
+      row(`network alone, batches of ${BATCH}`, times.network),
+      row("predict --format npy", times.npy),
+      row("predict --format png", times.png),
+    ],
+    notes: [
+      `Medians of ${rounds} rounds in turns. predict: ${long} files less ${short}, so without its start.`,
     ],
   });
 }

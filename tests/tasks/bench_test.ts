@@ -8,7 +8,7 @@ import { formatSplit } from "../../lib/data/split.ts";
 import { evaluationTable } from "../../tasks/bench/evaluation.ts";
 import { Peer } from "../../tasks/bench/peer.ts";
 import { pointAt, withRoot } from "../data/_kitti_root.ts";
-import { measureWaits, profileTable, scalingTable } from "../../tasks/bench/studies.ts";
+import { measurePredict, measureWaits, profileTable, scalingTable } from "../../tasks/bench/studies.ts";
 
 /** A Python that may have PyTorch. */
 const python = Deno.env.get("TORCH_PYTHON") || "python3";
@@ -159,4 +159,14 @@ Deno.test({
       await peer.close();
     }
   },
+});
+
+Deno.test("predict is measured beside its network alone", async () => {
+  const { rows } = (await measurePredict(1, { counts: [1, 3] })).content;
+  assertEquals(rows.map(({ name }) => name), [
+    "network alone, batches of 8",
+    "predict --format npy",
+    "predict --format png",
+  ]);
+  for (const { cells: { ms, share } } of rows) assert(Number.isFinite(ms) && Number.isFinite(share));
 });
