@@ -35,6 +35,8 @@ export interface TaskDescription<S extends OptionSpecs> {
    * whatever follows a "--" is an argument, even when it looks like an option.
    */
   readonly positionals?: string;
+  /** Options of older versions, as they were typed, and what they are called now. */
+  readonly renamed?: Readonly<Record<string, string>>;
   /** Whole command lines shown at the end of the help. */
   readonly examples?: readonly string[];
 }
@@ -141,8 +143,10 @@ export function parseTaskArgs<S extends OptionSpecs>(
     const name = negated ? token.name.slice(3) : token.name;
     const key = keys.get(name);
     if (!key || !rawName.startsWith("--")) {
-      const near = nearestNames(name, [...keys.keys()]);
-      const hint = near.length
+      const near = nearestNames(name, [...keys.keys()]), renamed = task.renamed?.[name];
+      const hint = renamed
+        ? `it is --${renamed} now`
+        : near.length
         ? `did you mean ${near.map((n) => "--" + n).join(" or ")}?`
         : `deno task ${task.name} --help lists the options`;
       throw refuse(`unknown option ${rawName} (${hint})`);

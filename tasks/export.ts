@@ -27,10 +27,7 @@ await runTask({
     out: text({ value: "FILE|DIR", help: "Where to; a folder for tfjs (default: runs/exports/NAME)." }),
     overwrite: flag({ help: "Replace what is there." }),
     checkpoint: choice(["best", "latest"], { default: "best", help: "Which of a run's checkpoints." }),
-    network: choice(["student", "teacher"], {
-      default: "student",
-      help: "Whose disparity; a run's teacher.",
-    }),
+    of: choice(["student", "teacher"], { default: "student", help: "Whose disparity; a run's teacher." }),
     size: size({ help: "Height and width of the image that it takes (default: those trained with)." }),
     dynamic: flag({ help: "Any number of images of any size, in multiples of what the network halves." }),
     precision: choice(["fp32", "fp16", "int8"], {
@@ -45,10 +42,11 @@ await runTask({
   examples: [
     "deno task export runs/quickstart",
     "deno task export kitti --to tfjs --precision fp16 --out app/model",
-    "deno task export runs/all/teacher --network teacher --dynamic",
+    "deno task export runs/all/teacher --of teacher --dynamic",
   ],
+  renamed: { network: "of" },
 }, async (options, places) => {
-  const { to, network, dynamic, precision, license, trainedOn, commit } = options;
+  const { to, of: network, dynamic, precision, license, trainedOn, commit } = options;
   if (places.length !== 1) {
     throw new UsageError(`Cannot export: found ${places.length} names, expected one run or model`);
   }

@@ -67,7 +67,7 @@ export async function exportModel(model: LoadedModel, request: ExportRequest): P
     );
   }
   if (network === "teacher" && !model.networks.refine) {
-    throw refuse("it holds only a student, expected a refine network for --network teacher");
+    throw refuse("it holds only a student, expected a refine network for the teacher");
   }
   const architecture = ARCHITECTURES[model.info.architecture];
   if (size !== "dynamic") checkSize(architecture, size.height, size.width);

@@ -38,7 +38,8 @@ Deno.test("export: what cannot be is refused, and nothing is written", async () 
   const out = join(base, "refused.onnx");
   for (
     const [args, code, why] of [
-      [[run, "--network", "teacher"], 2, "it holds only a student"],
+      [[run, "--of", "teacher"], 2, "it holds only a student"],
+      [[run, "--network", "teacher"], 2, "unknown option --network (it is --of now)"],
       [[run, "--size", "64x96", "--dynamic"], 2, "--size and --dynamic"],
       [[run, run], 2, "found 2 names"],
       [[join(base, "none")], 1, "none"],
