@@ -15,7 +15,6 @@ import { readSplit } from "../lib/data/split.ts";
 import type { Crop, Evaluation } from "../lib/evaluation/protocol.ts";
 import { type TruthKind, truthMap } from "../lib/evaluation/truth.ts";
 import { resizeCamera } from "../lib/geometry/camera.ts";
-import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import type { NetworkName } from "../lib/training/stages.ts";
 import { collectWeights, restoreWeights } from "../lib/training/weights.ts";
 import {
@@ -28,7 +27,6 @@ import {
   imagePyramid,
   type ImageSize,
   imageSize,
-  loadModel,
   type Network,
   type Networks,
   openBatches,
@@ -380,15 +378,4 @@ async function trainNow(trainer: Trainer, dataset: StereoDataset, scope: string)
   }
   progress.finish(`${scope} network trained: ${trainer.steps} updates`);
   await saveNetwork(trainer.networks.get(scope as NetworkName)!);
-}
-
-/** The quickstart's student where it has run, else notebook 04's. */
-export async function openStudent(): Promise<{ student: Network; size: ImageSize; source: string }> {
-  const run = join(PROJECT, "runs/quickstart");
-  const found = await exists(join(run, "checkpoints"))
-    ? await findCheckpoint(run, "best").catch(() => undefined)
-    : undefined;
-  if (KITTI_DIR || !found) return { ...await loadNetworks("student"), size: SIZE, source: "notebook 04's" };
-  const { networks: { student }, size } = await loadModel(found.folder);
-  return { student, size, source: `the quickstart's, ${found.facts.step} updates` };
 }
