@@ -16,6 +16,7 @@ import { imagePath, openDataset, type StereoDataset } from "../lib/data/dataset.
 import { readRgb } from "../lib/data/image.ts";
 import { eigenNames, eigenSplit } from "../lib/data/kitti.ts";
 import { isManifest } from "../lib/data/manifest.ts";
+import type { StereoPair } from "../lib/data/split.ts";
 import {
   bootstrapMean,
   compareFrames,
@@ -26,6 +27,7 @@ import {
   type ProfileBin,
 } from "../lib/evaluation/analysis.ts";
 import { extraMetrics } from "../lib/evaluation/dense.ts";
+import { MAKE3D_CAP_M, openMake3d, readMake3dTruth } from "../lib/evaluation/make3d.ts";
 import { scoreInThreads, threadsFor } from "../lib/evaluation/parallel.ts";
 import {
   checkPredictions,
@@ -52,7 +54,7 @@ import {
   checkTruth,
   hasTruth,
   isUncapped,
-  readTruth,
+  type Truth,
   TRUTH_KINDS,
   type TruthKind,
   truthMap,
@@ -106,19 +108,19 @@ const evalOptions = {
     value: "FILE|NAME",
     help:
       "Frames, in the predictions' order: a file, eigen-test, eigen-files (the same in the order of the field's " +
-      "test_files.txt), eigen-benchmark (the 652 of them with annotated depth), eigen-val, stereo2015, cityscapes, or a " +
-      "name under DIR/splits (default: the test part of the run's data).",
+      "test_files.txt), eigen-benchmark (the 652 of them with annotated depth), eigen-val, stereo2015, cityscapes, " +
+      "make3d, or a name under DIR/splits (default: the test part of the run's data).",
   }),
   truth: choice(Object.keys(TRUTH_KINDS) as TruthKind[], {
     default: "lidar",
     help: "True depths: the laser scans' x or z, KITTI's annotated depth maps, depth maps under " +
-      "proj_depth/groundtruth, stereo 2015's disp_occ_0 or disp_noc_0, Cityscapes' disparities. A manifest has its own.",
+      "proj_depth/groundtruth, stereo 2015's disp_occ_0 or disp_noc_0, Cityscapes' disparities. A manifest and make3d have their own.",
   }),
   crop: choice(["garg", "eigen", "cityscapes", "none"], {
     help:
-      "Part of the image to evaluate (default: garg; none for improved, occ and noc; cityscapes for cityscapes).",
+      "Part of the image to evaluate (default: garg; none for improved, occ, noc and make3d; cityscapes for cityscapes).",
   }),
-  cap: number({ default: 80, min: 0.01, unit: "m", help: "Maximum depth to evaluate." }),
+  cap: number({ min: 0.01, unit: "m", help: "Maximum depth to evaluate (default: 80; make3d: 70)." }),
   medianScaling: flag({
     help: "Take each image's scale from its truth, for predictions without a scale of their own.",
   }),
@@ -176,15 +178,18 @@ await runTask({
     "deno task eval --predictions disparities.npy --data kitti --split eigen-test",
     "deno task eval --predictions disps_eigen_split.npy --units monodepth2 --data kitti --split eigen-files",
     "deno task eval --predictions depth_png --units metres --data kitti --split eigen-files --truth improved",
+    "deno task eval --run runs/first --data make3d --split make3d --median-scaling",
     "deno task eval --run runs/first --flip --against runs/second --plots runs/first/eval",
     "deno task eval --run runs/kitti --data kitti --split eigen-test --save-predictions d.npy",
     "deno task eval --run runs/kitti --shard 0/2 --json > 0.json",
     "deno task eval --merge 0.json,1.json",
   ],
-}, async (options) => {
-  checkCall(options);
-  const { truth, cap: capM, medianScaling } = options;
-  const crop = options.crop ?? (truth === "cityscapes" ? truth : isUncapped(truth) ? "none" : "garg");
+}, async (given) => {
+  checkCall(given);
+  const options = { ...given, truth: given.split === "make3d" ? "make3d" : given.truth } as const;
+  const { truth, medianScaling } = options, capM = options.cap ?? (truth === "make3d" ? MAKE3D_CAP_M : 80);
+  const crop = options.crop ??
+    (truth === "cityscapes" ? truth : isUncapped(truth) || truth === "make3d" ? "none" : "garg");
   const protocol: Protocol = { crop, capM, medianScaling };
   if (options.merge) return print(await merged(options.merge), options);
   const subject = options.run
@@ -239,6 +244,7 @@ function checkCall(options: EvalOptions): void {
   const fail = (why: string): never => {
     throw new UsageError(`Cannot evaluate: ${why}`);
   };
+  if (options.truth === "make3d" && split !== "make3d") fail("--truth make3d goes with --split make3d");
   const { shard, merge, against, plots } = options;
   const alone = Object.entries({ run, predictions, shard, against, plots });
   const other = merge && alone.find(([, value]) => value !== undefined);
@@ -263,7 +269,9 @@ function checkCall(options: EvalOptions): void {
 /** Predictions from files. */
 async function stored(path: string, flippedPath: string | undefined, options: EvalOptions): Promise<Subject> {
   const { data, split, truth, units, medianScaling } = options;
-  const dataset = await openDataset({ data: data!, split, holdout: 1, part: "test", side: "left" });
+  const dataset = truth === "make3d"
+    ? await openMake3d(data!)
+    : await openDataset({ data: data!, split, holdout: 1, part: "test", side: "left" });
   const { root, pairs } = dataset;
   await checkTruth(root, pairs, truth);
   const disparities = await openPredictions(path, units);
@@ -274,7 +282,7 @@ async function stored(path: string, flippedPath: string | undefined, options: Ev
       name !== split && (part === "test" || part === "files")
     );
     const known = split === "eigen-test" || split === "eigen-files";
-    await checkPredictions(disparities, pairs, truthReader(root, truth), {
+    await checkPredictions(disparities, pairs, readerOf(root, truth), {
       scaled: medianScaling,
       has: (pair) => hasTruth(pair, truth),
       others: known ? Object.fromEntries(others.map(([name, part]) => [name, eigenSplit(part)])) : {},
@@ -302,8 +310,12 @@ async function predicted(run: string, options: EvalOptions): Promise<Subject> {
   await selectBackend(options);
   const { of: network = "student", flip, savePredictions: file } = options;
   let progress: Progress | undefined;
+  if (options.split === "make3d" && options.data === undefined) {
+    throw new UsageError("Cannot evaluate: --split make3d goes with --data DIR");
+  }
   const { dataset, plain, flipped, checkpoint: path } = await predictRun(run, {
     ...options,
+    dataset: options.split === "make3d" ? await openMake3d(options.data!) : undefined,
     network,
     shard: options.shard === undefined ? undefined : parseShard(options.shard),
     onProgress: (done, total) => {
@@ -323,11 +335,13 @@ async function predicted(run: string, options: EvalOptions): Promise<Subject> {
 async function score(subject: Subject, { truth }: EvalOptions, protocol: Protocol): Promise<Scores> {
   const total = subject.pairs.length, frames: FrameScore[] = [], profile = new ErrorProfile();
   const progress = new Progress({ label: "evaluate", total, unit: "frames" });
-  const { root, pairs, disparities, flipped } = subject, threads = threadsFor(total);
+  const { root, pairs, disparities, flipped } = subject;
+  const threads = truth === "make3d" ? 1 : threadsFor(total); // small maps
   const input: EvaluationInput = {
     ...subject,
     truth,
-    extra: extraMetrics,
+    reader: readerOf(root, truth),
+    extra: truth === "make3d" ? undefined : extraMetrics,
     onProgress: (done) => progress.update(done),
     onFrame: (frame) => frames.push(frame),
     onPoints: profile.add,
@@ -339,7 +353,10 @@ async function score(subject: Subject, { truth }: EvalOptions, protocol: Protoco
     ? scoreInThreads({ ...job, disparities: source(disparities as PredictionFiles) }, threads, profile)
     : undefined;
   await subject.check?.(); // while the threads start
-  const [evaluation] = await evaluateAll(input, [protocol], results);
+  const [measured] = await evaluateAll(input, [protocol], results);
+  const evaluation = truth === "make3d"
+    ? { ...measured, extra: { log10: measured.rmseLog / Math.LN10 } }
+    : measured;
   progress.finish();
   const known = subject.pairs.filter((pair) => hasTruth(pair, truth)).length;
   if (known < total) progress.log(`${total - known} of ${total} frames have no annotated depth`);
@@ -347,6 +364,11 @@ async function score(subject: Subject, { truth }: EvalOptions, protocol: Protoco
     progress.log(`${known - evaluation.images} of ${known} frames have no point inside crop and cap`);
   }
   return { subject, evaluation, frames, profile, interval: intervalOf(frames) };
+}
+
+/** Reads the truths of a data set. */
+function readerOf(root: string, truth: TruthKind): (pair: StereoPair) => Promise<Truth> {
+  return truth === "make3d" ? (pair) => readMake3dTruth(root, pair) : truthReader(root, truth);
 }
 
 function intervalOf(frames: readonly FrameScore[]): Scores["interval"] {
@@ -455,10 +477,15 @@ function tableOf(
         metricNames.map((name) => [name, { value: evaluation[name], deviation: half(interval[name]) }]),
       ),
       ...evaluation.extra,
+      ...evaluation.extra?.log10 !== undefined && {
+        log10: { value: evaluation.extra.log10, deviation: half(interval.rmseLog) / Math.LN10 },
+      },
     },
   });
   const { extra = {} } = scores.evaluation;
-  const columns = [...METRIC_COLUMNS, ...EXTRA_COLUMNS.filter(({ key }) => key in extra)];
+  // Make3D's criterion C1 has four metrics.
+  const main = "log10" in extra ? METRIC_COLUMNS.slice(0, 3) : METRIC_COLUMNS;
+  const columns = [...main, ...EXTRA_COLUMNS.filter(({ key }) => key in extra)];
   const drives = new Set(scores.frames.map(({ pair }) => driveOf(pair.left))).size;
   const notes = [`± half of the 95 % interval, bootstrap over ${drives < 5 ? "images" : `${drives} drives`}`];
   if (!comparison) return new Table({ columns, rows: [row(scores)], notes });
@@ -534,12 +561,17 @@ async function draw(
   }
   const order = scores.frames.toSorted((a, b) => b.metrics.absRel - a.metrics.absRel).slice(0, worst);
   const samples = await Promise.all(order.map(async ({ index, pair, metrics, scale }) => {
-    const truth = await readTruth(root, pair, kind), { camera } = truth;
+    const truth = await readerOf(root, kind)(pair), { camera } = truth;
     const plain = await readMap(disparities, index, camera);
     const map = flipped ? combineFlipped(plain, await readMap(flipped, index, camera)) : plain;
     return {
       name: pair.left,
-      input: await readRgb(imagePath({ root }, pair, "left"), undefined, pair.cropBottom ?? cropBottom),
+      input: await readRgb(
+        imagePath({ root }, pair, "left"),
+        undefined,
+        pair.cropBottom ?? cropBottom,
+        pair.cropTop,
+      ),
       disparity: { ...map, data: map.data.map((value) => value / scale) },
       truth: truthMap(truth),
       camera,

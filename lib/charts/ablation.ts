@@ -73,6 +73,7 @@ const TRUTHS: Readonly<Record<ResultSetting["truth"], string>> = {
   dense: "dense truth",
   occ: "stereo 2015 truth, occluded pixels included",
   noc: "stereo 2015 truth",
+  make3d: "laser distances",
   cityscapes: "semi-global matching as truth",
   manifest: "truth of the manifest",
 };

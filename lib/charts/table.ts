@@ -63,6 +63,7 @@ export const METRIC_COLUMNS: readonly TableColumn[] = [
 
 /** Columns of the metrics that only some truths allow, keyed as the evaluation names them. */
 export const EXTRA_COLUMNS: readonly TableColumn[] = [
+  { key: "log10", label: "RMSE log10", digits: 4, better: "lower" },
   { key: "d1All", label: "D1-all", digits: 3, better: "lower" },
   { key: "epe", label: "EPE px", digits: 2, better: "lower" },
   { key: "edgeAccuracy", label: "edge accuracy px", digits: 2, better: "lower" },

@@ -113,6 +113,7 @@ export function croppedRows(height: number, cropBottom: number): number {
  * @param size Resize to exactly this, with a Lanczos-3 filter that averages when it shrinks.
  * @param path The file's name, for errors.
  * @param cropBottom Fraction of the height to cut off at the bottom before resizing, in [0, 1).
+ * @param cropTop The same at the top.
  * @throws {CyclopsError} When the bytes are not an image, truncated, or an image of more than 100 megapixels.
  */
 export async function decodeRgb(
@@ -120,13 +121,14 @@ export async function decodeRgb(
   size?: ImageSize,
   path = "image",
   cropBottom = 0,
+  cropTop = 0,
 ): Promise<RgbImage> {
   const sharp = await loadSharp();
   try {
     let image = sharp(bytes, { failOn: "warning", limitInputPixels: MAX_PIXELS }).autoOrient();
-    if (cropBottom > 0) {
-      const { autoOrient: { width, height } } = await image.metadata();
-      image = image.extract({ left: 0, top: 0, width, height: croppedRows(height, cropBottom) });
+    if (cropBottom > 0 || cropTop > 0) {
+      const { autoOrient: { width, height } } = await image.metadata(), top = Math.round(height * cropTop);
+      image = image.extract({ left: 0, top, width, height: croppedRows(height, cropBottom) - top });
     }
     if (size) image = image.resize(size.width, size.height, { fit: "fill", kernel: "lanczos3" });
     const { data, info } = await image.toColourspace("srgb").removeAlpha().raw({ depth: "uchar" })
@@ -209,9 +211,14 @@ function readPacked(path: string, index: number, sizeOnly: boolean): RgbImage {
  * const { data } = await readRgb("street.png", { width: 416, height: 128 });
  * ```
  */
-export async function readRgb(path: string, size?: ImageSize, cropBottom = 0): Promise<RgbImage> {
+export async function readRgb(
+  path: string,
+  size?: ImageSize,
+  cropBottom = 0,
+  cropTop = 0,
+): Promise<RgbImage> {
   const [, pack, index] = path.match(PACKED) ?? [];
-  if (pack === undefined) return await decodeRgb(await readBytes(path), size, path, cropBottom);
+  if (pack === undefined) return await decodeRgb(await readBytes(path), size, path, cropBottom, cropTop);
   // Cut off already, when it was prepared.
   const image = readPacked(pack, Number(index), false);
   if (!size || size.width === image.width && size.height === image.height) return image;

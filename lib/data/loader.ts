@@ -175,8 +175,8 @@ async function readView(
   side: "left" | "right",
   size: ImageSize,
 ): Promise<Uint8Array> {
-  const pair = dataset.pairs[index];
-  return (await readRgb(imagePath(dataset, pair, side), size, pair.cropBottom ?? dataset.cropBottom)).data;
+  const pair = dataset.pairs[index], { cropBottom = dataset.cropBottom, cropTop } = pair;
+  return (await readRgb(imagePath(dataset, pair, side), size, cropBottom, cropTop)).data;
 }
 
 async function readPair(
@@ -430,7 +430,7 @@ export interface SequentialOptions {
 }
 
 async function readBatch(
-  dataset: StereoDataset,
+  dataset: Omit<StereoDataset, "identity">,
   from: number,
   to: number,
   { size, side = "both", cache }: SequentialOptions,
@@ -460,7 +460,7 @@ async function readBatch(
  * @throws {RangeError} When the cache was opened for other data or another size.
  */
 export async function* sequentialBatches(
-  dataset: StereoDataset,
+  dataset: Omit<StereoDataset, "identity">,
   options: SequentialOptions,
 ): AsyncGenerator<StereoBatch, void, void> {
   const { batch = 8, size, cache } = options;
@@ -490,7 +490,7 @@ export async function* sequentialBatches(
  * @throws {CyclopsError} When an image cannot be read, naming it.
  */
 export async function readStereo(
-  dataset: StereoDataset,
+  dataset: Omit<StereoDataset, "identity">,
   index: number,
   size: ImageSize,
 ): Promise<StereoBatch> {

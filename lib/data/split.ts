@@ -17,6 +17,8 @@ export interface StereoPair {
   readonly root?: string;
   /** Fraction of the height to cut off at the bottom, where that is not the data set's. */
   readonly cropBottom?: number;
+  /** Fraction of the height to cut off at the top. @default 0 */
+  readonly cropTop?: number;
   /** Where prepared data keep its images, `FILE.pack#N`, and its laser points, relative to the root; see prepare.ts. */
   readonly packed?: {
     readonly left: string;

@@ -123,7 +123,7 @@ export interface Predictions {
  */
 export async function predictDataset(
   networks: Networks,
-  dataset: StereoDataset,
+  dataset: Omit<StereoDataset, "identity">,
   options: PredictOptions & { readonly flip?: boolean; readonly onProgress?: (done: number) => void },
 ): Promise<Predictions> {
   const { size, view = "left", camera = "fraction", flip = false, batch = 8 } = options;
@@ -321,10 +321,13 @@ export async function predictRun(
     readonly flip?: boolean;
     readonly data?: string;
     readonly split?: string;
+    readonly dataset?: Omit<StereoDataset, "identity">;
     readonly shard?: { readonly index: number; readonly of: number };
     readonly onProgress?: (done: number, total: number) => void;
   } = {},
-): Promise<Predictions & { readonly dataset: StereoDataset; readonly checkpoint: string }> {
+): Promise<
+  Predictions & { readonly dataset: Omit<StereoDataset, "identity">; readonly checkpoint: string }
+> {
   const { network, flip, shard = { index: 0, of: 1 }, onProgress } = options;
   const model = await loadModel(run, options.checkpoint);
   const { folder } = model;
@@ -333,18 +336,18 @@ export async function predictRun(
       throw new UsageError(`Cannot predict with the teacher of ${folder}: ${model.withoutTeacher}`);
     }
     const { data, split, holdout, view, cropBottom } = model.options;
-    if (!model.facts && options.data === undefined) {
+    if (!model.facts && options.data === undefined && !options.dataset) {
       throw new UsageError(`Cannot evaluate ${run} on its own data: a model file has none; give --data`);
     }
     if (
-      options.split === undefined && !isManifest(options.data ?? data) &&
+      options.split === undefined && !options.dataset && !isManifest(options.data ?? data) &&
       !["street", "eigen", "cityscapes"].includes(split)
     ) {
       throw new UsageError(
         `Cannot evaluate ${run} on its own data: its split file ${split} has no test part; give --split`,
       );
     }
-    const whole = await openDataset({
+    const whole = options.dataset ?? await openDataset({
       data: options.data ?? data,
       split: options.split ?? split,
       part: "test",

@@ -152,7 +152,8 @@ export async function openPredictions(path: string, unit: PredictionUnit): Promi
     return map;
   };
   const { words } = PREDICTION_UNITS[unit], resized = unit === "metres" ? "depth" : "disparity";
-  return { ...maps, path, unit, units: `predictions are ${words}`, resized, read };
+  const absolute = unit !== "width" && unit !== "px";
+  return { ...maps, path, unit, units: `predictions are ${words}`, resized, absolute, read };
 }
 
 /** @throws {CyclopsError} On a value that the unit does not allow. */

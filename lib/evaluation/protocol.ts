@@ -169,7 +169,7 @@ export function cropBox(crop: Crop, { width, height }: ImageSize): CropBox {
 /** A protocol in words. */
 function describeProtocol({ crop, capM, medianScaling }: Protocol, input: EvaluationInput): string {
   const { truth = "lidar", pairs, flipped, disparities } = input;
-  const own = pairs.some((pair) => pair.truth) && truth !== "occ" && truth !== "noc";
+  const own = pairs.some((pair) => pair.truth) && !["occ", "noc", "make3d"].includes(truth);
   const known = isUncapped(truth) ? `all known depths, predictions clamped to ` : "";
   const names = { garg: "Garg crop", eigen: "Eigen crop", cityscapes: "Cityscapes crop", none: "no crop" };
   return [
@@ -177,6 +177,9 @@ function describeProtocol({ crop, capM, medianScaling }: Protocol, input: Evalua
     names[crop],
     `${known}${MIN_DEPTH_M} to ${capM} m`,
     ...("units" in disparities ? [disparities.units] : []),
+    ...(truth === "make3d" && !("absolute" in disparities && disparities.absolute)
+      ? ["disparities count as those of KITTI's stereo camera: Make3D's is not known"]
+      : []),
     `${"resized" in disparities ? disparities.resized : "disparity"} resized bilinearly (half-pixel centers)`,
     ...(flipped ? ["averaged with the mirrored image's prediction"] : []),
     medianScaling ? "MEDIAN SCALING: each image's scale taken from its truth" : "no median scaling",
@@ -294,6 +297,8 @@ export interface PredictionSource {
   readonly units: string;
   /** What is resized where a map has another size than the image. */
   readonly resized: "disparity" | "depth";
+  /** Whether depths follow from the values alone, whatever the camera. */
+  readonly absolute?: boolean;
   /**
    * Frame i's disparities as fractions of the width, by the frame's camera.
    *

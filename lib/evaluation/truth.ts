@@ -39,6 +39,7 @@ export const TRUTH_KINDS = {
   occ: "stereo 2015's disparities, occluded pixels included",
   noc: "stereo 2015's disparities, occluded pixels left out",
   cityscapes: "Cityscapes' disparity maps (semi-global matching)",
+  make3d: "Make3D's laser distances, middle rows (2:1)",
 } as const;
 
 /** The source of true depths; a manifest's pairs have their own. */

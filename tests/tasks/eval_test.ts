@@ -4,6 +4,7 @@ import { writeNpy } from "../../lib/data/npy.ts";
 import { writeDepthPng } from "../../lib/data/kitti.ts";
 import { formatSplit } from "../../lib/data/split.ts";
 import { pointAt, withRoot } from "../data/_kitti_root.ts";
+import { grid, withMake3d } from "../data/_make3d.ts";
 import { task } from "./_run.ts";
 
 Deno.test("eval prints one JSON object and nothing else on standard output", async () => {
@@ -92,6 +93,26 @@ Deno.test("eval reads a folder of depth PNG, compares with a file, and writes ta
     assert(latex.out.includes("\\toprule") && latex.out.includes("% Garg crop"), latex.out);
     assert(markdown.out.includes("MEDIAN-SCALED") && markdown.out.includes("MEDIAN SCALING"), markdown.out);
     assert(markdown.err.includes("Median scaling is on"), markdown.err);
+  });
+});
+
+Deno.test("eval judges files on Make3D by four metrics below 70 m", async () => {
+  await withMake3d([grid(() => 20), grid((y) => y < 20 ? 69 : 75)], async (root) => {
+    const file = join(root, "p.npy"),
+      call = ["eval", "--predictions", file, "--units", "metres", "--data", root];
+    await writeNpy(file, {
+      shape: [2, 2, 3],
+      data: Float32Array.from({ length: 12 }, (_, i) => i < 6 ? 30 : 90),
+    });
+    const { code, out, err } = await task(...call, "--split", "make3d", "--markdown");
+    assertEquals(code, 0, err);
+    assert(out.startsWith("|  | abs rel ↓ | sq rel m ↓ | RMSE m ↓ | RMSE log10 ↓ |\n"), out);
+    assert(out.includes("0.001 to 70 m") && !out.includes("KITTI"), out); // depths need no camera
+    const { extra, points } = JSON.parse((await task(...call, "--split", "make3d", "--json")).out);
+    assertEquals(points, 21 * 305 + 3 * 305);
+    const expected = (Math.log10(1.5) + Math.log10(70 / 69)) / 2;
+    assert(Math.abs(extra.log10 - expected) < 1e-6, String(extra.log10));
+    assertEquals((await task(...call, "--split", "eigen-test", "--truth", "make3d")).code, 2);
   });
 });
 
