@@ -69,6 +69,7 @@ export const EXTRA_COLUMNS: readonly TableColumn[] = [
   { key: "edgeAccuracy", label: "edge accuracy px", digits: 2, better: "lower" },
   { key: "edgeCompleteness", label: "edge completeness px", digits: 2, better: "lower" },
   { key: "fScore", label: "F-score 0.1 m", digits: 3, better: "higher" },
+  { key: "chamfer", label: "Chamfer m", digits: 3, better: "lower" },
 ];
 
 const UNKNOWN = "—";

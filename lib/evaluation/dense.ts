@@ -25,6 +25,8 @@ export interface ExtraMetrics {
   readonly recall?: number;
   /** Harmonic mean of precision and recall. */
   readonly fScore?: number;
+  /** Mean distance of predicted points to the nearest true one, plus that of true points to the nearest predicted one, m. */
+  readonly chamfer?: number;
 }
 
 /** Depths are clamped to these for edges and point clouds, m. */
@@ -51,6 +53,9 @@ export function extraMetrics(truth: Truth, map: FloatMap, kind?: "disparity" | "
   return {
     ...edgeDistances(depthEdges(predicted, width), depthEdges(actual, width), width),
     ...cloudScores(predicted, actual, known, truth),
+    chamfer: chamferDistance(
+      ...[predicted, actual].map((depth) => cloudOf(depth, known, truth)) as [Cloud, Cloud],
+    ),
   };
 }
 
@@ -193,5 +198,109 @@ function cloudScores(
     precision,
     recall,
     fScore: precision + recall > 0 ? 2 * precision * recall / (precision + recall) : 0,
+  };
+}
+
+/** Points, three numbers each, m. */
+type Cloud = Float32Array;
+
+/** The points of the pixels whose depth is known and below the farthest. */
+function cloudOf(
+  depth: Float32Array,
+  known: Float32Array,
+  { camera: { imageSize: { width }, focalPx, centerPx } }: Truth,
+): Cloud {
+  const points: number[] = [];
+  for (let i = 0; i < depth.length; i++) {
+    const z = depth[i];
+    if (!(known[i] > 0 && known[i] < FARTHEST)) continue;
+    points.push(
+      (i % width - centerPx.x) / focalPx * z,
+      (Math.floor(i / width) - centerPx.y) / focalPx * z,
+      z,
+    );
+  }
+  return Float32Array.from(points);
+}
+
+/** Points whose nearest neighbor is looked for, spread evenly over a cloud: their mean hardly differs from that of all. */
+const QUERIES = 10_000;
+
+function chamferDistance(a: Cloud, b: Cloud): number {
+  const mean = (from: Cloud, to: Cloud) => {
+    const nearest = nearestIn(to), step = Math.max(1, Math.floor(from.length / 3 / QUERIES));
+    let sum = 0, count = 0;
+    for (let i = 0; i < from.length; i += 3 * step, count++) {
+      sum += nearest(from[i], from[i + 1], from[i + 2]);
+    }
+    return sum / count;
+  };
+  return mean(a, b) + mean(b, a);
+}
+
+/** Points in a leaf of the tree. */
+const LEAF = 12;
+
+/** The places of a cloud's points as a k-d tree: the middle of each range divides it, by x, y and z in turn. */
+function treeOf(cloud: Cloud): Int32Array {
+  const order = Int32Array.from({ length: cloud.length / 3 }, (_, i) => 3 * i);
+  const build = (from: number, to: number, axis: number) => {
+    if (to - from <= LEAF) return;
+    const middle = (from + to) >> 1;
+    // Hoare's selection: all before the middle are not larger, all after it not smaller.
+    for (let low = from, high = to - 1; low < high;) {
+      const pivot = cloud[order[(low + high) >> 1] + axis];
+      let i = low, j = high;
+      while (i <= j) {
+        while (cloud[order[i] + axis] < pivot) i++;
+        while (cloud[order[j] + axis] > pivot) j--;
+        if (i <= j) {
+          const swapped = order[i];
+          order[i++] = order[j];
+          order[j--] = swapped;
+        }
+      }
+      if (middle <= j) high = j;
+      else if (middle >= i) low = i;
+      else break;
+    }
+    build(from, middle, (axis + 1) % 3);
+    build(middle + 1, to, (axis + 1) % 3);
+  };
+  build(0, order.length, 0);
+  return order;
+}
+
+/** What tells the distance of any point to the nearest of a cloud. */
+function nearestIn(cloud: Cloud): (x: number, y: number, z: number) => number {
+  const order = treeOf(cloud);
+  const query = [0, 0, 0];
+  let best = Infinity;
+  const look = (at: number) => {
+    const dx = cloud[at] - query[0], dy = cloud[at + 1] - query[1], dz = cloud[at + 2] - query[2];
+    best = Math.min(best, dx * dx + dy * dy + dz * dz);
+  };
+  const search = (from: number, to: number, axis: number) => {
+    if (to - from <= LEAF) {
+      for (let i = from; i < to; i++) look(order[i]);
+      return;
+    }
+    const middle = (from + to) >> 1,
+      beyond = query[axis] - cloud[order[middle] + axis],
+      next = (axis + 1) % 3;
+    look(order[middle]);
+    if (beyond < 0) search(from, middle, next);
+    else search(middle + 1, to, next);
+    if (beyond * beyond >= best) return;
+    if (beyond < 0) search(middle + 1, to, next);
+    else search(from, middle, next);
+  };
+  return (x, y, z) => {
+    query[0] = x;
+    query[1] = y;
+    query[2] = z;
+    best = Infinity;
+    search(0, order.length, 0);
+    return Math.sqrt(best);
   };
 }
