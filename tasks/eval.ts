@@ -6,7 +6,7 @@
 import { join } from "@std/path";
 import { backendOptions, selectBackend } from "../lib/backend/select.ts";
 import { UsageError } from "../lib/base/errors.ts";
-import { readJson, writeAtomic } from "../lib/base/files.ts";
+import { exists, readJson, writeAtomic } from "../lib/base/files.ts";
 import { choice, flag, integer, list, number, type OptionsOf, text } from "../lib/base/options.ts";
 import { Progress, styled, terminalColumns } from "../lib/base/terminal.ts";
 import { lineChart } from "../lib/charts/curves.ts";
@@ -132,6 +132,7 @@ const evalOptions = {
   markdown: flag({ help: "Print the table as Markdown." }),
   latex: flag({ help: "Print the table as LaTeX." }),
   csv: text({ value: "FILE.csv", help: "Write the metrics of each image." }),
+  overwrite: flag({ help: "--save-predictions, --csv: replace the file that is there." }),
   plots: text({
     value: "DIR",
     help: "Draw error by distance, error by row of the image, and the worst images (.svg, .png).",
@@ -186,6 +187,10 @@ await runTask({
   ],
 }, async (given) => {
   checkCall(given);
+  for (const file of given.overwrite ? [] : [given.savePredictions, given.csv]) {
+    if (file === undefined || !await exists(file)) continue;
+    throw new UsageError(`Cannot write ${file}: it is there already; give --overwrite, or another name`);
+  }
   const options = { ...given, truth: given.split === "make3d" ? "make3d" : given.truth } as const;
   const { truth, medianScaling } = options, capM = options.cap ?? (truth === "make3d" ? MAKE3D_CAP_M : 80);
   const crop = options.crop ??

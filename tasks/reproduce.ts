@@ -9,7 +9,7 @@ import { basename, join } from "@std/path";
 import { cpuFeatures } from "../lib/backend/ops.ts";
 import { backendOptions, selectBackend } from "../lib/backend/mod.ts";
 import { messageOf, UsageError } from "../lib/base/errors.ts";
-import { exists, readJson, readText, writeAtomic } from "../lib/base/files.ts";
+import { exists, fileError, readJson, readText, writeAtomic } from "../lib/base/files.ts";
 import {
   choice,
   flag,
@@ -183,6 +183,10 @@ async function makePlan(options: ReproduceOptions, out: string, jobs: readonly A
       );
     }
   } else if (await exists(path)) await Deno.remove(out, { recursive: true });
+  // Before minutes of work, not after them.
+  await Deno.mkdir(out, { recursive: true }).catch((error) => {
+    throw fileError("make the folder", out, error);
+  });
   const training = former?.training ?? await commonTraining(options);
   // A job that a newer version has added is timed when it is first met.
   const untimed = jobs.filter(({ name }) => former?.milliseconds[name] === undefined);

@@ -171,11 +171,10 @@ async function startWebGpu(reason: string): Promise<BackendInfo> {
 }
 
 async function startCpu(reason: string): Promise<BackendInfo> {
-  const { patchTfjs, tf } = await loadTfjs();
+  const { patchTfjs, plainJavaScript, tf } = await loadTfjs();
+  plainJavaScript.chosen = true;
   if (!await tf.setBackend("cpu")) throw new CyclopsError("Cannot start the cpu backend");
   await tf.ready();
-  // Otherwise its first use prints a banner that recommends tfjs-node.
-  (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
   patchTfjs("cpu");
   return { name: "cpu", version: tf.version.tfjs, devices: ["JavaScript"], gpu: false, reason };
 }

@@ -37,3 +37,18 @@ export const requirePackage: (name: string) => unknown = createRequire(import.me
 
 /** TensorFlow.js 4.22 with its types. Choose a backend by `selectBackend` before the first operation. */
 export const tf: typeof Tf = requirePackage("@tensorflow/tfjs") as typeof Tf;
+
+/** Whether plain JavaScript was asked for; else its first use says how to have TensorFlow's library. */
+export const plainJavaScript = { chosen: false };
+
+// Its own banner recommends tfjs-node, which Deno does not need.
+const createCpu = tf.findBackendFactory("cpu");
+tf.removeBackend("cpu");
+tf.registerBackend("cpu", () => {
+  if (!plainJavaScript.chosen) {
+    console.error(
+      "Computing in plain JavaScript, hundreds of times slower than TensorFlow's library: await selectBackend() first",
+    );
+  }
+  return Object.assign(createCpu(), { firstUse: false });
+});

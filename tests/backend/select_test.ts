@@ -90,3 +90,14 @@ Deno.test("without the library the tensorflow backend is refused with what to do
   const { error } = await selectElsewhere(NARROW, "tensorflow");
   assert(error?.includes("run deno task setup"), error);
 });
+
+Deno.test("computing without a choice says that it is slow, and what to do", async () => {
+  const module = new URL("../../lib/backend/tf.ts", import.meta.url).href;
+  const code = `const { tf } = await import(${
+    JSON.stringify(module)
+  }); console.log(tf.scalar(1).add(1).dataSync()[0])`;
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args: ["eval", code] }).output();
+  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes).trim());
+  assertEquals(out, "2");
+  assert(/^Computing in plain JavaScript, .*selectBackend\(\) first$/.test(err), err);
+});

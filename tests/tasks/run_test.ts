@@ -35,6 +35,10 @@ Deno.test("train, eval --run and predict work together with the permissions they
     assertEquals([refused.code, refused.out], [2, ""], refused.err);
     assertStringIncludes(refused.err, "it has no refine network, which stage teacher trains");
 
+    const once = await task("eval", "--run", run, "--save-predictions", saved, "--json");
+    assertEquals([once.code, once.out], [2, ""]);
+    assertStringIncludes(once.err, "is there already; give --overwrite");
+
     // What was saved gives the same numbers without the network, of the part that was not trained on.
     const flipped = saved.replace(".npy", "-flipped.npy");
     const again = await task(
