@@ -25,6 +25,7 @@ import {
   type VideoWriter,
   writeVideo,
 } from "../lib/predict/video.ts";
+import { findCheckpoint } from "../lib/training/checkpoint.ts";
 import { runTask, userPath } from "./_task.ts";
 
 const formats = Object.keys(FORMATS) as Format[];
@@ -195,10 +196,14 @@ async function cameras(options: PredictTaskOptions): Promise<(path: string) => K
   return () => camera;
 }
 
-/** A line that says which network predicts, and on what terms. */
-function describe({ name, architecture, size, data, license }: Student["info"]): string {
+/** A line that says which network predicts, of a run which checkpoint's, and on what terms. */
+function describe(
+  { name, architecture, size, data, license }: Student["info"],
+  checkpoint: string | undefined,
+): string {
   const terms = license === "not given" ? "" : `, license ${license}`;
-  return `model ${name} (${architecture}, ${size.height}x${size.width}, trained on ${
+  const step = checkpoint && basename(checkpoint) !== name ? `, ${basename(checkpoint)}` : "";
+  return `model ${name}${step} (${architecture}, ${size.height}x${size.width}, trained on ${
     data.replace(/ \(.*/s, "")
   }${terms})`;
 }
@@ -241,18 +246,30 @@ await runTask({
     ...{ points, maxDepth, layout, colors: map },
     ...range && { range: [min, max] },
   };
-  const inputs = await findInputs(args);
+  let failed = 0;
+  const inputs: Input[] = [], all = await findInputs(args);
+  for (const input of all) {
+    if (input.kind === "stdin" || await exists(input.path)) inputs.push(input);
+    else {
+      // At once, not behind those before it.
+      failed++;
+      console.error(`Cannot predict ${input.path}: no such file`);
+    }
+  }
   await checkOutputs(inputs, options);
   const cameraOf = await cameras(options);
   const videos = inputs.filter(({ kind }) => kind === "video");
   const infos = new Map(await Promise.all(videos.map(async (v) => [v, await probeVideo(v.path)] as const)));
 
+  if (inputs.length === 0) return 1;
   await selectBackend(options);
   using student = await loadStudent(run ?? model, { network, checkpoint });
-  console.error(describe(student.info));
+  const saved = run === undefined
+    ? undefined
+    : await findCheckpoint(run, checkpoint ?? "best").catch(() => {});
+  console.error(describe(student.info, saved?.folder));
 
   const written: string[] = [], told = new Set<string>();
-  let failed = 0;
   const fail = (progress: Progress, path: string, error: unknown) => {
     if (!(error instanceof CyclopsError || error instanceof RangeError)) throw error;
     failed++;
@@ -357,6 +374,6 @@ await runTask({
   }
 
   for (const path of written.sort()) console.log(shown(path));
-  if (failed) console.error(`${failed} of ${inputs.length} could not be predicted`);
+  if (failed) console.error(`${failed} of ${all.length} could not be predicted`);
   return failed ? 1 : 0;
 });

@@ -61,6 +61,7 @@ Deno.test("predict: nothing is overwritten, or done at all, unless told to; a ru
   const call = ["predict", "-", "--out", out, "--run", run, "--layout", "side-by-side"];
   const first = await taskIn({ stdin: image }, ...call);
   assertEquals(first.code, 0, first.err);
+  assertStringIncludes(first.err, ", step-000001 (quick");
   assertEquals(list(out), ["stdin_disparity.png"]);
   assertEquals((await readRgb(join(out, "stdin_disparity.png"))).width, 120);
   const { code, err } = await task("predict", "-", join(photos, "a.png"), "--out", out, "--run", run);
@@ -68,6 +69,9 @@ Deno.test("predict: nothing is overwritten, or done at all, unless told to; a ru
   assertStringIncludes(err, "stdin_disparity.png is there already; give --overwrite, or another --out");
   assertEquals(list(out), ["stdin_disparity.png"]);
   assertEquals((await taskIn({ stdin: image }, ...call, "--overwrite")).code, 0);
+  const absent = await task("predict", join(photos, "none.png"), "--out", out, "--run", run);
+  assertEquals(absent.code, 1);
+  assertEquals(absent.err.split("\n")[0], `Cannot predict ${join(photos, "none.png")}: no such file`);
 });
 
 Deno.test("predict: calls that cannot be meant are refused before any work", async () => {
