@@ -21,15 +21,20 @@ export interface ScoreJob {
   readonly disparities: Source;
   readonly flipped?: Source;
   readonly protocol: Protocol;
+  /** Options of `checkPredictions`, by which the first thread refuses other units and orders. */
+  readonly check?: {
+    readonly scaled?: boolean;
+    readonly others?: Readonly<Record<string, readonly StereoPair[]>>;
+  };
   readonly first: number;
   readonly step: number;
 }
 
 /** A frame with what it adds to the profile. */
-type ProfiledFrame = FrameResult & Pick<ErrorProfile, "sums">;
+export type ProfiledFrame = FrameResult & Pick<ErrorProfile, "sums">;
 
-/** What it answers. */
-export type ScoreReply = { readonly frame: ProfiledFrame } | { readonly error: SentError };
+/** What it answers, some frames at a time. */
+export type ScoreReply = { readonly frames: readonly ProfiledFrame[] } | { readonly error: SentError };
 
 /** A thread takes a tenth of a second to start. */
 const FRAMES_PER_THREAD = 64;
@@ -39,35 +44,42 @@ export function threadsFor(frames: number): number {
   return Math.min(navigator.hardwareConcurrency, 4, Math.ceil(frames / FRAMES_PER_THREAD));
 }
 
+/** Starts threads, which load what they need while the caller prepares their job. */
+export function startThreads(count: number): Worker[] {
+  return Array.from(
+    { length: count },
+    () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }),
+  );
+}
+
 /**
  * Starts scoring the frames that have a truth, as `scoreFrames` does with `extraMetrics`.
  *
+ * @param threads At least one; they end with the last frame.
  * @param profile Is added to as frames are taken.
- * @throws {CyclopsError} When a file is missing or damaged, at its frame.
+ * @throws {CyclopsError} When the predictions are refused, or a file is missing or damaged, at its frame.
  */
 export function scoreInThreads(
   job: Omit<ScoreJob, "first" | "step">,
-  threads: number,
+  threads: readonly Worker[],
   profile: ErrorProfile,
 ): AsyncIterable<FrameResult> {
-  const frames = job.pairs.map(() => Promise.withResolvers<ProfiledFrame>());
+  const frames = job.pairs.map(() => Promise.withResolvers<ProfiledFrame>()), step = threads.length;
   for (const { promise } of frames) promise.catch(() => {}); // an error shows when it is the frame's turn
-  const workers = Array.from({ length: threads }, (_, first) => {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  for (const [first, thread] of threads.entries()) {
     const fail = (error: Error) => {
-      for (let i = first; i < frames.length; i += threads) frames[i].reject(error);
+      for (let i = first; i < frames.length; i += step) frames[i].reject(error);
     };
-    worker.onmessage = ({ data }: MessageEvent<ScoreReply>) => {
-      if ("frame" in data) frames[data.frame.index].resolve(data.frame);
-      else fail(receiveError(data.error));
+    thread.onmessage = ({ data }: MessageEvent<ScoreReply>) => {
+      if ("error" in data) fail(receiveError(data.error));
+      else for (const frame of data.frames) frames[frame.index].resolve(frame);
     };
-    worker.onerror = (event) => {
+    thread.onerror = (event) => {
       event.preventDefault();
       fail(new CyclopsError(`Cannot evaluate ${job.disparities.path}: a thread stopped (${event.message})`));
     };
-    worker.postMessage({ ...job, first, step: threads } satisfies ScoreJob);
-    return worker;
-  });
+    thread.postMessage({ ...job, first, step } satisfies ScoreJob);
+  }
   return (async function* () {
     try {
       for (const [i, { promise }] of frames.entries()) {
@@ -77,7 +89,7 @@ export function scoreInThreads(
         yield frame;
       }
     } finally {
-      for (const worker of workers) worker.terminate();
+      for (const thread of threads) thread.terminate();
     }
   })();
 }

@@ -112,10 +112,11 @@ function projectParts(
   }
   const xs = new Uint16Array(count), ys = new Uint16Array(count), depths = new Float32Array(count);
   const map = pixels, bits = known, whole = Math.trunc(width);
-  for (let word = 0, n = 0; n < count; word++) {
+  for (let word = 0, n = 0, row = 0, begin = 0; n < count; word++) {
     for (let rest = bits[word]; rest !== 0; rest &= rest - 1) {
-      const pixel = (word << 5) + 31 - Math.clz32(rest & -rest), row = (pixel / whole) | 0;
-      xs[n] = pixel - row * whole;
+      const pixel = (word << 5) + 31 - Math.clz32(rest & -rest);
+      for (; pixel >= begin + whole; begin += whole) row++;
+      xs[n] = pixel - begin;
       ys[n] = row;
       depths[n++] = map[pixel];
       map[pixel] = 0;

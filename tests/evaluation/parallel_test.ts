@@ -3,7 +3,7 @@ import { CyclopsError } from "../../lib/base/errors.ts";
 import { writeNpy } from "../../lib/data/npy.ts";
 import { ErrorProfile } from "../../lib/evaluation/analysis.ts";
 import { extraMetrics } from "../../lib/evaluation/dense.ts";
-import { scoreInThreads, threadsFor } from "../../lib/evaluation/parallel.ts";
+import { scoreInThreads, startThreads, threadsFor } from "../../lib/evaluation/parallel.ts";
 import { openPredictions } from "../../lib/evaluation/predictions.ts";
 import { evaluateAll, type FrameScore } from "../../lib/evaluation/protocol.ts";
 import { assert, assertEquals, assertRejects } from "../_assert.ts";
@@ -28,7 +28,9 @@ Deno.test("threads find the numbers of one, in its order, whatever their number"
         const [found] = await evaluateAll(
           { ...input, extra: extraMetrics, onPoints: profile.add },
           [protocol],
-          threads ? scoreInThreads({ ...job, flipped: undefined }, threads, profile) : undefined,
+          threads
+            ? scoreInThreads({ ...job, flipped: undefined }, startThreads(threads), profile)
+            : undefined,
         );
         return { found, scores, rows: profile.byRow, distances: profile.byDistance };
       };
@@ -54,7 +56,9 @@ Deno.test("a bad file is named at its frame, whichever thread met it", async () 
     const job = { root, pairs, truth: "lidar", protocol, disparities: { path, unit: "width" } } as const;
     const seen: number[] = [];
     const run = async () => {
-      for await (const { index } of scoreInThreads(job, 2, new ErrorProfile())) seen.push(index);
+      for await (const { index } of scoreInThreads(job, startThreads(2), new ErrorProfile())) {
+        seen.push(index);
+      }
     };
     await assertRejects(run, CyclopsError, "0000000002.bin: it has 17 bytes");
     assertEquals(seen, [0, 1]);
