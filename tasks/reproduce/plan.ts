@@ -25,9 +25,11 @@ export interface AblationJob {
 }
 
 /** Updates of every row after the half-cycle, refine networks included, relative to it. */
-const CONTINUED = 0.5;
+const CONTINUED = 0.3;
 /** Updates of the backward network. */
-const BACKWARD = 0.4;
+const BACKWARD = 0.25;
+/** Hints count everywhere: the mask drops what the student does not see yet, which cost the oracle its gain. */
+const FOLLOW = { hintWeight: 1, hintMask: false } as const;
 
 const teacher = (name: string, row: string, options: TrainingInput): AblationJob => ({
   name,
@@ -62,8 +64,8 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
     { ...first, share: 1 },
     student("half-cycle-continued", "HC-continued", "half-cycle", ["half-cycle"]),
     { ...student("half-cycle-equal-cost", "HC equal cost", "half-cycle", ["half-cycle"]), share: "cost" },
-    student("hints", "hints alone", "half-cycle", ["half-cycle"], { hints: "sgm" }),
-    ...real ? [] : [student("oracle", "oracle", "half-cycle", ["half-cycle"], { hints: "truth" })],
+    student("hints", "hints alone", "half-cycle", ["half-cycle"], { hints: "sgm", ...FOLLOW }),
+    ...real ? [] : [student("oracle", "oracle", "half-cycle", ["half-cycle"], { hints: "truth", ...FOLLOW })],
     {
       name: "cycle",
       stage: "cycle",
@@ -80,6 +82,7 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
       privilegedTeacher: true,
       distillMask: true,
       hints: "sgm",
+      ...FOLLOW,
     }),
     teacher("teacher-blind", "T without inconsistency", { blindTeacher: true }),
     student("cycle-joint", "C", "cycle", ["half-cycle"], { cycleGradient: 1 }),
