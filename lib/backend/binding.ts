@@ -55,6 +55,13 @@ const SYMBOLS = {
   },
   TFE_OpSetAttrShape: { parameters: ["pointer", "pointer", "buffer", "i32", "pointer"], result: "void" },
   TFE_Execute: { parameters: ["pointer", "buffer", "buffer", "pointer"], result: "void" },
+  TFE_DeleteOp: { parameters: ["pointer"], result: "void" },
+  executeElsewhere: {
+    name: "TFE_Execute",
+    parameters: ["pointer", "buffer", "buffer", "pointer"],
+    result: "void",
+    nonblocking: true,
+  },
 
   TF_NewGraph: { parameters: [], result: "pointer" },
   TF_DeleteGraph: { parameters: ["pointer"], result: "void" },
@@ -246,6 +253,8 @@ export interface Binding {
     inputs: readonly number[],
     outputs: number,
   ): TensorMetadata[];
+  /** The same on another thread: this one is free meanwhile. Not while a function is traced. */
+  executeOpLater(...call: Parameters<Binding["executeOp"]>): Promise<TensorMetadata[]>;
   /** Number of handles alive. */
   getNumOfTensors(): number;
   /** Whether one of the devices is a GPU. */
@@ -462,8 +471,8 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     return `${dtypeName(dtype)}[${shapeOf(handle)}]`;
   }
 
-  function failed(name: string, inputs: readonly number[]): CyclopsError {
-    const message = cleanMessage(readCString(c.TF_Message(status)));
+  function failed(name: string, inputs: readonly number[], said = status): CyclopsError {
+    const message = cleanMessage(readCString(c.TF_Message(said)));
     const described = inputs.length > 8 ? `${inputs.length} inputs` : inputs.map(describe).join(", ");
     return new CyclopsError(`TensorFlow cannot run ${name}(${described}): ${message}`);
   }
@@ -521,16 +530,47 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     if (op === undefined) op = c.TFE_NewOp(context, n, status) as Pointer ?? undefined;
     else c.TFE_OpReset(op, n, null, status);
     if (op === undefined || c.TF_GetCode(status) !== 0) throw failed(name, inputs);
-    for (let i = 0; i < inputs.length; i++) {
-      c.TFE_OpAddInput(op, handleOf(inputs[i]), status);
-      if (c.TF_GetCode(status) !== 0) throw failed(name, inputs);
-    }
-    for (let i = 0; i < attributes.length; i++) setAttribute(op, attributes[i]);
+    fillOp(op, name, attributes, inputs);
     outputCount[0] = outputs;
     const results = outputs <= outputHandles.length ? outputHandles : new BigUint64Array(outputs);
     c.TFE_Execute(op, results, outputCount, status);
     if (c.TF_GetCode(status) !== 0) throw failed(name, inputs);
-    const made: TensorMetadata[] = new Array(outputCount[0]);
+    return madeOf(results, outputCount[0]);
+  }
+
+  async function executeOpLater(
+    ...[name, attributes, inputs, outputs]: Parameters<Binding["executeOp"]>
+  ): Promise<TensorMetadata[]> {
+    const operation = c.TFE_NewOp(context, cName(name), status) as Pointer;
+    if (c.TF_GetCode(status) !== 0) throw failed(name, inputs);
+    const own = c.TF_NewStatus() as Pointer;
+    try {
+      fillOp(operation, name, attributes, inputs); // and keeps its inputs
+      const results = new BigUint64Array(outputs), count = Int32Array.of(outputs);
+      await c.executeElsewhere(operation, results, count, own);
+      if (c.TF_GetCode(own) !== 0) throw failed(name, inputs, own);
+      return madeOf(results, count[0]);
+    } finally {
+      c.TFE_DeleteOp(operation);
+      c.TF_DeleteStatus(own);
+    }
+  }
+
+  function fillOp(
+    to: Pointer,
+    name: string,
+    attributes: readonly Attribute[],
+    inputs: readonly number[],
+  ): void {
+    for (let i = 0; i < inputs.length; i++) {
+      c.TFE_OpAddInput(to, handleOf(inputs[i]), status);
+      if (c.TF_GetCode(status) !== 0) throw failed(name, inputs);
+    }
+    for (let i = 0; i < attributes.length; i++) setAttribute(to, attributes[i]);
+  }
+
+  function madeOf(results: BigUint64Array, count: number): TensorMetadata[] {
+    const made: TensorMetadata[] = new Array(count);
     for (let i = 0; i < made.length; i++) {
       const handle = Deno.UnsafePointer.create(results[i]) as Pointer;
       const id = nextId++;
@@ -679,6 +719,7 @@ export function createBinding(path: string, options: BindingOptions = {}): Bindi
     resourceShapes: new Map(),
     tensorDataSync: (id) => addon.recorder?.read() ?? tensorDataSync(id),
     executeOp,
+    executeOpLater,
     getNumOfTensors: () => handles.size,
     isUsingGpuDevice: () => gpu !== undefined,
     peerProblem,

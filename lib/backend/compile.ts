@@ -14,6 +14,11 @@ import { type DataType, type Tensor, type TensorInfo, tf, type Variable } from "
 export interface Compiled<A extends unknown[], R> {
   /** Runs the function, tracing it first if the inputs' shapes are new. The tensors returned are the caller's. */
   (...inputs: A): R;
+  /**
+   * The same on another thread where TensorFlow computes and nothing is assigned: this one is free meanwhile. The inputs
+   * must not be disposed before it is done.
+   */
+  later(...inputs: A): Promise<R>;
   /** One trace for each combination of shapes, types and plain values so far. */
   readonly traces: readonly TraceInfo[];
   /** Frees all traces. A further call traces anew. */
@@ -162,9 +167,10 @@ export function compile<A extends unknown[], R>(
     traces.delete(key);
     freeTrace(trace);
   };
-  const call = (...inputs: A): R => {
+  /** The trace for these inputs; `undefined` where the function itself is called. */
+  const find = (inputs: A) => {
     const binding = currentBinding();
-    if (!enabled || !binding || tf.getBackend() !== "tensorflow" || tracer) return fn(...inputs);
+    if (!enabled || !binding || tf.getBackend() !== "tensorflow" || tracer) return undefined;
     const { gradientDepth, kernelDepth } = engine().state;
     if (gradientDepth > 0 && kernelDepth === 0) {
       throw new CyclopsError(
@@ -185,11 +191,24 @@ export function compile<A extends unknown[], R>(
     trace ??= record(binding, name, fn, inputs, tensors, frozen);
     traces.set(key, trace); // the last one is the one used last
     if (traces.size > maxTraces) free(...traces.entries().next().value!);
-    return run(binding, trace, tensors) as R;
+    return { binding, trace, tensors };
+  };
+  const call = (...inputs: A): R => {
+    const found = find(inputs);
+    return found ? run(found.binding, found.trace, found.tensors) as R : fn(...inputs);
+  };
+  const later = async (...inputs: A): Promise<R> => {
+    const found = find(inputs);
+    if (!found) return fn(...inputs);
+    const { binding, trace, tensors } = found;
+    if (trace.updated.length + trace.assigned.length > 0) return run(binding, trace, tensors) as R;
+    const ids = inputsOf(trace, tensors);
+    return resultOf(trace, await binding.executeOpLater(trace.name, attributes(), ids, trace.outputs)) as R;
   };
   const dispose = () => traces.forEach((trace, key) => free(key, trace));
   return Object.defineProperties(call, {
     name: { value: name },
+    later: { value: later },
     traces: { get: () => [...traces.values()].map(({ name, operations }) => ({ name, operations })) },
     dispose: { value: dispose },
     [Symbol.dispose]: { value: dispose },
@@ -275,8 +294,10 @@ const CONSTANT_ELEMENTS = 1024;
  */
 const FROZEN_ELEMENTS = 2 ** 22;
 
-function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknown {
-  const { captures, updated, assigned } = trace;
+const attributes = () => rewriting.enabled ? CALL : [];
+
+/** The native tensors that a call takes. */
+function inputsOf({ name, captures }: Trace, tensors: readonly Tensor[]): number[] {
   const ids = backend().getInputTensorIds(tensors);
   for (const capture of captures) {
     if ("handle" in capture) {
@@ -285,25 +306,35 @@ function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknow
     }
     const { variable, resource } = capture;
     if (variable.isDisposed) {
-      throw new CyclopsError(`Cannot call ${trace.name}: its variable ${variable.name} was disposed`);
+      throw new CyclopsError(`Cannot call ${name}: its variable ${variable.name} was disposed`);
     }
     resource?.sync();
     ids.push(resource ? resource.handle.id : backend().getInputTensorIds([variable])[0]);
   }
-  const resources = updated.map((variable) => resourceOf(variable)!);
+  return ids;
+}
+
+function run(binding: Binding, trace: Trace, tensors: readonly Tensor[]): unknown {
+  const ids = inputsOf(trace, tensors);
+  const resources = trace.updated.map((variable) => resourceOf(variable)!);
   for (const resource of resources) resource.release();
   let metadata: TensorMetadata[];
   try {
-    metadata = binding.executeOp(trace.name, rewriting.enabled ? CALL : [], ids, trace.outputs);
+    metadata = binding.executeOp(trace.name, attributes(), ids, trace.outputs);
   } finally {
     for (const resource of resources) resource.refresh();
   }
+  return resultOf(trace, metadata);
+}
+
+/** What a call returns; the variables that it assigns are assigned. */
+function resultOf({ assigned, outputs: count, result }: Trace, metadata: readonly TensorMetadata[]): unknown {
   const outputs = metadata.map((m) => backend().createOutputTensor(m));
-  outputs.splice(trace.outputs - assigned.length).forEach((value, i) => {
+  outputs.splice(count - assigned.length).forEach((value, i) => {
     assigned[i].assign(value);
     value.dispose();
   });
-  return mapLeaves(trace.result, (leaf) => leaf instanceof Output ? outputs[leaf.index] : leaf);
+  return mapLeaves(result, (leaf) => leaf instanceof Output ? outputs[leaf.index] : leaf);
 }
 
 /** Stands for a tensor in a trace's result. */

@@ -239,11 +239,12 @@ export function openPredictor(
       const batch = images.length / (height * width * 3);
       const input = tf.tensor4d(images, [batch, height, width, 3]);
       const scale = tf.tensor4d(scales ?? new Float32Array(batch).fill(1), [batch, 1, 1, 1]);
-      const map = (many || ++runs > EAGER_IMAGES ? compiled : eager)(input, scale);
+      let map: Tensor4D | undefined;
       try {
+        map = many || ++runs > EAGER_IMAGES ? await compiled.later(input, scale) : eager(input, scale);
         return await map.data() as Float32Array;
       } finally {
-        tf.dispose([input, scale, map]);
+        tf.dispose([input, scale, ...map ? [map] : []]);
       }
     },
     dispose() {

@@ -83,7 +83,8 @@ export class Student {
   }
 
   /**
-   * Predicts many photographs, in their order: several at a time, the next ones decoded meanwhile.
+   * Predicts many photographs, in their order: several at a time; the next ones are decoded and
+   * predicted meanwhile.
    *
    * @param photos An array, or whatever yields photographs one after the other.
    * @param options The same for all, or by photograph; whether to `flip` is decided for all.
@@ -116,19 +117,32 @@ export class Student {
         else queue.push(prepare(value, index++));
       }
     };
-    await fill();
-    while (queue.length) {
+    /** Predicts what is next in the queue, which is filled meanwhile. */
+    const predict = async () => {
       const outcomes = await Promise.all(queue.splice(0, batch));
       const filling = fill();
       filling.catch(() => {}); // awaited below
       const whole = outcomes.flatMap(({ prepared }) => prepared ?? []);
       const depths = await this.#run(whole, flip, known > 4 * batch ? batch : false);
-      for (const { photo, error } of outcomes) {
-        if (error === undefined) yield { photo, depth: depths.shift()! };
-        else if (error instanceof CyclopsError) yield { photo, error };
-        else throw error;
-      }
       await filling;
+      return { outcomes, depths };
+    };
+    await fill();
+    let next = queue.length ? predict() : undefined;
+    try {
+      while (next) {
+        const { outcomes, depths } = await next;
+        // Computed while the caller is busy with these.
+        next = queue.length ? predict() : undefined;
+        next?.catch(() => {});
+        for (const { photo, error } of outcomes) {
+          if (error === undefined) yield { photo, depth: depths.shift()! };
+          else if (error instanceof CyclopsError) yield { photo, error };
+          else throw error;
+        }
+      }
+    } finally {
+      await next?.catch(() => {});
     }
   }
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLess, assertThrows } from "../_assert.ts";
+import { assert, assertEquals, assertLess, assertRejects, assertThrows } from "../_assert.ts";
 import { CyclopsError } from "../../lib/base/errors.ts";
 import { compile, type Compiled, rewriting, updateInPlace } from "../../lib/backend/compile.ts";
 import {
@@ -451,4 +451,37 @@ Deno.test("memory stays flat over 1,000 calls and 100 traces", () => {
   f.dispose();
   tf.dispose([v, x]);
   assert(currentBinding() !== undefined);
+});
+
+Deno.test("later: the same values, while this thread computes something else; what assigns runs at once", async () => {
+  const before = { ...tf.memory(), native: nativeTensorCount() };
+  const image = uniform([4, 64, 64, 3], 1) as Tensor4D, kernel = uniform([3, 3, 3, 8], 2) as Tensor4D;
+  const count = tf.tidy(() => tf.variable(tf.scalar(0)));
+  {
+    using f = compile((x: Tensor4D) => tf.mean(tf.relu(tf.conv2d(x, kernel, 1, "same"))));
+    const expected = f(image), pending = [1, 2, 3].map(() => f.later(image));
+    // Beside them, on the same runtime.
+    const beside = tf.tidy(() => tf.sum(tf.square(image))), sums = values(beside);
+    for (const found of await Promise.all(pending)) {
+      assertEquals(values(found), values(expected));
+      found.dispose();
+    }
+    assertEquals(values(beside), sums);
+    tf.dispose([expected, beside]);
+
+    using counting = compile((x: Tensor) => {
+      count.assign(tf.add(count, x));
+      return tf.square(count);
+    });
+    const one = tf.scalar(1), promise = counting.later(one);
+    assertEquals(values(count), [1]);
+    tf.dispose([one, await promise]);
+
+    using wrong = compile((x: Tensor) => tf.reshape(x, [2, 2]));
+    const three = tf.ones([3]);
+    await assertRejects(() => wrong.later(three), Error);
+    three.dispose();
+  }
+  tf.dispose([image, kernel, count]);
+  assertEquals({ ...tf.memory(), native: nativeTensorCount() }, before);
 });

@@ -110,6 +110,11 @@ Deno.test("many photographs, compiled and in batches, are what each is alone; a 
     else assertLess(value as number, 1e-5);
   }
   assertEquals(found.length, 12);
+
+  // Who stops early leaves nothing behind: what was begun is waited for.
+  const before = tf.memory().numTensors;
+  for await (const { depth } of student.predictAll(photos, {}, { batch: 2 })) if (depth) break;
+  assertEquals(tf.memory().numTensors, before);
 });
 
 Deno.test("meters: the camera that is given, EXIF's, or the training rig's, and which it was", async () => {
