@@ -28,7 +28,7 @@ import {
 } from "../lib/evaluation/analysis.ts";
 import { extraMetrics } from "../lib/evaluation/dense.ts";
 import { MAKE3D_CAP_M, openMake3d, readMake3dTruth } from "../lib/evaluation/make3d.ts";
-import { scoreInThreads, type ScoreJob, startThreads, threadsFor } from "../lib/evaluation/parallel.ts";
+import { scoreInThreads, startThreads } from "../lib/evaluation/parallel.ts";
 import {
   checkPredictions,
   openPredictions,
@@ -157,8 +157,8 @@ interface Subject extends Pick<StereoDataset, "root" | "name" | "pairs" | "cropB
   readonly flipped?: EvaluationInput["flipped"];
   /** They score files; predictions in memory are a network's, whose own time matters more. */
   readonly threads?: readonly Worker[];
-  /** How files are compared with the truth of some frames, so that no other unit or order is evaluated. */
-  readonly check?: ScoreJob["check"];
+  /** Compares files with the truth of some frames, so that no other unit or order is evaluated. */
+  readonly check?: () => Promise<void>;
 }
 
 /** How predictions did. */
@@ -278,20 +278,24 @@ async function stored(path: string, flippedPath: string | undefined, options: Ev
   const { data, split, truth, units, medianScaling } = options;
   const disparities = await openPredictions(path, units);
   const flipped = flippedPath === undefined ? undefined : await openPredictions(flippedPath, units);
-  const count = truth === "make3d" ? 1 : threadsFor(disparities.count); // its maps are small
-  const threads = count > 1 ? startThreads(count) : undefined;
+  const started = truth === "make3d" ? [] : startThreads(disparities.count); // its maps are small
+  const threads = started.length ? started : undefined;
   const dataset = truth === "make3d"
     ? await openMake3d(data!)
     : await openDataset({ data: data!, split, holdout: 1, part: "test", side: "left" });
   const { root, pairs } = dataset;
   await checkTruth(root, pairs, truth);
-  const others = Object.entries(eigenNames).filter(([name, part]) =>
-    name !== split && (part === "test" || part === "files")
-  );
-  const known = split === "eigen-test" || split === "eigen-files";
-  const check = {
-    scaled: medianScaling,
-    others: known ? Object.fromEntries(others.map(([name, part]) => [name, eigenSplit(part)])) : {},
+  const check = async () => {
+    if (disparities.count !== pairs.length) return; // said by the evaluation
+    const others = Object.entries(eigenNames).filter(([name, part]) =>
+      name !== split && (part === "test" || part === "files")
+    );
+    const known = split === "eigen-test" || split === "eigen-files";
+    await checkPredictions(disparities, pairs, readerOf(root, truth), {
+      scaled: medianScaling,
+      has: (pair) => hasTruth(pair, truth),
+      others: known ? Object.fromEntries(others.map(([name, part]) => [name, eigenSplit(part)])) : {},
+    });
   };
   return { ...dataset, label: "predictions", path, disparities, flipped, threads, check };
 }
@@ -350,18 +354,16 @@ async function score(subject: Subject, { truth }: EvalOptions, protocol: Protoco
     onFrame: (frame) => frames.push(frame),
     onPoints: profile.add,
   };
-  const files = "unit" in disparities ? disparities as PredictionFiles : undefined;
   const source = ({ path, unit }: PredictionFiles) => ({ path, unit });
-  const job = { root, pairs, truth, protocol, check, flipped: flipped && source(flipped as PredictionFiles) };
-  const results = files && threads
-    ? scoreInThreads({ ...job, disparities: source(files) }, threads, profile)
-    : undefined;
-  if (files && !results && files.count === total) {
-    await checkPredictions(files, pairs, readerOf(root, truth), {
-      ...check,
-      has: (pair) => hasTruth(pair, truth),
-    });
-  }
+  const job = { root, pairs, truth, protocol, flipped: flipped && source(flipped as PredictionFiles) };
+  if (!threads) await check?.();
+  const results = threads && scoreInThreads(
+    threads,
+    { ...job, disparities: source(disparities as PredictionFiles) },
+    input,
+    profile,
+    check,
+  );
   const [measured] = await evaluateAll(input, [protocol], results);
   const evaluation = truth === "make3d"
     ? { ...measured, extra: { log10: measured.rmseLog / Math.LN10 } }

@@ -241,66 +241,99 @@ function chamferDistance(a: Cloud, b: Cloud): number {
 /** Points in a leaf of the tree. */
 const LEAF = 12;
 
-/** The places of a cloud's points as a k-d tree: the middle of each range divides it, by x, y and z in turn. */
-function treeOf(cloud: Cloud): Int32Array {
+/** A k-d tree: places in the cloud, divided in the middle again and again, and the box around each part's points. */
+interface Tree {
+  readonly order: Int32Array;
+  /** Six numbers for each node, lowest and highest x, y, z; the parts of node n are 2n + 1 and 2n + 2. */
+  readonly boxes: Float32Array;
+}
+
+function treeOf(cloud: Cloud): Tree {
   const order = Int32Array.from({ length: cloud.length / 3 }, (_, i) => 3 * i);
-  const build = (from: number, to: number, axis: number) => {
+  const levels = Math.max(0, Math.ceil(Math.log2(order.length / LEAF))) + 1;
+  const boxes = new Float32Array(6 * 2 ** (levels + 1));
+  const build = (node: number, from: number, to: number) => {
+    let widest = 0, width = -1;
+    for (let axis = 0; axis < 3; axis++) {
+      let low = Infinity, high = -Infinity;
+      for (let i = from; i < to; i++) {
+        const value = cloud[order[i] + axis];
+        if (value < low) low = value;
+        if (value > high) high = value;
+      }
+      boxes[6 * node + axis] = low;
+      boxes[6 * node + 3 + axis] = high;
+      if (high - low > width) widest = axis, width = high - low;
+    }
     if (to - from <= LEAF) return;
     const middle = (from + to) >> 1;
-    // Hoare's selection: all before the middle are not larger, all after it not smaller.
-    for (let low = from, high = to - 1; low < high;) {
-      const pivot = cloud[order[(low + high) >> 1] + axis];
-      let i = low, j = high;
-      while (i <= j) {
-        while (cloud[order[i] + axis] < pivot) i++;
-        while (cloud[order[j] + axis] > pivot) j--;
-        if (i <= j) {
-          const swapped = order[i];
-          order[i++] = order[j];
-          order[j--] = swapped;
-        }
-      }
-      if (middle <= j) high = j;
-      else if (middle >= i) low = i;
-      else break;
-    }
-    build(from, middle, (axis + 1) % 3);
-    build(middle + 1, to, (axis + 1) % 3);
+    select(cloud, order, widest, from, to, middle);
+    build(2 * node + 1, from, middle);
+    build(2 * node + 2, middle, to);
   };
-  build(0, order.length, 0);
-  return order;
+  build(0, 0, order.length);
+  return { order, boxes };
+}
+
+/** Hoare's selection: orders places so that by one axis none before the middle is larger and none after it smaller. */
+function select(
+  cloud: Cloud,
+  order: Int32Array,
+  axis: number,
+  from: number,
+  to: number,
+  middle: number,
+): void {
+  for (let low = from, high = to - 1; low < high;) {
+    const pivot = cloud[order[(low + high) >> 1] + axis];
+    let i = low, j = high;
+    while (i <= j) {
+      while (cloud[order[i] + axis] < pivot) i++;
+      while (cloud[order[j] + axis] > pivot) j--;
+      if (i <= j) {
+        const swapped = order[i];
+        order[i++] = order[j];
+        order[j--] = swapped;
+      }
+    }
+    if (middle <= j) high = j;
+    else if (middle >= i) low = i;
+    else return;
+  }
 }
 
 /** What tells the distance of any point to the nearest of a cloud. */
 function nearestIn(cloud: Cloud): (x: number, y: number, z: number) => number {
-  const order = treeOf(cloud);
-  const query = [0, 0, 0];
-  let best = Infinity;
-  const look = (at: number) => {
-    const dx = cloud[at] - query[0], dy = cloud[at + 1] - query[1], dz = cloud[at + 2] - query[2];
-    best = Math.min(best, dx * dx + dy * dy + dz * dz);
+  const { order, boxes } = treeOf(cloud);
+  let x = 0, y = 0, z = 0, best = Infinity;
+  const outside = (node: number) => {
+    const at = 6 * node;
+    const dx = Math.max(0, boxes[at] - x, x - boxes[at + 3]),
+      dy = Math.max(0, boxes[at + 1] - y, y - boxes[at + 4]);
+    const dz = Math.max(0, boxes[at + 2] - z, z - boxes[at + 5]);
+    return dx * dx + dy * dy + dz * dz;
   };
-  const search = (from: number, to: number, axis: number) => {
+  const search = (node: number, from: number, to: number) => {
     if (to - from <= LEAF) {
-      for (let i = from; i < to; i++) look(order[i]);
+      for (let i = from; i < to; i++) {
+        const at = order[i], dx = cloud[at] - x, dy = cloud[at + 1] - y, dz = cloud[at + 2] - z;
+        best = Math.min(best, dx * dx + dy * dy + dz * dz);
+      }
       return;
     }
-    const middle = (from + to) >> 1,
-      beyond = query[axis] - cloud[order[middle] + axis],
-      next = (axis + 1) % 3;
-    look(order[middle]);
-    if (beyond < 0) search(from, middle, next);
-    else search(middle + 1, to, next);
-    if (beyond * beyond >= best) return;
-    if (beyond < 0) search(middle + 1, to, next);
-    else search(from, middle, next);
+    const middle = (from + to) >> 1, left = outside(2 * node + 1), right = outside(2 * node + 2);
+    if (left < right) {
+      if (left < best) search(2 * node + 1, from, middle);
+      if (right < best) search(2 * node + 2, middle, to);
+    } else {
+      if (right < best) search(2 * node + 2, middle, to);
+      if (left < best) search(2 * node + 1, from, middle);
+    }
   };
-  return (x, y, z) => {
-    query[0] = x;
-    query[1] = y;
-    query[2] = z;
+  return (...point) => {
+    [x, y, z] = point;
     best = Infinity;
-    search(0, order.length, 0);
+    search(0, 0, order.length);
     return Math.sqrt(best);
   };
 }

@@ -3,17 +3,18 @@
  *
  * @module
  */
-import { CyclopsError, receiveError, type SentError } from "../base/errors.ts";
+import { setImmediate } from "node:timers/promises";
+import { CyclopsError, receiveError, sendError, type SentError } from "../base/errors.ts";
 import type { StereoPair } from "../data/split.ts";
-import type { ErrorProfile } from "./analysis.ts";
+import { ErrorProfile } from "./analysis.ts";
 import type { PredictionFiles } from "./predictions.ts";
-import type { FrameResult, Protocol } from "./protocol.ts";
+import { type EvaluationInput, type FrameResult, type Protocol, scoreFrames } from "./protocol.ts";
 import { hasTruth, type TruthKind } from "./truth.ts";
 
 /** A file of predictions, which each thread opens. */
 type Source = Pick<PredictionFiles, "path" | "unit">;
 
-/** What a thread is sent: score frames `first`, `first` + `step`, … */
+/** What a thread is sent. */
 export interface ScoreJob {
   readonly root: string;
   readonly pairs: readonly StereoPair[];
@@ -21,75 +22,112 @@ export interface ScoreJob {
   readonly disparities: Source;
   readonly flipped?: Source;
   readonly protocol: Protocol;
-  /** Options of `checkPredictions`, by which the first thread refuses other units and orders. */
-  readonly check?: {
-    readonly scaled?: boolean;
-    readonly others?: Readonly<Record<string, readonly StereoPair[]>>;
-  };
-  readonly first: number;
-  readonly step: number;
+  /** Shared memory: the first frame that nobody has taken. */
+  readonly next: Int32Array;
 }
 
 /** A frame with what it adds to the profile. */
-export type ProfiledFrame = FrameResult & Pick<ErrorProfile, "sums">;
+type ProfiledFrame = FrameResult & Pick<ErrorProfile, "sums">;
 
-/** What it answers, some frames at a time. */
-export type ScoreReply = { readonly frames: readonly ProfiledFrame[] } | { readonly error: SentError };
+/** What it answers, some frames at a time: each message interrupts a thread at work. */
+export interface ScoreReply {
+  readonly frames: readonly ProfiledFrame[];
+  /** Why it stopped, and the frames that it had taken. */
+  readonly stopped?: { readonly error: SentError; readonly taken: readonly number[] };
+}
 
 /** A thread takes a tenth of a second to start. */
 const FRAMES_PER_THREAD = 64;
+/** Frames that a thread takes at once. */
+const SHARE = 16;
 
-/** Threads worth starting for so many frames; at most four, which wait for the disk from there on. */
-export function threadsFor(frames: number): number {
-  return Math.min(navigator.hardwareConcurrency, 4, Math.ceil(frames / FRAMES_PER_THREAD));
-}
-
-/** Starts threads, which load what they need while the caller prepares their job. */
-export function startThreads(count: number): Worker[] {
+/** Starts the threads worth having for so many frames beside the caller's own; at most three: more wait for the disk. */
+export function startThreads(
+  frames: number,
+  count: number = Math.min(navigator.hardwareConcurrency - 1, 3, Math.floor(frames / FRAMES_PER_THREAD)),
+): Worker[] {
   return Array.from(
     { length: count },
     () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }),
   );
 }
 
+/** Scores shares of the frames as long as there are any, and tells them share by share. */
+export async function scoreShares(
+  input: EvaluationInput,
+  protocol: Protocol,
+  next: Int32Array,
+  tell: (reply: ScoreReply) => void | Promise<void>,
+): Promise<void> {
+  const profile = new ErrorProfile(), taken: number[] = [];
+  let frames: ProfiledFrame[] = [];
+  const shares = function* () {
+    for (let from; (from = Atomics.add(next, 0, SHARE)) < input.pairs.length;) {
+      for (let i = from; i < Math.min(from + SHARE, input.pairs.length); i++) {
+        taken.push(i);
+        yield i;
+      }
+    }
+  };
+  try {
+    for await (const frame of scoreFrames({ ...input, onPoints: profile.add }, [protocol], shares())) {
+      frames.push({ ...frame, sums: profile.sums.slice() });
+      profile.sums.fill(0);
+      if (frames.length < SHARE) continue;
+      await tell({ frames });
+      frames = [];
+    }
+    await tell({ frames });
+  } catch (error) {
+    await tell({ frames, stopped: { error: sendError(error), taken } });
+  }
+}
+
 /**
- * Starts scoring the frames that have a truth, as `scoreFrames` does with `extraMetrics`.
+ * Scores the frames that have a truth, as `scoreFrames` does, on some threads and on this one.
  *
- * @param threads At least one; they end with the last frame.
+ * @param input Of this thread; the others use `extraMetrics`.
  * @param profile Is added to as frames are taken.
- * @throws {CyclopsError} When the predictions are refused, or a file is missing or damaged, at its frame.
+ * @param before What this thread does first, while the others are at work already.
+ * @throws {CyclopsError} When a file is missing or damaged, at its frame.
  */
-export function scoreInThreads(
-  job: Omit<ScoreJob, "first" | "step">,
+export async function* scoreInThreads(
   threads: readonly Worker[],
+  job: Omit<ScoreJob, "next">,
+  input: EvaluationInput,
   profile: ErrorProfile,
-): AsyncIterable<FrameResult> {
-  const frames = job.pairs.map(() => Promise.withResolvers<ProfiledFrame>()), step = threads.length;
+  before?: () => Promise<void>,
+): AsyncGenerator<FrameResult> {
+  const frames = job.pairs.map(() => Promise.withResolvers<ProfiledFrame>());
   for (const { promise } of frames) promise.catch(() => {}); // an error shows when it is the frame's turn
-  for (const [first, thread] of threads.entries()) {
-    const fail = (error: Error) => {
-      for (let i = first; i < frames.length; i += step) frames[i].reject(error);
-    };
-    thread.onmessage = ({ data }: MessageEvent<ScoreReply>) => {
-      if ("error" in data) fail(receiveError(data.error));
-      else for (const frame of data.frames) frames[frame.index].resolve(frame);
-    };
+  const next = new Int32Array(new SharedArrayBuffer(4));
+  const hear = ({ frames: some, stopped }: ScoreReply) => {
+    for (const frame of some) frames[frame.index].resolve(frame);
+    for (const i of stopped?.taken ?? []) frames[i].reject(receiveError(stopped!.error));
+  };
+  for (const thread of threads) {
+    thread.onmessage = ({ data }: MessageEvent<ScoreReply>) => hear(data);
     thread.onerror = (event) => {
       event.preventDefault();
-      fail(new CyclopsError(`Cannot evaluate ${job.disparities.path}: a thread stopped (${event.message})`));
+      const error = new CyclopsError(
+        `Cannot evaluate ${job.disparities.path}: a thread stopped (${event.message})`,
+      );
+      for (const { reject } of frames) reject(error);
     };
-    thread.postMessage({ ...job, first, step } satisfies ScoreJob);
+    thread.postMessage({ ...job, next } satisfies ScoreJob);
   }
-  return (async function* () {
-    try {
-      for (const [i, { promise }] of frames.entries()) {
-        if (!hasTruth(job.pairs[i], job.truth)) continue;
-        const { sums, ...frame } = await promise;
-        profile.merge(sums);
-        yield frame;
-      }
-    } finally {
-      for (const thread of threads) thread.terminate();
+  try {
+    await before?.();
+    // In between, the others are heard.
+    scoreShares(input, job.protocol, next, async (reply) => (hear(reply), await setImmediate()));
+    for (const [i, { promise }] of frames.entries()) {
+      if (!hasTruth(job.pairs[i], job.truth)) continue;
+      const { sums, ...frame } = await promise;
+      profile.merge(sums);
+      yield frame;
     }
-  })();
+  } finally {
+    Atomics.store(next, 0, job.pairs.length);
+    for (const thread of threads) thread.terminate();
+  }
 }

@@ -362,35 +362,38 @@ export interface FrameResult {
 }
 
 /**
- * Scores the frames of an evaluation that have a truth, in order.
+ * Scores the frames of an evaluation that have a truth.
  *
- * @param first The first frame. @param step Leave out all but each so manieth frame after it.
+ * @param indices Which, in this order. @default all
  * @throws {CyclopsError} When a file is missing or damaged.
  */
 export async function* scoreFrames(
   input: EvaluationInput,
   protocols: readonly Protocol[],
-  first = 0,
-  step = 1,
+  indices: Iterable<number> = input.pairs.keys(),
 ): AsyncGenerator<FrameResult> {
   const { root, pairs, disparities, flipped, truth: kind = "lidar", onPoints } = input;
   const read = input.reader ?? truthReader(root, kind), spare: FloatMap["data"][] = [];
-  const load = async (i: number) => {
-    if (i >= pairs.length || !hasTruth(pairs[i], kind)) return;
-    const truth = await read(pairs[i]), { camera } = truth;
-    const map = await readMap(disparities, i, camera, spare.pop());
-    return { truth, map: flipped ? combineFlipped(map, await readMap(flipped, i, camera)) : map };
+  const load = async (index: number) => {
+    if (!hasTruth(pairs[index], kind)) return;
+    const truth = await read(pairs[index]), { camera } = truth;
+    const map = await readMap(disparities, index, camera, spare.pop());
+    return { index, truth, map: flipped ? combineFlipped(map, await readMap(flipped, index, camera)) : map };
   };
   // Files of the next frames are read while one is scored; an error shows when it is the frame's turn.
-  const ahead: ReturnType<typeof load>[] = [];
-  for (let index = first; index < pairs.length; index += step) {
+  const ahead: ReturnType<typeof load>[] = [], rest = indices[Symbol.iterator]();
+  for (;;) {
     while (ahead.length < AHEAD) {
-      ahead.push(load(index + ahead.length * step));
+      const { value, done } = rest.next();
+      if (done) break;
+      ahead.push(load(value));
       ahead.at(-1)!.catch(() => {});
     }
-    const frame = await ahead.shift()!;
+    const next = ahead.shift();
+    if (!next) return;
+    const frame = await next;
     if (!frame) continue;
-    const { truth, map } = frame, { imageSize } = truth.camera;
+    const { index, truth, map } = frame, { imageSize } = truth.camera;
     const scores = scoreFrame(truth, map, protocols, {
       uncapped: isUncapped(kind),
       onPoints: onPoints && ((points) => onPoints(points, imageSize)),
