@@ -258,9 +258,14 @@ export function frameGalleries(
   names: readonly string[] = ["prediction"],
 ): ReportBlock[] {
   const one = names.length === 1;
-  const scale = disparityScale(percentile(samples.flat().map(({ disparity }) => disparity), 0.98));
+  const truths = samples.map(([{ truth, camera }]) => truth && camera && truthDisparity(truth, camera));
+  const shown = [
+    ...samples.flat().map(({ disparity }) => disparity),
+    ...truths.filter((one) => one !== undefined),
+  ];
+  const scale = disparityScale(percentile(shown, 0.98));
   const widthPx = samples[0][0].camera?.imageSize.width ?? samples[0][0].input.width;
-  const galleries = samples.map((of): Gallery => {
+  const galleries = samples.map((of, frame): Gallery => {
     const [{ name = "", input, truth, camera, crop }] = of;
     const size = { width: CELL, height: Math.max(1, Math.round(CELL * input.height / input.width)) };
     const picture = (image: Picture["image"], what: string) => ({
@@ -274,9 +279,8 @@ export function frameGalleries(
       const what = `${names[i]}${absRel}`;
       return picture(mapToRgb(resizeMap(disparity, size), scale), what);
     });
-    const true_ = truth && camera
-      ? [picture(mapToRgb(fillSparse(truthDisparity(truth, camera), size), scale), "truth")]
-      : [];
+    const known = truths[frame];
+    const drawnTruth = known ? [picture(mapToRgb(fillSparse(known, size), scale), "truth")] : [];
     const error = truth && camera && one
       ? [picture(
         mapToRgb(
@@ -289,7 +293,7 @@ export function frameGalleries(
     const gallery = [
       picture(resizeRgb(input, size.width, size.height), name),
       ...predicted,
-      ...true_,
+      ...drawnTruth,
       ...error,
     ];
     return { gallery, columns: Math.min(4, gallery.length) };
