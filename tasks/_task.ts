@@ -41,6 +41,17 @@ export interface TaskDescription<S extends OptionSpecs> {
   readonly examples?: readonly string[];
 }
 
+/** What an option that is a time has in common with others. */
+export const TIME = {
+  value: "TIME",
+  pattern: { regexp: /^\d+(\.\d+)?[smh]$/, expected: "a time such as 90s, 60m or 2h" },
+} as const;
+
+/** A time such as "60m" in ms. */
+export function parseTime(time: string): number {
+  return Number(time.slice(0, -1)) * { s: 1000, m: 60_000, h: 3_600_000 }[time.at(-1) as "s" | "m" | "h"];
+}
+
 /** Columns of the help, and those before an option's description. */
 const COLUMNS = 80, INDENT = 26;
 

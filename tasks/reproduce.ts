@@ -45,7 +45,7 @@ import { PRESET_NAMES, readTraining, resolveTraining, type TrainingInput } from 
 import { isFinished, runStage } from "../lib/training/run.ts";
 import { Trainer } from "../lib/training/trainer.ts";
 import { loadModel } from "../lib/training/model.ts";
-import { runTask, stopSignal } from "./_task.ts";
+import { parseTime, runTask, stopSignal, TIME } from "./_task.ts";
 import { noiseBatch } from "./bench/noise.ts";
 import { type AblationJob, ablationJobs, Budget } from "./reproduce/plan.ts";
 
@@ -74,8 +74,7 @@ export const reproduceOptions = {
   pairs: integer({ default: 600, min: 30, help: "Stereo pairs to render." }),
   budget: text({
     default: "2h",
-    value: "TIME",
-    pattern: { regexp: /^\d+(\.\d+)?[smh]$/, expected: "a time such as 90s, 60m or 2h" },
+    ...TIME,
     help: "Time for everything; determines how many updates each training gets.",
   }),
   seeds: integer({ default: 3, min: 1, max: 100, help: "Number of repetitions, with seeds 1, 2, …" }),
@@ -116,11 +115,6 @@ const REAL_PAIRS: TrainingInput = { learningRate: 1e-3, colourProbability: 0.5 }
 const FRAMES = 2;
 /** Fraction of the budget kept for evaluation, checkpoints and set-up. */
 const RESERVE = 0.15;
-
-/** A time such as "60m" in ms. */
-export function parseTime(time: string): number {
-  return Number(time.slice(0, -1)) * { s: 1000, m: 60_000, h: 3_600_000 }[time.at(-1) as "s" | "m" | "h"];
-}
 
 /**
  * Times an update of each job on noise, interleaved, ms. The jobs' shares are those of processor time, which other load

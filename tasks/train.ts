@@ -11,13 +11,14 @@ import { clusterMember, clusterOptions, joinCluster, LOST } from "../lib/trainin
 import { configOptions, type PresetName, readTraining, TRAINING_HEADINGS } from "../lib/training/options.ts";
 import { runAllStages, runStage } from "../lib/training/run.ts";
 import { STAGE_NAMES } from "../lib/training/stages.ts";
-import { runTask, stopSignal } from "./_task.ts";
+import { parseTime, runTask, stopSignal, TIME } from "./_task.ts";
 
 const options = (preset?: PresetName) => ({
   out: text({ default: "runs/first", value: "DIR", help: "Folder of the run." }),
   resume: flag({ help: "Resume the run in the folder, with its own options." }),
   overwrite: flag({ help: "Start over, deleting the run in the folder." }),
   report: flag({ default: true, help: "Write report.html into the run's folder at the end." }),
+  maxTime: text({ ...TIME, help: "Stop after this time, with a checkpoint to resume from." }),
   from: list({ value: "RUN", help: "Runs or checkpoints whose weights to start from." }),
   config: text({
     value: "FILE",
@@ -46,7 +47,8 @@ export const TRAIN = {
     "deno task train --preset resnet50 --data /data/kitti --split eigen --out runs/kitti",
     "deno task train --data /data/cityscapes --split cityscapes --out runs/city",
     "deno task train --data /data/kitti --split eigen --from runs/city --out runs/tuned",
-    "deno task train --resume --out runs/first",
+    "deno task train --data my_rig/pairs.csv --overfit 4 --steps 300 --out runs/sanity",
+    "deno task train --resume --max-time 2h --out runs/first",
     "deno task train --processes 2 --out runs/both",
     "deno task train --cluster node[1-2]:2222 --task 0 --out runs/both",
   ],
@@ -158,7 +160,9 @@ async function main(
     const cluster = await (workers ? Promise.race([joined, workers.failed]) : joined);
     if (!cluster) await selectBackend(options);
     const stop = stopSignal();
-    const run = { out, resume, overwrite, from: options.from, signal: stop.signal, cluster };
+    const late = options.maxTime && AbortSignal.timeout(parseTime(options.maxTime));
+    const signal = late ? AbortSignal.any([stop.signal, late]) : stop.signal;
+    const run = { out, resume, overwrite, from: options.from, signal, cluster };
     const summary = stage === "all"
       ? await runAllStages({ ...run, overrides })
       : await runStage({ ...run, overrides: { ...overrides, stage } });
@@ -166,6 +170,18 @@ async function main(
     if (options.report && summary.reason === "finished" && !member?.task) {
       const folders = stage === "all" ? STAGE_NAMES.map((name) => join(out, name)) : [out];
       for (const folder of folders) await writeReport(folder, options);
+    }
+    if (summary.reason === "stopped" && late && late.aborted && !stop.signal.aborted) {
+      console.error(`stopped after ${options.maxTime}; --resume goes on`);
+    }
+    if (options.overfit && summary.photometric) {
+      const [first, last] = summary.photometric;
+      console.error(
+        `overfit: the photometric loss of these pairs went from ${first.toFixed(3)} to ${last.toFixed(3)}; ` +
+          (last < first / 2
+            ? "the network learns them"
+            : "where it does not fall below half, look at them with deno task check-data, or raise --steps"),
+      );
     }
     if (summary.checkpoint) console.log(summary.checkpoint);
     return stop.status;

@@ -278,7 +278,10 @@ export async function scanCheckpoints(
 }
 
 /** The metric that "best" goes by in a run with these options; the photometric loss, too, where there is no truth. */
-function bestBy({ selectBy }: Partial<TrainingOptions>, metrics: ValidationMetrics): string | undefined {
+export function bestBy(
+  { selectBy }: Partial<TrainingOptions>,
+  metrics: ValidationMetrics,
+): string | undefined {
   const names = selectBy === "abs-rel" ? ["absRel", "photometric"] : ["photometric"];
   return names.find((name) => Number.isFinite(metrics[name]));
 }

@@ -18,6 +18,7 @@ import { canonicalScales } from "../geometry/camera.ts";
 import { type BatchSource, openBatches, type StereoBatch } from "../data/loader.ts";
 import type { Cluster } from "./cluster.ts";
 import {
+  bestBy,
   type CheckpointContent,
   Checkpointer,
   type CheckpointFacts,
@@ -82,6 +83,8 @@ export type TrainRecord =
     readonly kind: "end";
     readonly step: number;
     readonly reason: "finished" | "stopped";
+    /** How many validations in a row were no better than the best, where that ended it early. */
+    readonly unimproved?: number;
     /** The last checkpoint. */
     readonly folder?: string;
   };
@@ -357,6 +360,9 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       // Checkpoints of version 0.1 call them alarms.
       (state?.diagnostics ?? state?.alarms) as DiagnosticsState | undefined,
     );
+    // For early stopping: the best validation so far, and how many came since.
+    let best = Number(state?.best ?? Infinity), unimproved = Number(state?.unimproved ?? 0);
+    const exhausted = () => options.patience > 0 && unimproved >= options.patience;
     const content = async (metrics: ValidationMetrics): Promise<CheckpointContent> => {
       if (!await exists(run!.path(OPTIONS_FILE))) {
         throw new CyclopsError(
@@ -384,7 +390,13 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
             [backend.name]: backend.version,
           },
           metrics,
-          state: { updates: trainer.step, steps, seconds: record.seconds, diagnostics: diagnostics.state },
+          state: {
+            updates: trainer.step,
+            steps,
+            seconds: record.seconds,
+            diagnostics: diagnostics.state,
+            ...best < Infinity && { best, unimproved },
+          },
         },
       };
     };
@@ -417,7 +429,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     }
 
     let yielded = performance.now();
-    while (trainer.step < steps && !stopped()) {
+    while (trainer.step < steps && !stopped() && !exhausted()) {
       const started = performance.now();
       if (coarse && !isCoarse()) {
         coarse = false;
@@ -446,14 +458,17 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       for (const message of diagnostics.check(result)) yield warn(message);
 
       let metrics: ValidationMetrics = {};
-      const last = step === steps;
-      if (validation && (last || step % options.validateEvery === 0)) {
+      const final = step === steps;
+      if (validation && (final || step % options.validateEvery === 0)) {
         yield { kind: "validating", step, pairs: validation.pairs };
         const measured = await validation.validate(trainer.evaluatedChain, options, signal);
         if (measured) {
           // What was measured at half the size does not compare with what comes later: no candidate for the best.
           if (step > coarseSteps) {
             metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
+            const value = metrics[bestBy(options, metrics)!];
+            unimproved = value < best ? 0 : unimproved + 1;
+            best = Math.min(best, value);
           }
           const teacher = options.stage === "distill" ? trainer.teacherNetworks : undefined;
           const images = record.wantsImages ? await validation.draw(trainer.evaluatedChain, teacher) : {};
@@ -461,6 +476,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
           yield { kind: "validation", step, validation: measured };
         }
       }
+      const last = final || exhausted();
       if (checkpointer && (last || stopped() || checkpointer.due(metrics))) {
         // The log must hold all that came before the checkpoint.
         record.flush(step);
@@ -468,10 +484,11 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       }
       for (const message of record.problems()) yield warn(`${message}; training continues`);
     }
-    ending = trainer.step >= steps ? "finished" : "stopped";
+    ending = trainer.step >= steps || exhausted() ? "finished" : "stopped";
     if (checkpointer && ending === "stopped") yield* report(await checkpointer.save({}, true));
     recorder.end(trainer.step, ending);
-    yield { kind: "end", step: trainer.step, reason: ending, folder: checkpointer?.last };
+    const early = ending === "finished" && trainer.step < steps ? { unimproved } : {};
+    yield { kind: "end", step: trainer.step, reason: ending, ...early, folder: checkpointer?.last };
   } catch (error) {
     ending = "failed";
     failure = cluster ? await cluster.explain(error) : error;

@@ -204,6 +204,13 @@ export const trainingOptions = {
     help: "Start from the undistilled student or from new weights.",
   }),
 
+  overfit: integer({
+    default: 0,
+    min: 0,
+    unit: "pairs",
+    help:
+      "Train and validate on the first pairs alone, as they are, to see whether a network learns them; 0: off.",
+  }),
   ...augmentationOptions,
   ...loaderOptions,
 
@@ -212,6 +219,12 @@ export const trainingOptions = {
     min: 0,
     unit: "steps",
     help: "Steps between validations; 0 for none.",
+  }),
+  patience: integer({
+    default: 0,
+    min: 0,
+    unit: "validations",
+    help: "End early after this many validations in a row that are no better than the best; 0: off.",
   }),
   validationPairs: integer({ default: 64, min: 1, unit: "pairs", help: "Pairs per validation." }),
   selectBy: choice(["photometric", "abs-rel"], {
@@ -247,7 +260,7 @@ export const TRAINING_HEADINGS = {
   steps: "Updates",
   ssimWeight: "Losses",
   freeze: "Gradients, teacher and distillation",
-  augment: "Augmentation",
+  overfit: "Augmentation",
   workers: "Loading",
   validateEvery: "Validation and checkpoints",
 } as const;
@@ -375,6 +388,9 @@ export function resolveTraining(
       );
     }
   }
+  if (options.patience > 0 && options.validateEvery === 0) {
+    throw refuse(`patience is ${options.patience} and validateEvery is 0: nothing is validated`);
+  }
   if (options.pretrained && options.architecture !== "lite0") {
     throw refuse(`pretrained is true and architecture is ${options.architecture}, expected lite0`);
   }
@@ -395,7 +411,7 @@ export function resolveTraining(
         `expected multiples of ${multiple} px; give --coarse 0, or e.g. --size ${fit(height)}x${fit(width)}`,
     );
   }
-  return options;
+  return options.overfit > 0 ? { ...options, augment: false } : options;
 }
 
 /** The options as `options.json` and checkpoints hold them: sizes and lists as text. */
@@ -403,10 +419,11 @@ export function storedOptions(options: Readonly<Record<string, unknown>>): Recor
   return formatOptions(trainingOptions, options);
 }
 
-/** Opens a part of a run's data. */
-export function openPart(options: TrainingOptions, part: DataPart): Promise<StereoDataset> {
-  const { data, split, holdout, cropBottom } = options;
-  return openDataset({ data, split, holdout, cropBottom, part });
+/** Opens a part of a run's data; to overfit, the first training pairs in place of any. */
+export async function openPart(options: TrainingOptions, part: DataPart): Promise<StereoDataset> {
+  const { data, split, holdout, cropBottom, overfit } = options;
+  const dataset = await openDataset({ data, split, holdout, cropBottom, part: overfit ? "train" : part });
+  return overfit ? { ...dataset, pairs: dataset.pairs.slice(0, overfit) } : dataset;
 }
 
 /** What the refine network sees in a run. */
@@ -427,6 +444,7 @@ export const PLACE: readonly string[] = ["data", ...Object.keys(loaderOptions)];
 const NEUTRAL: readonly string[] = [
   ...PLACE,
   "validateEvery",
+  "patience",
   "validationPairs",
   "checkpointEvery",
   "checkpointMinutes",

@@ -27,6 +27,8 @@ export interface TrainingSummary {
   readonly checkpoint?: string;
   /** The last validation. */
   readonly validation?: ValidationResult;
+  /** The student's photometric term: the first one, and the mean of the last. */
+  readonly photometric?: readonly [first: number, last: number];
   /** Median time of an update, ms. */
   readonly millisecondsPerStep: number;
 }
@@ -92,6 +94,7 @@ export async function trainWithProgress(
   let progress: Progress | undefined;
   let validation: ValidationResult | undefined;
   const times: number[] = [];
+  let first: number | undefined;
   const means = new Map<string, number>();
   for await (const record of records) {
     await onRecord?.(record);
@@ -114,6 +117,7 @@ export async function trainWithProgress(
       }
       case "step": {
         times.push(record.milliseconds);
+        first ??= record.terms.photometric;
         for (const [name, value] of Object.entries({ loss: record.loss, ...record.terms })) {
           means.set(name, (means.get(name) ?? value) * SMOOTHING + value * (1 - SMOOTHING));
         }
@@ -138,12 +142,14 @@ export async function trainWithProgress(
       case "end": {
         const millisecondsPerStep = median(times);
         const rate = times.length ? `, ${millisecondsPerStep.toFixed(0)} ms per step` : "";
-        progress?.finish(`${label}: ${record.reason} at step ${record.step}${rate}`);
+        const early = record.unimproved ? `, after ${record.unimproved} validations without improvement` : "";
+        progress?.finish(`${label}: ${record.reason} at step ${record.step}${early}${rate}`);
         return {
           steps: record.step,
           reason: record.reason,
           checkpoint: record.folder,
           validation,
+          photometric: first === undefined ? undefined : [first, means.get("photometric")!],
           millisecondsPerStep,
         };
       }
@@ -230,7 +236,9 @@ function leading<T>(cluster: Cluster | undefined, find: () => Promise<T>): Promi
 /** Whether a folder holds a run that has finished all its steps. */
 export async function isFinished(out: string): Promise<boolean> {
   const last = (await scanCheckpoints(join(out, "checkpoints"))).whole.at(-1);
-  return last !== undefined && last.facts.step >= Number(last.facts.state?.steps ?? Infinity);
+  if (!last) return false;
+  const { step, state, options } = last.facts, patience = Number(options.patience ?? 0);
+  return step >= Number(state?.steps ?? Infinity) || patience > 0 && Number(state?.unimproved) >= patience;
 }
 
 /** The options that all stages share when their sequence is resumed: theirs, with neutral overrides. */

@@ -7,7 +7,8 @@ import { readGray16 } from "../../lib/data/image.ts";
 import { ablationJobs, Budget } from "../../tasks/reproduce/plan.ts";
 import { loadStudent } from "../../lib/predict/mod.ts";
 import { quickstart, quickstartOptions } from "../../tasks/quickstart.ts";
-import { parseTime, reproduce, reproduceOptions } from "../../tasks/reproduce.ts";
+import { parseTime } from "../../tasks/_task.ts";
+import { reproduce, reproduceOptions } from "../../tasks/reproduce.ts";
 import { readResults } from "../../lib/evaluation/results.ts";
 
 await selectBackend();

@@ -160,6 +160,38 @@ Deno.test("SIGTERM and SIGINT finish the step and save, kill -9 leaves the last 
     assertEquals(recorded, [...recorded].sort((a, b) => a - b));
   }));
 
+Deno.test("--max-time ends with a checkpoint and exit status 0; --overfit says whether the network learns the pairs", () =>
+  withFolder(async (folder) => {
+    const data = join(folder, "data"), out = join(folder, "run");
+    await writePairs(data, 4, { width: 64, height: 32 });
+    const small = [
+      "--data",
+      data,
+      "--size",
+      "32x64",
+      "--coarse",
+      "0",
+      "--batch",
+      "1",
+      "--validate-every",
+      "0",
+    ];
+    const run = [...small, "--out", out, "--steps", "100000", "--workers", "0", "--no-report"];
+    using late = new Training("task", ...run, "--max-time", "3s");
+    const stopped = await late.end();
+    assertEquals(stopped.code, 0, stopped.err);
+    assertStringIncludes(stopped.err, "stopped after 3s; --resume goes on");
+    assert((await findCheckpoint(out)).facts.step > 0);
+    const sane = [...small, "--out", join(folder, "sane"), "--steps", "4", "--workers", "0", "--no-report"];
+    using overfit = new Training("task", ...sane, "--overfit", "1");
+    const ended = await overfit.end();
+    assertEquals(ended.code, 0, ended.err);
+    assert(
+      /overfit: the photometric loss of these pairs went from \d\.\d+ to \d\.\d+; /.test(ended.err),
+      ended.err,
+    );
+  }));
+
 Deno.test("a wrong call exits with 2, data that are not there with 1", async () => {
   for (
     const [args, code, message] of [

@@ -15,6 +15,7 @@ import { ARCHITECTURES, countParameters, planNetwork } from "../../lib/models/ar
 import { findCheckpoint, loadCheckpoint, scanCheckpoints } from "../../lib/training/checkpoint.ts";
 import { train, type TrainRecord } from "../../lib/training/loop.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
+import { isFinished } from "../../lib/training/run.ts";
 import { readMetrics } from "../../lib/training/records.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "../../lib/training/stages.ts";
 import { loadModel } from "../../lib/training/model.ts";
@@ -228,6 +229,29 @@ Deno.test("a best validation is saved though no checkpoint is due; without truth
       warnings[0],
     );
   }));
+
+Deno.test("patience ends a run whose validations no longer improve, also when it was resumed in between", () =>
+  withFolder(async (folder) => {
+    // Without a learning rate every validation is as good as the first.
+    const given = { ...GIVEN, data: street, steps: 9, learningRate: 0, validateEvery: 1, checkpointEvery: 1 };
+    const [end] = ofKind(await recordsIn(join(folder, "whole"), { ...given, patience: 3 }), "end");
+    assertEquals([end.step, end.reason, end.unimproved], [4, "finished", 3]);
+    assert(await isFinished(join(folder, "whole")));
+    const parts = join(folder, "parts");
+    await recordsIn(parts, { ...given, patience: 3 }, { stopAt: 3 });
+    assert(!await isFinished(parts));
+    const [resumed] = ofKind(await recordsIn(parts, { ...given, patience: 3 }, { resume: true }), "end");
+    // What stops a run skips the validation of its step.
+    assertEquals([resumed.step, resumed.reason, resumed.unimproved], [5, "finished", 3]);
+  }));
+
+Deno.test("overfit trains and validates on the first pairs alone, without augmentation", async () => {
+  const given = { ...GIVEN, data: street, steps: 3, batch: 2, overfit: 2, validateEvery: 3 };
+  const all = await records(given);
+  assertEquals(ofKind(all, "start")[0].pairs, 2);
+  assertEquals(ofKind(all, "validating")[0].pairs, 2);
+  assertEquals(resolveTraining(given).augment, false);
+});
 
 Deno.test("a loss that is not a number ends the run, names term and batch, and is recorded", () =>
   withFolder(async (folder) => {

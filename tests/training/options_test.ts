@@ -252,6 +252,13 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
     },
   },
   validateEvery: { values: [1, 2], look: validations },
+  overfit: { with: { batch: 2 }, values: [0, 1] },
+  patience: {
+    // The photometric loss does not fall without a learning rate.
+    with: { data: street, validateEvery: 1, steps: 6, learningRate: 0 },
+    values: [0, 2],
+    look: validations,
+  },
   validationPairs: { with: { validateEvery: 1 }, values: [1, 2], look: validations },
   checkpointEvery: {
     values: [0, 1],
