@@ -6,10 +6,18 @@
 import { dirname, join, resolve } from "@std/path";
 import { backendOptions, selectBackend } from "../lib/backend/select.ts";
 import { CyclopsError, messageOf, UsageError } from "../lib/base/errors.ts";
-import { flag, list, type OptionsOf, text } from "../lib/base/options.ts";
+import { flag, integer, list, type OptionsOf, text } from "../lib/base/options.ts";
+import { formatBytes } from "../lib/base/terminal.ts";
 import { clusterMember, clusterOptions, joinCluster, LOST } from "../lib/training/cluster.ts";
 import { configOptions, type PresetName, readTraining, TRAINING_HEADINGS } from "../lib/training/options.ts";
-import { runAllStages, runStage } from "../lib/training/run.ts";
+import {
+  findLearningRate,
+  profileUpdates,
+  type RateTest,
+  runAllStages,
+  runStage,
+  type UpdateProfile,
+} from "../lib/training/run.ts";
 import { STAGE_NAMES } from "../lib/training/stages.ts";
 import { parseTime, runTask, stopSignal, TIME } from "./_task.ts";
 
@@ -19,6 +27,10 @@ const options = (preset?: PresetName) => ({
   overwrite: flag({ help: "Start over, deleting the run in the folder." }),
   report: flag({ default: true, help: "Write report.html into the run's folder at the end." }),
   maxTime: text({ ...TIME, help: "Stop after this time, with a checkpoint to resume from." }),
+  findLearningRate: flag({
+    help: "Instead: raise the rate from update to update and say where the loss falls.",
+  }),
+  profile: integer({ min: 1, unit: "updates", help: "Instead: say where the time of so many updates goes." }),
   from: list({ value: "RUN", help: "Runs or checkpoints whose weights to start from." }),
   config: text({
     value: "FILE",
@@ -48,6 +60,7 @@ export const TRAIN = {
     "deno task train --data /data/cityscapes --split cityscapes --out runs/city",
     "deno task train --data /data/kitti --split eigen --from runs/city --out runs/tuned",
     "deno task train --data my_rig/pairs.csv --overfit 4 --steps 300 --out runs/sanity",
+    "deno task train --data my_rig/pairs.csv --find-learning-rate",
     "deno task train --resume --max-time 2h --out runs/first",
     "deno task train --processes 2 --out runs/both",
     "deno task train --cluster node[1-2]:2222 --task 0 --out runs/both",
@@ -55,6 +68,34 @@ export const TRAIN = {
 };
 
 type TrainTaskOptions = OptionsOf<typeof TRAIN.options>;
+
+/** The learning-rate range test, as lines with bars. */
+function showRates({ rates, losses, steepest, lowest }: RateTest): void {
+  const highest = Math.max(...losses), rows = 16;
+  for (let row = 0; row < rows; row++) {
+    const i = Math.round(row * (rates.length - 1) / (rows - 1));
+    const bar = "█".repeat(Math.round(50 * losses[i] / highest));
+    console.log(`${rates[i].toExponential(1).padStart(8)}  ${losses[i].toPrecision(3).padStart(6)}  ${bar}`);
+  }
+  console.log(
+    `The loss falls fastest at ${steepest.toExponential(1)} and is lowest at ${lowest.toExponential(1)};\n` +
+      `try --learning-rate ${steepest.toExponential(0)}, and stay below the second. Nothing was kept.`,
+  );
+}
+
+function showProfile({ waiting, update, rest, rate, memory }: UpdateProfile): void {
+  const whole = waiting + update + rest;
+  for (
+    const [name, time] of Object.entries({ "waiting for images": waiting, update, rest, together: whole })
+  ) {
+    const share = `${(100 * time / whole).toFixed(1)} %`;
+    console.log(`${name.padEnd(20)}${time.toFixed(1).padStart(8)} ms  ${share.padStart(8)}`);
+  }
+  console.log(
+    `${rate.toFixed(0)} pairs/s, ${formatBytes(memory)} resident; medians. Nothing was kept.\n` +
+      "deno task bench --profile shows the operations of an update.",
+  );
+}
 
 /** Milliseconds that the other workers get to end by themselves. */
 const GRACE = 1000;
@@ -148,6 +189,23 @@ async function main(
   );
   const { stage, ...overrides } = await readTraining(options.config, commandLine);
   const { processes = 1, cluster: addresses } = options;
+  const trial = options.findLearningRate ? "--find-learning-rate" : options.profile ? "--profile" : undefined;
+  if (trial) {
+    if (
+      stage === "all" || processes > 1 || addresses || resume || options.findLearningRate && options.profile
+    ) {
+      throw new UsageError(
+        `Cannot train: ${trial} tries one stage in one process, expected no other of --stage all, --processes, ` +
+          "--cluster, --resume, --find-learning-rate and --profile",
+      );
+    }
+    await selectBackend(options);
+    const stop = stopSignal();
+    const how = { overrides: { ...overrides, stage }, from: options.from, signal: stop.signal };
+    if (options.profile) showProfile(await profileUpdates(how, options.profile));
+    else showRates(await findLearningRate(how));
+    return stop.status;
+  }
   if (processes > 1 && addresses) {
     throw new UsageError("Cannot train: --processes and --cluster exclude each other");
   }

@@ -128,7 +128,7 @@ function plannedSteps(options: TrainingOptions, pairs: number): number {
  * @throws {UsageError} When a frozen network is in none of them.
  * @throws {CyclopsError} When a checkpoint is damaged or belongs to another architecture.
  */
-async function startWeights(trainer: Trainer, from: readonly string[]): Promise<void> {
+export async function startWeights(trainer: Trainer, from: readonly string[]): Promise<void> {
   const { options, networks } = trainer;
   if (options.pretrained) {
     const weights = await loadLite0();

@@ -4,17 +4,20 @@
  * @module
  */
 import { join } from "@std/path";
-import { UsageError } from "../base/errors.ts";
+import { selectBackend } from "../backend/select.ts";
+import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
 import { formatBytes, Progress } from "../base/terminal.ts";
 import { median } from "../base/random.ts";
+import { openBatches } from "../data/loader.ts";
 import type { TermName } from "../losses/objective.ts";
 import { findCheckpoint, scanCheckpoints } from "./checkpoint.ts";
 import type { Cluster } from "./cluster.ts";
-import { train, type TrainRecord } from "./loop.ts";
+import { startWeights, train, type TrainRecord } from "./loop.ts";
 import { openPart, resolveTraining, resumedOptions, storedOptions } from "./options.ts";
 import { checkRun, openRun, OPTIONS_FILE, readRunOptions, removeRun, type Run } from "./run_folder.ts";
 import { STAGE_NAMES, STAGES } from "./stages.ts";
+import { Trainer } from "./trainer.ts";
 import type { ValidationResult } from "./validation.ts";
 
 /** How a training ended. */
@@ -195,9 +198,7 @@ export async function runStage(options: StageRunOptions): Promise<TrainingSummar
   const prepare = async () => {
     await checkRun(out, { resume, overwrite });
     if (!resume) {
-      from = await Promise.all(
-        (options.from ?? []).map(async (place) => (await findCheckpoint(place, "best")).folder),
-      );
+      from = await bestOf(options.from);
       return;
     }
     const opened = await open();
@@ -311,4 +312,123 @@ export async function runAllStages(options: StageRunOptions): Promise<TrainingSu
     if (summary.reason === "stopped") break;
   }
   return summary!;
+}
+
+/** What short trainings that keep nothing need to know. */
+interface TrialOptions {
+  readonly overrides: Readonly<Record<string, unknown>>;
+  /** Runs or checkpoints whose weights to start from. */
+  readonly from?: readonly string[];
+  readonly signal?: AbortSignal;
+}
+
+const bestOf = (places: readonly string[] = []) =>
+  Promise.all(places.map(async (place) => (await findCheckpoint(place, "best")).folder));
+
+/** Range of the rates that are tried, and over how many updates they rise. */
+const RATES = [1e-6, 0.1] as const, RATE_UPDATES = 120;
+/** Losses are smoothed by this; the test ends at this multiple of the lowest. */
+const RATE_SMOOTHING = 0.9, DIVERGED = 2;
+
+/** The result of {@linkcode findLearningRate}. */
+export interface RateTest {
+  /** The rate of each update. */
+  readonly rates: readonly number[];
+  /** The smoothed loss after each. */
+  readonly losses: readonly number[];
+  /** Where the loss falls fastest. */
+  readonly steepest: number;
+  /** Where it is lowest: a run's peak rate stays below. */
+  readonly lowest: number;
+}
+
+/**
+ * A learning-rate range test (Smith 2017): the rate rises exponentially from update to update, until the loss does, too.
+ * Keeps nothing.
+ *
+ * @throws {UsageError} When options or starting point do not fit.
+ */
+export async function findLearningRate({ overrides, from, signal }: TrialOptions): Promise<RateTest> {
+  const options = resolveTraining({ ...overrides, epochs: undefined, steps: RATE_UPDATES, coarse: 0 });
+  await selectBackend();
+  const dataset = await openPart(options, "train");
+  const { size, batch, seed, workers, cacheMib } = options;
+  const trainer = new Trainer(options, RATE_UPDATES);
+  const progress = new Progress({ label: "learning rates", total: RATE_UPDATES });
+  const rates: number[] = [], losses: number[] = [];
+  let mean = 0, lowest = 0;
+  try {
+    await startWeights(trainer, await bestOf(from));
+    using batches = openBatches(dataset, { size, batch, seed, augmentation: options, workers, cacheMib });
+    for (let i = 0; i < RATE_UPDATES && !signal?.aborted; i++) {
+      const rate = RATES[0] * (RATES[1] / RATES[0]) ** (i / (RATE_UPDATES - 1));
+      const result = await trainer.update(await batches.next(), false, rate).catch((error) => {
+        // Rates that are far too high end in numbers that are none.
+        if (i > RATE_UPDATES / 4 && error instanceof CyclopsError) return undefined;
+        throw error;
+      });
+      if (!result) break;
+      mean = RATE_SMOOTHING * mean + (1 - RATE_SMOOTHING) * result.loss;
+      const loss = mean / (1 - RATE_SMOOTHING ** (i + 1));
+      rates.push(rate);
+      losses.push(loss);
+      if (loss < losses[lowest]) lowest = i;
+      progress.update(i + 1, `rate ${rate.toExponential(1)}`, `loss ${loss.toPrecision(3)}`);
+      if (loss > DIVERGED * losses[lowest]) break;
+    }
+  } finally {
+    trainer.dispose();
+    progress.finish();
+  }
+  if (rates.length < 2) throw new CyclopsError("Cannot find a learning rate: it was stopped too early");
+  // The first losses are means of few.
+  let steepest = Math.min(10, lowest);
+  const fall = (i: number) => losses[i - 1] - losses[i];
+  for (let i = steepest; i <= lowest; i++) if (i > 0 && fall(i) > fall(Math.max(1, steepest))) steepest = i;
+  return { rates, losses, steepest: rates[steepest], lowest: rates[lowest] };
+}
+
+/** Where the time of updates goes; medians, ms. */
+export interface UpdateProfile {
+  /** Waiting for images. */
+  readonly waiting: number;
+  /** The update: TensorFlow, and reading back the loss. */
+  readonly update: number;
+  /** Everything else: records, timers. */
+  readonly rest: number;
+  /** Pairs per second. */
+  readonly rate: number;
+  /** Resident memory of the process at the end, bytes. */
+  readonly memory: number;
+}
+
+/** Updates before those that are measured: the first ones compile. */
+const PROFILE_WARMUP = 5;
+
+/** Times updates of a training that keeps nothing. */
+export async function profileUpdates(
+  { overrides, from, signal }: TrialOptions,
+  updates: number,
+): Promise<UpdateProfile> {
+  const steps = PROFILE_WARMUP + updates;
+  const options = resolveTraining({ ...overrides, epochs: undefined, steps, validateEvery: 0, patience: 0 });
+  const times: Record<"waiting" | "update" | "rest", number[]> = { waiting: [], update: [], rest: [] };
+  const progress = new Progress({ label: "profile", total: steps });
+  let before = performance.now();
+  for await (const record of train({ options, from: await bestOf(from), signal })) {
+    if (record.kind !== "step") continue;
+    const now = performance.now(), { milliseconds, waited } = record;
+    if (record.step > PROFILE_WARMUP) {
+      times.waiting.push(waited);
+      times.update.push(milliseconds - waited);
+      times.rest.push(now - before - milliseconds);
+    }
+    progress.update(record.step);
+    before = now;
+  }
+  progress.finish();
+  if (times.update.length === 0) throw new CyclopsError("Cannot profile: the training was stopped too early");
+  const [waiting, update, rest] = [times.waiting, times.update, times.rest].map(median);
+  const rate = 1000 * options.batch / (waiting + update + rest);
+  return { waiting, update, rest, rate, memory: Deno.memoryUsage().rss };
 }

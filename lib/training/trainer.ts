@@ -304,12 +304,16 @@ export class Trainer {
    *
    * @param batch In a cluster, this worker's share of it.
    * @param stop In a cluster: ask all workers to stop after this update.
+   * @param learningRate Of this update. @default what the options' schedule says
    * @throws {CyclopsError} When the loss or a term is not finite, naming it and the batch's images. The weights are
    * not usable then.
    */
-  async update(batch: StereoBatch, stop = false): Promise<StepResult> {
+  async update(
+    batch: StereoBatch,
+    stop: boolean = false,
+    learningRate: number = learningRateAt(this.step, this.steps, this.options),
+  ): Promise<StepResult> {
     const { accumulate, gradientRamp, view, camera, ema } = this.options;
-    const learningRate = learningRateAt(this.step, this.steps, this.options);
     this.optimizer.setLearningRate(learningRate);
     const scales = camera === "canonical" && canonicalScales(batch.cameras ?? [], batch.ids);
     const pairs = batch.batch / accumulate;

@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertStringIncludes } from "../_assert.ts";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "../_assert.ts";
 import { join } from "@std/path";
+import { exists } from "../../lib/base/files.ts";
 import { findCheckpoint, loadCheckpoint, scanCheckpoints } from "../../lib/training/checkpoint.ts";
 import { readMetrics } from "../../lib/training/records.ts";
 import { withFolder, writePairs } from "../data/_pairs.ts";
@@ -190,6 +191,40 @@ Deno.test("--max-time ends with a checkpoint and exit status 0; --overfit says w
       /overfit: the photometric loss of these pairs went from \d\.\d+ to \d\.\d+; /.test(ended.err),
       ended.err,
     );
+  }));
+
+Deno.test("--find-learning-rate and --profile print what they found and keep nothing", () =>
+  withFolder(async (folder) => {
+    const data = join(folder, "data"), out = join(folder, "run");
+    await writePairs(data, 4, { width: 64, height: 32 });
+    const small = [
+      "--data",
+      data,
+      "--size",
+      "32x64",
+      "--coarse",
+      "0",
+      "--batch",
+      "1",
+      "--workers",
+      "0",
+      "--out",
+      out,
+    ];
+    using finding = new Training("task", ...small, "--find-learning-rate");
+    const found = await finding.end();
+    assertEquals(found.code, 0, found.err);
+    const [, steepest, lowest] = /fastest at (\S+) and is lowest at (\S+);/.exec(found.out)!.map(Number);
+    assert(steepest >= 1e-6 && steepest <= lowest && lowest <= 0.1, found.out);
+    using profiling = new Training("task", ...small, "--profile", "5");
+    const profiled = await profiling.end();
+    assertEquals(profiled.code, 0, profiled.err);
+    const time = (name: string) => Number(new RegExp(`${name} +([\\d.]+) ms`).exec(profiled.out)![1]);
+    assertAlmostEquals(time("together"), time("images") + time("update") + time("rest"), 0.21);
+    assert(time("update") > 0);
+    assert(!await exists(out));
+    using both = new Training("task", ...small, "--profile", "5", "--find-learning-rate");
+    assertEquals((await both.end()).code, 2);
   }));
 
 Deno.test("a wrong call exits with 2, data that are not there with 1", async () => {
