@@ -54,6 +54,10 @@ export const ABLATION_ROWS = [
     name: "HC equal cost",
     meaning: "the same student after more training: as much time as S with its teacher took",
   },
+  {
+    name: "HC occlusion masks",
+    meaning: "HC-continued, its photometric loss without the pixels that only one view shows",
+  },
   { name: "C", meaning: "cycle: the student trained with a backward network" },
   { name: "T feat", meaning: "teacher whose refine network sees the student's features" },
   { name: "T disp", meaning: "teacher whose refine network sees the disparities" },

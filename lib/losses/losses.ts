@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { defineOp } from "../backend/ops.ts";
+import { defineOp, noGradient } from "../backend/ops.ts";
 import { type Scalar, type Tensor4D, tf } from "../backend/tf.ts";
 import { CyclopsError } from "../base/errors.ts";
 import { opposite, type View, warp, type WarpOptions } from "../geometry/warp.ts";
@@ -215,6 +215,27 @@ export function smoothnessLoss(disparity: Tensor4D, weights: EdgeWeights, normal
       tf.mean(tf.mul(tf.abs(difference(d, 2)), weights.x)),
       tf.mean(tf.mul(tf.abs(difference(d, 1)), weights.y)),
     ) as Scalar;
+  });
+}
+
+/** By how much a disparity may be smaller than the other view's and still show the same surface: a share of it, and px. */
+const SAME_SURFACE = { share: 0.05, px: 1 } as const;
+
+/**
+ * Which pixels of a view are seen in the opposite view, too: those that lie inside of it, where the opposite view shows
+ * nothing nearer. From the disparities of both views, as consistency is; a constant.
+ *
+ * @param own Aligned with `view`, fraction of width, [B,H,W,1].
+ * @param other Aligned with the opposite view, fraction of width, [B,H,W,1].
+ * @returns 1 where a pixel is seen, 0 elsewhere, [B,H,W,1].
+ */
+export function visiblePixels(own: Tensor4D, other: Tensor4D, view: View): Tensor4D {
+  return noGradient(() => {
+    const inside = tf.greater(warp(tf.onesLike(own), own, view, { border: "zero" }), 0.5);
+    const { share, px } = SAME_SURFACE;
+    const farthest = tf.add(tf.mul(own, 1 + share), px / own.shape[2]);
+    const nothingNearer = tf.lessEqual(warp(other, own, view), farthest);
+    return tf.cast(tf.logicalAnd(inside, nothingNearer), "float32") as Tensor4D;
   });
 }
 

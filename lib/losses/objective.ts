@@ -25,6 +25,7 @@ import {
   photometricLoss,
   smoothnessLoss,
   SSIM_WEIGHT,
+  visiblePixels,
 } from "./losses.ts";
 
 /** Every term, in the order in which they are logged. */
@@ -81,6 +82,11 @@ export interface ObjectiveOptions extends WarpOptions {
   readonly photometricViews?: "both" | "target" | "source";
   /** Smoothness of the disparity divided by its mean. @default false */
   readonly normalizeSmoothness?: boolean;
+  /**
+   * Photometric terms leave out the pixels that the other view does not show, by the network's own two disparities: they
+   * take the real color there (Gonzalez Bello and Kim 2020). @default false
+   */
+  readonly occlusionMask?: boolean;
   /** Hints count only where they synthesize a view with a lower photometric error than the student does. @default true */
   readonly hintMask?: boolean;
 }
@@ -155,18 +161,26 @@ function synthesisTerms(
   weights: Partial<LossWeights>,
   options: ObjectiveOptions,
 ): Terms {
-  const { ssimWeight = SSIM_WEIGHT, photometricViews = "both", normalizeSmoothness } = options;
+  const { ssimWeight = SSIM_WEIGHT, photometricViews = "both", normalizeSmoothness, occlusionMask } = options;
   const names = TERMS_OF[network];
   const sums: Partial<Record<TermName, Scalar[]>> = {};
   const add = (term: TermName, value: Scalar) => (sums[term] ??= []).push(value);
   aligned.forEach(({ target, source }, s) => {
+    const compare = (view: View, made: Tensor4D, seen: Tensor4D, own: Tensor4D, other: Tensor4D) => {
+      const compared = occlusionMask
+        ? tf.where<Tensor4D>(
+          noGradient(() => tf.tile(tf.cast(visiblePixels(own, other, view), "bool"), [1, 1, 1, 3])),
+          made,
+          seen,
+        )
+        : made;
+      add(names.photometric, photometricLoss(compared, seen, ssimWeight));
+    };
     if (weights[names.photometric]) {
-      if (photometricViews !== "source") {
-        add(names.photometric, photometricLoss(synthesized[s], real[s], ssimWeight));
-      }
+      if (photometricViews !== "source") compare(produced, synthesized[s], real[s], target, source);
       if (photometricViews !== "target") {
-        const back = warp(real[s], source, opposite(produced), options);
-        add(names.photometric, photometricLoss(back, input[s], ssimWeight));
+        const view = opposite(produced);
+        compare(view, warp(real[s], source, view, options), input[s], source, target);
       }
     }
     if (weights[names.consistency]) {

@@ -126,6 +126,10 @@ export const trainingOptions = {
       "Views that photometric terms compare: both, or only the synthesized opposite one (target), which trains " +
       "the disparity aligned with it, or only the input view (source), which trains the disparity of the input.",
   }),
+  occlusionMask: flag({
+    help:
+      "Photometric terms leave out what only one view shows, by the network's own disparities: for a second stage.",
+  }),
   lossSize: choice(["scale", "full"], {
     default: "scale",
     help: "Compute the losses of coarse disparities at their own size, or upsampled to the image's.",
@@ -375,6 +379,12 @@ export function resolveTraining(
       ? "distillMask is set, which compares a refine network with the student"
       : options.distill !== "disp" && `distill is ${options.distill}, expected disp`;
     if (unfit) throw refuse(`teacher is flip and ${unfit}`);
+  }
+  if (options.occlusionMask && options.photometricViews !== "both") {
+    throw refuse(
+      `occlusionMask is set and photometricViews is ${options.photometricViews}, expected both: the mask needs both ` +
+        "disparities",
+    );
   }
   if (options.photometricViews === "source") {
     const needs = networksOf(options).includes("backward")

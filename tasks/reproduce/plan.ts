@@ -86,6 +86,7 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
     }),
     teacher("teacher-blind", "T without inconsistency", { blindTeacher: true }),
     student("cycle-joint", "C", "cycle", ["half-cycle"], { cycleGradient: 1 }),
+    student("occlusion-masks", "HC occlusion masks", "half-cycle", ["half-cycle"], { occlusionMask: true }),
     teacher("teacher-features", "T feat", { teacherInputs: "features" }),
     teacher("teacher-disparity", "T disp", { teacherInputs: "disparity" }),
   ];

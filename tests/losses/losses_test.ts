@@ -10,6 +10,7 @@ import {
   photometricMap,
   smoothnessLoss,
   ssim,
+  visiblePixels,
 } from "../../lib/losses/losses.ts";
 import { checkGradients } from "../_finite_differences.ts";
 import { uniform } from "../_tensors.ts";
@@ -169,6 +170,23 @@ Deno.test("distillation: zero for equal, mean over a mask, gradients to the stud
     checkGradients((s) => disparityDistillation(s as Tensor4D, teacher), [student], { step: 1e-3 });
     checkGradients((s) => featureDistillation(s as Tensor4D, teacher), [student]);
   });
+});
+
+Deno.test("visible pixels: a foreground hides a band on its left in the left view, on its right in the right view", () => {
+  // Background at 2 px; a foreground at 8 px, columns 20 to 29 of the left view and so 12 to 21 of the right one.
+  const width = 48,
+    row = (from: number) =>
+      tf.tensor4d(Array.from({ length: width }, (_, x) => (x >= from && x < from + 10 ? 8 : 2) / width), [
+        1,
+        1,
+        width,
+        1,
+      ]);
+  const [left, right] = [row(20), row(12)];
+  const hidden = (mask: Tensor4D) => [...mask.dataSync()].flatMap((seen, x) => seen ? [] : [x]);
+  // Beyond the edge lie the leftmost two columns of the left view and the rightmost two of the right one.
+  assertEquals(hidden(visiblePixels(left, right, "left")), [0, 1, 14, 15, 16, 17, 18, 19]);
+  assertEquals(hidden(visiblePixels(right, left, "right")), [22, 23, 24, 25, 26, 27, 46, 47]);
 });
 
 Deno.test("the photometric map is larger where the images differ", () => {

@@ -47,6 +47,39 @@ Deno.test("the backward network is compared with the real opposite view: cloning
   });
 });
 
+Deno.test("an occlusion mask takes what one view hides out of the photometric term and its gradient", () => {
+  // Background at 2 px, a foreground at 8 px: columns 12 to 21 of the right view, 20 to 29 of the left one.
+  const row = (from: number) =>
+    tf.tile(
+      tf.tensor4d(Array.from({ length: 64 }, (_, x) => (x >= from && x < from + 10 ? 8 : 2) / 64), [
+        1,
+        1,
+        64,
+        1,
+      ]),
+      [1, 32, 1, 1],
+    ) as Tensor4D;
+  const [inRight, inLeft] = [row(12), row(20)];
+  const right = uniform([1, 32, 64, 3], 3), left = uniform([1, 32, 64, 3], 4);
+  const term = (target: Tensor4D, occlusionMask: boolean) => {
+    const coarse = flat(2 / 64, 2 / 64), finest = tf.concat([target, inLeft], 3) as Tensor4D;
+    const views = viewPyramids(left, right, "full");
+    const prediction = { ...coarse, disparities: [finest], logits: [finest] };
+    const student = synthesize(views.source.slice(0, 1), prediction, "right");
+    const options = { occlusionMask, photometricViews: "target" } as const;
+    return lossTerms({ input: views.source, student }, views, { photometric: 1 }, options).photometric!;
+  };
+  const gradient = (masked: boolean) => tf.tidy(() => tf.grad((d) => term(d as Tensor4D, masked))(inRight));
+  const [masked, whole] = [true, false].map((mask) => gradient(mask).arraySync() as number[][][][]);
+  const size = (columns: readonly number[], of: number[][][][]) =>
+    columns.reduce((sum, x) => sum + of[0].reduce((sum, row) => sum + Math.abs(row[x][0]), 0), 0);
+  const hidden = [22, 23, 24, 25, 26, 27], seen = [4, 5, 6, 14, 15, 16, 34, 35, 36];
+  assertEquals(size(hidden, masked), 0);
+  assertGreater(size(hidden, whole), 1e-4);
+  assertGreater(size(seen, masked), 1e-4);
+  assertLess(term(inRight, true).dataSync()[0], term(inRight, false).dataSync()[0]);
+});
+
 const fill = (value: number) => tf.fill([1, 32, 64, 1], value) as Tensor4D;
 
 /** The hint term of disparities of one value per channel against hints of one value per channel, for a smooth pair. */

@@ -100,8 +100,8 @@ Deno.test("every training of the ablation starts from earlier ones, rows held ag
     assertEquals(budget.studentUpdates(job(row).name), 100, "on the student of HC");
   }
   assertEquals(job("C").options.cycleGradient, 1, "C is joint training");
-  // Beyond the half-cycle: 40 updates of the backward network, 50 of the refine network, 50 of the student.
-  assertEquals(budget.updates(job("HC equal cost")), (40 * 150 + 50 * 200 + 50 * 180) / 100);
+  // Beyond the half-cycle: 25 updates of the backward network, 30 of the refine network, 30 of the student.
+  assertEquals(budget.updates(job("HC equal cost")), (25 * 150 + 30 * 200 + 30 * 180) / 100);
   assertEquals(budget.cost(job("HC equal cost").name), budget.cost(job("S").name));
 });
 

@@ -197,6 +197,7 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   ema: { with: { validateEvery: 1, steps: 3 }, values: [0, 0.9], look: validations },
   ssimWeight: { values: [0.85, 0.2] },
   photometricViews: { values: ["target", "source"] },
+  occlusionMask: { values: [false, true] },
   lossSize: { values: ["scale", "full"] },
   normalizeSmoothness: { values: [false, true] },
   border: { with: { headBias: 0 }, values: ["edge", "zero"] },
