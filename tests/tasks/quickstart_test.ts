@@ -89,7 +89,7 @@ Deno.test("every training of the ablation starts from earlier ones, rows held ag
       seen.add(job.name);
     }
   }
-  const budget = new Budget({ jobs, updates: 100, milliseconds });
+  const budget = new Budget({ jobs, updates: 200, milliseconds });
   const job = (row: string) => jobs.find((j) => j.row === row)!;
   const continued = budget.studentUpdates(job("HC-continued").name);
   for (const row of ["C", "S", "P", "hints alone", "oracle"]) {
@@ -97,11 +97,11 @@ Deno.test("every training of the ablation starts from earlier ones, rows held ag
   }
   for (const row of ["T feat", "T disp", "T", "T without inconsistency"]) {
     assertEquals(budget.updates(job(row)), budget.updates(job("HC-continued")), "a teacher learns as long");
-    assertEquals(budget.studentUpdates(job(row).name), 100, "on the student of HC");
+    assertEquals(budget.studentUpdates(job(row).name), 200, "on the student of HC");
   }
   assertEquals(job("C").options.cycleGradient, 1, "C is joint training");
-  // Beyond the half-cycle: 25 updates of the backward network, 30 of the refine network, 30 of the student.
-  assertEquals(budget.updates(job("HC equal cost")), (25 * 150 + 30 * 200 + 30 * 180) / 100);
+  // Beyond the half-cycle: 50 updates of the backward network, 60 of the refine network, 60 of the student.
+  assertEquals(budget.updates(job("HC equal cost")), (50 * 150 + 60 * 200 + 60 * 180) / 100);
   assertEquals(budget.cost(job("HC equal cost").name), budget.cost(job("S").name));
 });
 
