@@ -28,7 +28,7 @@ const options = (preset?: PresetName) => ({
   report: flag({ default: true, help: "Write report.html into the run's folder at the end." }),
   maxTime: text({ ...TIME, help: "Stop after this time, with a checkpoint to resume from." }),
   findLearningRate: flag({
-    help: "Instead: raise the rate from update to update and say where the loss falls.",
+    help: "Instead: raise the rate from update to update and say where the loss is lowest.",
   }),
   profile: integer({ min: 1, unit: "updates", help: "Instead: say where the time of so many updates goes." }),
   from: list({ value: "RUN", help: "Runs or checkpoints whose weights to start from." }),
@@ -70,7 +70,7 @@ export const TRAIN = {
 type TrainTaskOptions = OptionsOf<typeof TRAIN.options>;
 
 /** The learning-rate range test, as lines with bars. */
-function showRates({ rates, losses, steepest, lowest }: RateTest): void {
+function showRates({ rates, losses, lowest }: RateTest): void {
   const highest = Math.max(...losses), rows = 16;
   for (let row = 0; row < rows; row++) {
     const i = Math.round(row * (rates.length - 1) / (rows - 1));
@@ -78,12 +78,12 @@ function showRates({ rates, losses, steepest, lowest }: RateTest): void {
     console.log(`${rates[i].toExponential(1).padStart(8)}  ${losses[i].toPrecision(3).padStart(6)}  ${bar}`);
   }
   console.log(
-    `The loss falls fastest at ${steepest.toExponential(1)} and is lowest at ${lowest.toExponential(1)};\n` +
-      `try --learning-rate ${steepest.toExponential(0)}, and stay below the second. Nothing was kept.`,
+    `The loss is lowest at ${lowest.toExponential(1)}: as a run's peak rate, --learning-rate ` +
+      `${lowest.toExponential(0)} is about\nthe highest that learns. Nothing was kept.`,
   );
 }
 
-function showProfile({ waiting, update, rest, rate, memory }: UpdateProfile): void {
+function showProfile({ waiting, update, rest, rate, validation, memory }: UpdateProfile): void {
   const whole = waiting + update + rest;
   for (
     const [name, time] of Object.entries({ "waiting for images": waiting, update, rest, together: whole })
@@ -91,10 +91,27 @@ function showProfile({ waiting, update, rest, rate, memory }: UpdateProfile): vo
     const share = `${(100 * time / whole).toFixed(1)} %`;
     console.log(`${name.padEnd(20)}${time.toFixed(1).padStart(8)} ms  ${share.padStart(8)}`);
   }
+  if (validation) {
+    const { pairs, milliseconds, every } = validation;
+    const share = 100 * milliseconds / (milliseconds + every * whole);
+    console.log(
+      `a validation of ${pairs} pairs takes ${
+        (milliseconds / 1000).toFixed(1)
+      } s: every ${every} updates, that is ` +
+        `${share.toFixed(1)} % of a run.`,
+    );
+  }
   console.log(
     `${rate.toFixed(0)} pairs/s, ${formatBytes(memory)} resident; medians. Nothing was kept.\n` +
       "deno task bench --profile shows the operations of an update.",
   );
+}
+
+/** Aborts after that time; AbortSignal.timeout ends at 24 days. */
+function deadline(milliseconds: number): AbortSignal {
+  const late = new AbortController(), end = Date.now() + milliseconds;
+  Deno.unrefTimer(setInterval(() => Date.now() < end || late.abort(), Math.min(milliseconds, 1000)));
+  return late.signal;
 }
 
 /** Milliseconds that the other workers get to end by themselves. */
@@ -189,6 +206,12 @@ async function main(
   );
   const { stage, ...overrides } = await readTraining(options.config, commandLine);
   const { processes = 1, cluster: addresses } = options;
+  const maxTime = options.maxTime && parseTime(options.maxTime);
+  /** When to stop: on Ctrl-C, or after --max-time from now. */
+  const stopping = () => {
+    const stop = stopSignal(), late = maxTime ? deadline(maxTime) : undefined;
+    return { stop, late, signal: late ? AbortSignal.any([stop.signal, late]) : stop.signal };
+  };
   const trial = options.findLearningRate ? "--find-learning-rate" : options.profile ? "--profile" : undefined;
   if (trial) {
     if (
@@ -200,8 +223,8 @@ async function main(
       );
     }
     await selectBackend(options);
-    const stop = stopSignal();
-    const how = { overrides: { ...overrides, stage }, from: options.from, signal: stop.signal };
+    const { stop, signal } = stopping();
+    const how = { overrides: { ...overrides, stage }, from: options.from, signal };
     if (options.profile) showProfile(await profileUpdates(how, options.profile));
     else showRates(await findLearningRate(how));
     return stop.status;
@@ -217,9 +240,7 @@ async function main(
     const joined = member && joinCluster(member, { ...options, threads });
     const cluster = await (workers ? Promise.race([joined, workers.failed]) : joined);
     if (!cluster) await selectBackend(options);
-    const stop = stopSignal();
-    const late = options.maxTime && AbortSignal.timeout(parseTime(options.maxTime));
-    const signal = late ? AbortSignal.any([stop.signal, late]) : stop.signal;
+    const { stop, late, signal } = stopping();
     const run = { out, resume, overwrite, from: options.from, signal, cluster };
     const summary = stage === "all"
       ? await runAllStages({ ...run, overrides })
@@ -229,7 +250,7 @@ async function main(
       const folders = stage === "all" ? STAGE_NAMES.map((name) => join(out, name)) : [out];
       for (const folder of folders) await writeReport(folder, options);
     }
-    if (summary.reason === "stopped" && late && late.aborted && !stop.signal.aborted) {
+    if (summary.reason === "stopped" && late?.aborted && !stop.signal.aborted) {
       console.error(`stopped after ${options.maxTime}; --resume goes on`);
     }
     if (options.overfit && summary.photometric) {

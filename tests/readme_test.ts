@@ -1,5 +1,7 @@
 import { fromFileUrl, join } from "@std/path";
 import { checkReadme } from "../tasks/readme_check.ts";
+import { withFolder } from "./_folder.ts";
+import { tinyStreet } from "./training/_runs.ts";
 import { assertEquals, assertLessOrEqual, assertMatch, assertRejects } from "./_assert.ts";
 
 const root = fromFileUrl(new URL("..", import.meta.url));
@@ -25,6 +27,20 @@ Deno.test("the README's commands parse, and they and its program run; none is le
     if (state === "parsed") assertMatch(note, /^(in a sentence|not run, .)/);
   }
 });
+
+Deno.test("the program by which docs/architecture.md follows a training runs, and ends when its target is met", () =>
+  withFolder(async (folder) => {
+    const page = await Deno.readTextFile(join(root, "docs/architecture.md"));
+    const program = page.match(/```ts\n(import .*? train .*?)```/s)![1];
+    const path = join(folder, "example.ts"), data = join(folder, "street");
+    await Deno.writeTextFile(
+      path,
+      program.replace("../lib/mod.ts", new URL("../lib/mod.ts", import.meta.url).href),
+    );
+    await tinyStreet(data);
+    const { lossesUntil } = await import(`file://${path}`);
+    assertEquals((await lossesUntil(Infinity, data)).length, 20);
+  }));
 
 Deno.test("a README that names a task or an option that there is not, or what is no command, fails", async () => {
   const text = "`deno task predict --photo a.jpg`, `deno task prdict`, `deno task predict a.jpg`";

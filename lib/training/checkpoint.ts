@@ -372,7 +372,7 @@ export class Checkpointer {
   readonly #folder: string;
   readonly #trainer: { readonly step: number; readonly options: TrainingOptions };
   readonly #content: (metrics: ValidationMetrics) => Promise<CheckpointContent>;
-  #best: ValidationMetrics;
+  #best: CheckpointEntry | undefined;
   #savedAt = performance.now();
   #savedStep: number;
   #failedAt: number | undefined;
@@ -387,7 +387,7 @@ export class Checkpointer {
     this.#folder = run.checkpoints;
     this.#trainer = trainer;
     this.#content = content;
-    this.#best = bestCheckpoint(run.saved)?.facts.metrics ?? {};
+    this.#best = bestCheckpoint(run.saved);
     const last = run.saved.at(-1);
     this.#savedStep = last?.facts.step ?? -1;
     this.#last = last?.folder;
@@ -396,6 +396,11 @@ export class Checkpointer {
   /** The last checkpoint's folder. */
   get last(): string | undefined {
     return this.#last;
+  }
+
+  /** The step of the best checkpoint so far, where validations were saved. */
+  get best(): number | undefined {
+    return this.#best?.facts.step;
   }
 
   /** Whether to save now. @param metrics Those of a validation at this step; empty where there was none. */
@@ -410,19 +415,19 @@ export class Checkpointer {
 
   #improves(metrics: ValidationMetrics): boolean {
     const by = bestBy(this.#trainer.options, metrics);
-    return by !== undefined && !(this.#best[by] <= metrics[by]);
+    return by !== undefined && !(this.#best?.facts.metrics[by]! <= metrics[by]);
   }
 
   /**
    * Saves this step.
    *
    * @param last Whether it is the last one, which is not tried again.
-   * @returns `undefined` where it has been saved already.
+   * @returns `undefined` where it has been saved already, without metrics that make it the best.
    * @throws {CyclopsError} When the weights are not finite, or the last step cannot be saved.
    */
   async save(metrics: ValidationMetrics, last = false): Promise<Saved | undefined> {
     const { step, options } = this.#trainer;
-    if (step === this.#savedStep) return undefined;
+    if (step === this.#savedStep && !this.#improves(metrics)) return undefined;
     const collected = await this.#content(metrics);
     const bad = notFinite(collected.model);
     if (bad) {
@@ -433,12 +438,12 @@ export class Checkpointer {
       );
     }
     try {
-      const { folder, facts } = await saveCheckpoint(this.#folder, collected);
+      const saved = await saveCheckpoint(this.#folder, collected), { folder } = saved;
       this.#last = folder;
       this.#savedStep = step;
       this.#savedAt = performance.now();
       this.#failedAt = undefined;
-      if (this.#improves(facts.metrics)) this.#best = facts.metrics;
+      if (this.#improves(saved.facts.metrics)) this.#best = saved;
       await pruneCheckpoints(this.#folder, options.keep);
       return { folder };
     } catch (error) {

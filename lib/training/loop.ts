@@ -87,6 +87,8 @@ export type TrainRecord =
     readonly unimproved?: number;
     /** The last checkpoint. */
     readonly folder?: string;
+    /** The step of the best checkpoint, where there were validations. */
+    readonly best?: number;
   };
 
 /** The input of a training besides its options. */
@@ -363,6 +365,30 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     // For early stopping: the best validation so far, and how many came since.
     let best = Number(state?.best ?? Infinity), unimproved = Number(state?.unimproved ?? 0);
     const exhausted = () => options.patience > 0 && unimproved >= options.patience;
+    // Whether the validation of this step is due: what stops a run skips it, and the resumed run makes up for it.
+    let unvalidated = state?.unvalidated === true;
+    async function* validated(): AsyncGenerator<TrainRecord, ValidationMetrics> {
+      if (!validation || !unvalidated) return {};
+      const { step } = trainer;
+      yield { kind: "validating", step, pairs: validation.pairs };
+      const measured = await validation.validate(trainer.evaluatedChain, options, signal);
+      if (!measured) return {};
+      unvalidated = false;
+      let metrics: ValidationMetrics = {};
+      // What was measured at half the size does not compare with what comes later: no candidate for the best.
+      if (step > coarseSteps) {
+        metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
+        const value = metrics[bestBy(options, metrics)!];
+        // What is not finite is no improvement, and must not become the best.
+        unimproved = value < best ? 0 : unimproved + 1;
+        if (value < best) best = value;
+      }
+      const teacher = options.stage === "distill" ? trainer.teacherNetworks : undefined;
+      const images = record.wantsImages ? await validation.draw(trainer.evaluatedChain, teacher) : {};
+      await record.validation(step, measured, images);
+      yield { kind: "validation", step, validation: measured };
+      return metrics;
+    }
     const content = async (metrics: ValidationMetrics): Promise<CheckpointContent> => {
       if (!await exists(run!.path(OPTIONS_FILE))) {
         throw new CyclopsError(
@@ -396,6 +422,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
             seconds: record.seconds,
             diagnostics: diagnostics.state,
             ...best < Infinity && { best, unimproved },
+            ...unvalidated && { unvalidated },
           },
         },
       };
@@ -427,6 +454,10 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     ) {
       yield warn(message);
     }
+    if (unvalidated) {
+      const metrics = yield* validated();
+      if (checkpointer?.due(metrics)) yield* report(await checkpointer.save(metrics));
+    }
 
     let yielded = performance.now();
     while (trainer.step < steps && !stopped() && !exhausted()) {
@@ -457,25 +488,9 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       record.step(step, result, milliseconds);
       for (const message of diagnostics.check(result)) yield warn(message);
 
-      let metrics: ValidationMetrics = {};
       const final = step === steps;
-      if (validation && (final || step % options.validateEvery === 0)) {
-        yield { kind: "validating", step, pairs: validation.pairs };
-        const measured = await validation.validate(trainer.evaluatedChain, options, signal);
-        if (measured) {
-          // What was measured at half the size does not compare with what comes later: no candidate for the best.
-          if (step > coarseSteps) {
-            metrics = Object.fromEntries(Object.entries(measured).filter(([, v]) => v !== undefined));
-            const value = metrics[bestBy(options, metrics)!];
-            unimproved = value < best ? 0 : unimproved + 1;
-            best = Math.min(best, value);
-          }
-          const teacher = options.stage === "distill" ? trainer.teacherNetworks : undefined;
-          const images = record.wantsImages ? await validation.draw(trainer.evaluatedChain, teacher) : {};
-          await record.validation(step, measured, images);
-          yield { kind: "validation", step, validation: measured };
-        }
-      }
+      unvalidated = validation !== undefined && (final || step % options.validateEvery === 0);
+      const metrics = yield* validated();
       const last = final || exhausted();
       if (checkpointer && (last || stopped() || checkpointer.due(metrics))) {
         // The log must hold all that came before the checkpoint.
@@ -488,7 +503,14 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     if (checkpointer && ending === "stopped") yield* report(await checkpointer.save({}, true));
     recorder.end(trainer.step, ending);
     const early = ending === "finished" && trainer.step < steps ? { unimproved } : {};
-    yield { kind: "end", step: trainer.step, reason: ending, ...early, folder: checkpointer?.last };
+    yield {
+      kind: "end",
+      step: trainer.step,
+      reason: ending,
+      ...early,
+      folder: checkpointer?.last,
+      best: checkpointer?.best,
+    };
   } catch (error) {
     ending = "failed";
     failure = cluster ? await cluster.explain(error) : error;

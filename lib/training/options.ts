@@ -421,7 +421,8 @@ export function resolveTraining(
         `expected multiples of ${multiple} px; give --coarse 0, or e.g. --size ${fit(height)}x${fit(width)}`,
     );
   }
-  return options.overfit > 0 ? { ...options, augment: false } : options;
+  // First and last loss compare only at one size.
+  return options.overfit > 0 ? { ...options, augment: false, coarse: 0 } : options;
 }
 
 /** The options as `options.json` and checkpoints hold them: sizes and lists as text. */

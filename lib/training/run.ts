@@ -146,7 +146,10 @@ export async function trainWithProgress(
         const millisecondsPerStep = median(times);
         const rate = times.length ? `, ${millisecondsPerStep.toFixed(0)} ms per step` : "";
         const early = record.unimproved ? `, after ${record.unimproved} validations without improvement` : "";
-        progress?.finish(`${label}: ${record.reason} at step ${record.step}${early}${rate}`);
+        const best = record.best === undefined || record.best === record.step
+          ? ""
+          : `, best at step ${record.best}`;
+        progress?.finish(`${label}: ${record.reason} at step ${record.step}${early}${best}${rate}`);
         return {
           steps: record.step,
           reason: record.reason,
@@ -329,16 +332,13 @@ const bestOf = (places: readonly string[] = []) =>
 const RATES = [1e-6, 0.1] as const, RATE_UPDATES = 120;
 /** Losses are smoothed by this; the test ends at this multiple of the lowest. */
 const RATE_SMOOTHING = 0.9, DIVERGED = 2;
-
 /** The result of {@linkcode findLearningRate}. */
 export interface RateTest {
   /** The rate of each update. */
   readonly rates: readonly number[];
   /** The smoothed loss after each. */
   readonly losses: readonly number[];
-  /** Where the loss falls fastest. */
-  readonly steepest: number;
-  /** Where it is lowest: a run's peak rate stays below. */
+  /** Where the loss is lowest; higher rates undo what the lower ones taught. */
   readonly lowest: number;
 }
 
@@ -381,11 +381,7 @@ export async function findLearningRate({ overrides, from, signal }: TrialOptions
     progress.finish();
   }
   if (rates.length < 2) throw new CyclopsError("Cannot find a learning rate: it was stopped too early");
-  // The first losses are means of few.
-  let steepest = Math.min(10, lowest);
-  const fall = (i: number) => losses[i - 1] - losses[i];
-  for (let i = steepest; i <= lowest; i++) if (i > 0 && fall(i) > fall(Math.max(1, steepest))) steepest = i;
-  return { rates, losses, steepest: rates[steepest], lowest: rates[lowest] };
+  return { rates, losses, lowest: rates[lowest] };
 }
 
 /** Where the time of updates goes; medians, ms. */
@@ -400,6 +396,8 @@ export interface UpdateProfile {
   readonly rate: number;
   /** Resident memory of the process at the end, bytes. */
   readonly memory: number;
+  /** A validation, ms, with the compilation that the first one needs, and how many updates a run makes before the next. */
+  readonly validation?: { readonly pairs: number; readonly milliseconds: number; readonly every: number };
 }
 
 /** Updates before those that are measured: the first ones compile. */
@@ -411,13 +409,20 @@ export async function profileUpdates(
   updates: number,
 ): Promise<UpdateProfile> {
   const steps = PROFILE_WARMUP + updates;
-  const options = resolveTraining({ ...overrides, epochs: undefined, steps, validateEvery: 0, patience: 0 });
+  const given = resolveTraining({ ...overrides, epochs: undefined, steps, coarse: 0, patience: 0 });
+  const { validateEvery: every } = given, options = { ...given, validateEvery: every && steps };
   const times: Record<"waiting" | "update" | "rest", number[]> = { waiting: [], update: [], rest: [] };
   const progress = new Progress({ label: "profile", total: steps });
-  let before = performance.now();
+  let validation: UpdateProfile["validation"], before = performance.now();
   for await (const record of train({ options, from: await bestOf(from), signal })) {
+    const now = performance.now();
+    if (record.kind === "validating") {
+      validation = { pairs: record.pairs, milliseconds: now, every };
+    } else if (record.kind === "validation") {
+      validation = { ...validation!, milliseconds: now - validation!.milliseconds };
+    }
     if (record.kind !== "step") continue;
-    const now = performance.now(), { milliseconds, waited } = record;
+    const { milliseconds, waited } = record;
     if (record.step > PROFILE_WARMUP) {
       times.waiting.push(waited);
       times.update.push(milliseconds - waited);
@@ -430,5 +435,5 @@ export async function profileUpdates(
   if (times.update.length === 0) throw new CyclopsError("Cannot profile: the training was stopped too early");
   const [waiting, update, rest] = [times.waiting, times.update, times.rest].map(median);
   const rate = 1000 * options.batch / (waiting + update + rest);
-  return { waiting, update, rest, rate, memory: Deno.memoryUsage().rss };
+  return { waiting, update, rest, rate, validation, memory: Deno.memoryUsage().rss };
 }

@@ -233,16 +233,27 @@ Deno.test("a best validation is saved though no checkpoint is due; without truth
 Deno.test("patience ends a run whose validations no longer improve, also when it was resumed in between", () =>
   withFolder(async (folder) => {
     // Without a learning rate every validation is as good as the first.
-    const given = { ...GIVEN, data: street, steps: 9, learningRate: 0, validateEvery: 1, checkpointEvery: 1 };
-    const [end] = ofKind(await recordsIn(join(folder, "whole"), { ...given, patience: 3 }), "end");
+    const given = { ...GIVEN, data: street, steps: 9, learningRate: 0, validateEvery: 1, patience: 3 };
+    const [end] = ofKind(await recordsIn(join(folder, "whole"), given), "end");
     assertEquals([end.step, end.reason, end.unimproved], [4, "finished", 3]);
     assert(await isFinished(join(folder, "whole")));
     const parts = join(folder, "parts");
-    await recordsIn(parts, { ...given, patience: 3 }, { stopAt: 3 });
+    await recordsIn(parts, given, { stopAt: 3 });
     assert(!await isFinished(parts));
-    const [resumed] = ofKind(await recordsIn(parts, { ...given, patience: 3 }, { resume: true }), "end");
-    // What stops a run skips the validation of its step.
-    assertEquals([resumed.step, resumed.reason, resumed.unimproved], [5, "finished", 3]);
+    const rest = await recordsIn(parts, given, { resume: true });
+    // What stops a run skips the validation of its step; the resumed run makes up for it.
+    assertEquals(ofKind(rest, "validation").map(({ step }) => step), [3, 4]);
+    const [resumed] = ofKind(rest, "end");
+    assertEquals([resumed.step, resumed.reason, resumed.unimproved], [4, "finished", 3]);
+  }));
+
+Deno.test("a validation that a stop skipped can still name the best checkpoint", () =>
+  withFolder(async (folder) => {
+    // Learning so fast that the first validation is the best.
+    const given = { ...GIVEN, data: street, steps: 3, learningRate: 0.5, warmup: 0, validateEvery: 1 };
+    await recordsIn(folder, given, { stopAt: 1 });
+    await recordsIn(folder, given, { resume: true });
+    assertEquals((await findCheckpoint(folder, "best")).facts.step, 1);
   }));
 
 Deno.test("overfit trains and validates on the first pairs alone, without augmentation", async () => {
@@ -250,7 +261,9 @@ Deno.test("overfit trains and validates on the first pairs alone, without augmen
   const all = await records(given);
   assertEquals(ofKind(all, "start")[0].pairs, 2);
   assertEquals(ofKind(all, "validating")[0].pairs, 2);
-  assertEquals(resolveTraining(given).augment, false);
+  // First and last loss compare only at one size.
+  const { augment, coarse } = resolveTraining({ ...given, size: "64x64", coarse: 0.5 });
+  assertEquals([augment, coarse], [false, 0]);
 });
 
 Deno.test("a loss that is not a number ends the run, names term and batch, and is recorded", () =>
