@@ -367,7 +367,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
     const exhausted = () => options.patience > 0 && unimproved >= options.patience;
     // Whether the validation of this step is due: what stops a run skips it, and the resumed run makes up for it.
     let unvalidated = state?.unvalidated === true;
-    async function* validated(): AsyncGenerator<TrainRecord, ValidationMetrics> {
+    const validated = async function* (): AsyncGenerator<TrainRecord, ValidationMetrics> {
       if (!validation || !unvalidated) return {};
       const { step } = trainer;
       yield { kind: "validating", step, pairs: validation.pairs };
@@ -388,7 +388,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       await record.validation(step, measured, images);
       yield { kind: "validation", step, validation: measured };
       return metrics;
-    }
+    };
     const content = async (metrics: ValidationMetrics): Promise<CheckpointContent> => {
       if (!await exists(run!.path(OPTIONS_FILE))) {
         throw new CyclopsError(
