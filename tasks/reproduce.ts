@@ -306,7 +306,7 @@ async function evaluateJob(
   seed: number,
   run: string,
   tests: readonly TestSet[],
-  facts: Pick<Result, "updates" | "relativeCost" | "commit">,
+  facts: Pick<Result, "updates" | "relativeCost" | "commit" | "architecture">,
 ): Promise<Result[]> {
   const { networks, size, options, refine, dispose } = await loadModel(run, "latest");
   try {
@@ -336,7 +336,6 @@ async function evaluateJob(
           row: job.row!,
           seed,
           flip,
-          architecture: options.architecture,
           size: formatSize(size),
           parameters: sum(used.map(({ parameters }) => parameters)),
           gigaflops: gigaflops * (flip ? 2 : 1),
@@ -442,7 +441,8 @@ export async function reproduce(
   const slug = called.toLowerCase().replace(/\W+/g, "-");
   const out = options.out ?? (real ? `runs/reproduce-${slug}` : "runs/reproduce");
   const folder = options.results ?? `data/results/${slug}`;
-  const jobs = ablationJobs(real).filter(({ name }) => !(from && name === "street"));
+  const { architecture } = resolveTraining({ ...await commonTraining(options), steps: 1 });
+  const jobs = ablationJobs(real, architecture).filter(({ name }) => !(from && name === "street"));
   const plan = await makePlan(options, out, jobs);
   if (!(real && from)) {
     const progress = new Progress({ label: "street", total: pairs, unit: "pairs" });
@@ -480,7 +480,7 @@ export async function reproduce(
   if (!has("train-set mean", 0)) await add(await evaluateBaseline(train, tests, plan.training, commit));
   if (from && !has("street zero-shot", 0)) {
     const job = ablationJobs(true).find(({ name }) => name === "street")!;
-    await add(await evaluateJob(job, 0, from, tests, { commit }));
+    await add(await evaluateJob(job, 0, from, tests, { architecture, commit }));
   }
 
   const started = performance.now();
@@ -520,7 +520,7 @@ export async function reproduce(
         }
         if (job.row && !has(job.row, seed)) {
           const relativeCost = budget.cost(job.name) / budget.cost("half-cycle-continued");
-          const facts = { updates: budget.studentUpdates(job.name), relativeCost, commit };
+          const facts = { updates: budget.studentUpdates(job.name), relativeCost, architecture, commit };
           await add(await evaluateJob(job, seed, run, tests, facts));
         }
         left -= budget.duration(job), done++;

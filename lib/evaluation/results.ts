@@ -77,6 +77,11 @@ export const ABLATION_ROWS = [
     meaning:
       "ours, not the paper's: the student distilled from that teacher, with hints of semi-global matching",
   },
+  {
+    name: "W's teacher",
+    meaning: "control: a student of a larger network, lite0, that starts from ImageNet's weights",
+  },
+  { name: "W", meaning: "the student distilled from that larger one" },
   { name: "hints alone", meaning: "control: HC-continued with the same hints, without a teacher" },
   {
     name: "oracle",

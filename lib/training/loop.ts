@@ -134,7 +134,9 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
   const { options, networks } = trainer;
   if (options.pretrained) {
     const weights = await loadLite0();
-    for (const network of networks.values()) applyPretrained(network, weights);
+    for (const network of networks.values()) {
+      if (network.plan.architecture.name === "lite0") applyPretrained(network, weights);
+    }
   }
   const missing = new Set(networks.keys());
   for (const folder of from) {
@@ -144,6 +146,13 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
       const saved = name === "teacherStudent" ? "student" : name;
       if (name === "student" && options.stage === "distill" && options.distillFrom === "scratch") continue;
       if (!hasNetwork(model, saved)) continue;
+      if (options.teacherArchitecture) {
+        // The larger teacher has a run of its own.
+        if (facts.options.architecture !== network.plan.architecture.name) continue;
+        if (name === "teacherStudent") {
+          checkSame(["padding", "camera", "view"], facts.options, options, folder);
+        }
+      }
       if (name === "refine") checkRefine(facts.options, options, folder);
       restoreWeights(network, model, folder, saved);
       missing.delete(name);
@@ -152,8 +161,10 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
   // A new teacher starts as a copy of the student that it refines.
   if (missing.has("refine") && trainer.trainable.includes("refine")) trainer.warmStart();
   const stage = STAGES[options.stage];
-  const needed = stage.networks.filter((name) => missing.has(name) && !trainer.trainable.includes(name))
-    .map((name) => name === "teacherStudent" ? "student" : name);
+  const taught = options.stage === "distill" && options.distillFrom === "student";
+  const needed = [...networks.keys()].filter((name) =>
+    missing.has(name) && (!trainer.trainable.includes(name) || taught && name === "student")
+  ).map((name) => name === "teacherStudent" ? `${options.teacherArchitecture ?? ""} student`.trim() : name);
   if (needed.length) {
     const names = [...new Set(needed)];
     throw new UsageError(
@@ -184,10 +195,25 @@ function checkRefine(
         "give --distill disp",
     );
   }
+  checkSame(["teacherInputs", "blindTeacher", "privilegedTeacher"], stored, options, folder);
+}
+
+/** Refuses a teacher that was trained with other options. @throws {UsageError} Naming the first that differs. */
+function checkSame(
+  keys: readonly (keyof TrainingOptions)[],
+  stored: Readonly<Record<string, unknown>>,
+  options: TrainingOptions,
+  folder: string,
+): void {
   const own = storedOptions(options);
-  for (const key of ["teacherInputs", "blindTeacher", "privilegedTeacher"]) {
+  for (const key of keys) {
     if (stored[key] === undefined || stored[key] === own[key]) continue;
-    throw refuse(`it was trained with ${key} ${stored[key]} and this run has ${own[key]}, expected the same`);
+    throw new UsageError(
+      `Cannot use the teacher in ${folder}: it was trained with ${key} ${stored[key]} and this run has ${
+        own[key]
+      }, ` +
+        "expected the same",
+    );
   }
 }
 

@@ -202,6 +202,10 @@ export const trainingOptions = {
       "Whom the student is distilled from: the refine network, or its own earlier self, averaged with what that says " +
       "of the mirrored image (self-distillation).",
   }),
+  teacherArchitecture: choice(["quick", "vgg", "resnet50", "lite0"], {
+    help:
+      "With --teacher flip: a teacher of another, larger architecture; --from names its run beside the student's.",
+  }),
   distillMask: flag({ help: "Follow the teacher only where its photometric error is lower." }),
   distillFrom: choice(["student", "scratch"], {
     default: "student",
@@ -379,6 +383,11 @@ export function resolveTraining(
       ? "distillMask is set, which compares a refine network with the student"
       : options.distill !== "disp" && `distill is ${options.distill}, expected disp`;
     if (unfit) throw refuse(`teacher is flip and ${unfit}`);
+  } else if (options.teacherArchitecture) {
+    throw refuse(
+      `teacherArchitecture is ${options.teacherArchitecture}, stage ${options.stage} and teacher ${options.teacher}, ` +
+        "expected stage distill and teacher flip",
+    );
   }
   if (options.occlusionMask && options.photometricViews !== "both") {
     throw refuse(

@@ -380,7 +380,8 @@ export class Trainer {
 
 function newNetwork(scope: NetworkName, options: TrainingOptions, values?: "average"): Network {
   const { headBias, precision, padding } = options;
-  const architecture = ARCHITECTURES[options.architecture];
+  const other = scope === "teacherStudent" ? options.teacherArchitecture : undefined;
+  const architecture = ARCHITECTURES[other ?? options.architecture];
   const inputChannels = scope === "refine" ? refineChannels(architecture, refineOptions(options)) : 3;
   const seed = values ? undefined : options.seed;
   return createNetwork({ scope, architecture, inputChannels, seed, headBias, precision, padding });

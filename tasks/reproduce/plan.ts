@@ -28,6 +28,13 @@ export interface AblationJob {
 const CONTINUED = 0.3;
 /** Updates of the backward network. */
 const BACKWARD = 0.25;
+/** The larger network, trained at its own rate. */
+const LARGER = {
+  architecture: "lite0",
+  pretrained: true,
+  learningRate: 1e-3,
+  clipNorm: 4,
+} as const satisfies TrainingInput;
 /** Hints count everywhere: the mask drops what the student does not see yet, which cost the oracle its gain. */
 const FOLLOW = { hintWeight: 1, hintMask: false } as const;
 
@@ -56,8 +63,9 @@ const student = (
  * student.
  *
  * @param real Whether the data are photographs: then a student of rendered streets is where all begins.
+ * @param architecture The student's; that of row W's teacher has no larger one to learn from.
  */
-export function ablationJobs(real: boolean): readonly AblationJob[] {
+export function ablationJobs(real: boolean, architecture = "quick"): readonly AblationJob[] {
   const first = student("half-cycle", "HC", "half-cycle", real ? ["street"] : []);
   return [
     ...real ? [{ ...first, name: "street", row: "street zero-shot", from: [], share: 1 }] : [],
@@ -86,6 +94,14 @@ export function ablationJobs(real: boolean): readonly AblationJob[] {
     }),
     teacher("teacher-blind", "T without inconsistency", { blindTeacher: true }),
     student("cycle-joint", "C", "cycle", ["half-cycle"], { cycleGradient: 1 }),
+    ...architecture !== "quick" ? [] : [
+      { ...first, name: "larger", row: "W's teacher", from: [], share: 1, options: LARGER },
+      // Of two starting points the last one is where the student comes from.
+      student("student-larger", "W", "distill", ["larger", "half-cycle"], {
+        teacher: "flip",
+        teacherArchitecture: LARGER.architecture,
+      }),
+    ],
     student("occlusion-masks", "HC occlusion masks", "half-cycle", ["half-cycle"], { occlusionMask: true }),
     teacher("teacher-features", "T feat", { teacherInputs: "features" }),
     teacher("teacher-disparity", "T disp", { teacherInputs: "disparity" }),

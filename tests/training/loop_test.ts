@@ -5,6 +5,7 @@ import {
   assertLess,
   assertRejects,
   assertStringIncludes,
+  assertThrows,
 } from "../_assert.ts";
 import { join } from "@std/path";
 import { nativeTensorCount, selectBackend, tf } from "../../lib/backend/mod.ts";
@@ -14,7 +15,7 @@ import { openDataset } from "../../lib/data/dataset.ts";
 import { ARCHITECTURES, countParameters, planNetwork } from "../../lib/models/architecture.ts";
 import { findCheckpoint, loadCheckpoint, scanCheckpoints } from "../../lib/training/checkpoint.ts";
 import { train, type TrainRecord } from "../../lib/training/loop.ts";
-import { resolveTraining } from "../../lib/training/options.ts";
+import { resolveTraining, type TrainingInput } from "../../lib/training/options.ts";
 import { isFinished } from "../../lib/training/run.ts";
 import { readMetrics } from "../../lib/training/records.ts";
 import { STAGE_NAMES, type StageName, STAGES } from "../../lib/training/stages.ts";
@@ -152,6 +153,52 @@ Deno.test("a stage without the networks it needs is refused, and leaves no folde
     const lacking = await assertRejects(() => records(given, { run, from: only }), UsageError);
     assertStringIncludes(lacking.message, "needs a trained backward and refine");
     assertEquals([opened, await exists(out)], [0, false]);
+  }));
+
+Deno.test("a student learns from a larger network, each from its own run", () =>
+  withFolder(async (folder) => {
+    const large = folderOf(
+      await recordsIn(join(folder, "large"), { ...GIVEN, architecture: "lite0", steps: 1 }),
+    );
+    const small = trained.get("half-cycle")!;
+    const given = {
+      ...GIVEN,
+      stage: "distill",
+      teacher: "flip",
+      teacherArchitecture: "lite0",
+      steps: 2,
+    } as const;
+    for (const from of [[small, large], [large, small]]) {
+      const out = join(folder, `student-${from.indexOf(small)}`);
+      await recordsIn(out, given, { from, stopAt: 1 });
+      const { model } = await loadCheckpoint(folderOf(await recordsIn(out, given, { from, resume: true })));
+      const distance = async (other: string, name: string) => {
+        const saved = (await loadCheckpoint(other)).model;
+        let worst = 0;
+        for (const [key, { data }] of saved) {
+          const own = model.get(key.replace("student", name))!.data;
+          data.forEach((value, i) => worst = Math.max(worst, Math.abs(Number(value) - Number(own[i]))));
+        }
+        return worst;
+      };
+      assertEquals(await distance(large, "teacherStudent"), 0);
+      // Two updates from where it was.
+      const moved = await distance(small, "student");
+      assert(moved > 0 && moved < 0.01, String(moved));
+    }
+    const refused = async (more: TrainingInput, from: string[]) =>
+      (await assertRejects(() => records({ ...given, ...more }, { from }), UsageError)).message;
+    assertStringIncludes(await refused({}, [small]), "it needs a trained lite0 student");
+    assertStringIncludes(await refused({}, [large]), "it needs a trained student");
+    assertStringIncludes(
+      await refused({ padding: "reflect", size: "64x64" }, [small, large]),
+      "it was trained with padding zero and this run has reflect",
+    );
+    assertThrows(
+      () => resolveTraining({ ...given, teacher: "refined" }),
+      UsageError,
+      "teacherArchitecture is lite0, stage distill and teacher refined",
+    );
   }));
 
 Deno.test("resuming on other data is refused", () =>

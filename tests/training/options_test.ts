@@ -225,6 +225,15 @@ const TRIALS: Readonly<Record<keyof typeof trainingOptions, Trial>> = {
   privilegedTeacher: { with: TEACHER, values: [false, true] },
   distill: { with: DISTILL, values: ["disp", "feat"] },
   teacher: { with: DISTILL, values: ["refined", "flip"] },
+  teacherArchitecture: {
+    with: { ...DISTILL, teacher: "flip" },
+    values: [undefined, "lite0"],
+    look: (given) => {
+      const trainer = new Trainer(resolveTraining(given), 1);
+      trainer.dispose();
+      return Promise.resolve(trainer.networks.get("teacherStudent")!.parameters);
+    },
+  },
   distillMask: { with: DISTILL, values: [false, true] },
   distillFrom: { with: DISTILL, values: ["student", "scratch"] },
   augment: { values: [true, false] },
