@@ -56,9 +56,17 @@ function resizePlanes(
   }
   const out = new Float32Array(rowOut * to.height);
   for (let v = 0; v < to.height; v++) {
-    for (let k = ys.start[v]; k < ys.start[v + 1]; k++) {
-      const weight = ys.weight[k], at = ys.source[k] * rowOut;
-      for (let i = 0; i < rowOut; i++) out[v * rowOut + i] += weight * rows[at + i];
+    const first = ys.start[v], count = ys.start[v + 1] - first, at = v * rowOut;
+    if (count === 2) {
+      // When images grow, almost all rows; in one go, rounded as in two.
+      const [a, b] = [ys.source[first] * rowOut, ys.source[first + 1] * rowOut];
+      const wa = ys.weight[first], wb = ys.weight[first + 1];
+      for (let i = 0; i < rowOut; i++) out[at + i] = Math.fround(wa * rows[a + i]) + wb * rows[b + i];
+      continue;
+    }
+    for (let k = first; k < first + count; k++) {
+      const weight = ys.weight[k], from = ys.source[k] * rowOut;
+      for (let i = 0; i < rowOut; i++) out[at + i] += weight * rows[from + i];
     }
   }
   return out;
