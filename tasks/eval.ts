@@ -282,7 +282,7 @@ async function stored(path: string, flippedPath: string | undefined, options: Ev
   const threads = started.length ? started : undefined;
   const dataset = truth === "make3d"
     ? await openMake3d(data!)
-    : await openDataset({ data: data!, split, holdout: 1, part: "test", side: "left" });
+    : await openDataset({ data: data!, split, holdout: 1, part: "test", side: "none" });
   const { root, pairs } = dataset;
   await checkTruth(root, pairs, truth);
   const check = async () => {

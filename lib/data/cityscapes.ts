@@ -81,7 +81,7 @@ export async function cityscapesSplit(
   for (const folder of folders) {
     const here = async (word: string) => await exists(join(root, word, folder));
     if (folder === "train_extra" && !await here(SUFFIX.left)) continue;
-    for (const word of [SUFFIX.left, ...(side === "left" ? [] : [SUFFIX.right])]) {
+    for (const word of [SUFFIX.left, ...(side === "left" || side === "none" ? [] : [SUFFIX.right])]) {
       if (!await here(word)) {
         throw new CyclopsError(`Cannot open Cityscapes in ${root}: no folder ${word}/${folder} (${SOURCE})`);
       }

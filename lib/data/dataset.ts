@@ -181,7 +181,7 @@ async function identify(
 ): Promise<DataIdentity> {
   const { name: split, part, pairs, cropBottom } = dataset;
   const hash = () => createHash("sha256");
-  const content = hash(), head = new Uint8Array(PROBE_BYTES), probes = Math.min(PROBES, pairs.length);
+  const content = hash(), head = new Uint8Array(PROBE_BYTES), probes = side === "none" ? 0 : Math.min(PROBES, pairs.length);
   // The crop decides which pixels of the same files are seen.
   if (cropBottom > 0) content.update(`crop ${cropBottom}:`);
   for (let i = 0; i < probes; i++) {
@@ -337,7 +337,8 @@ async function openSource(
   }
   if (isManifest(path)) {
     const root = dirname(path), only = ["train", "val", "test"].includes(split) ? split as DataPart : part;
-    const pairs = await manifestPairs(path, only, holdout, side);
+    // Its images say how large they are.
+    const pairs = await manifestPairs(path, only, holdout, side === "none" ? "left" : side);
     const names = pairs.map((pair) =>
       `${pair.left} ${pair.right} ${pair.camera!.focalPx} ${pair.camera!.baselineM}\n`
     );

@@ -424,7 +424,7 @@ export interface SequentialOptions {
   /** Pairs per batch; the last batch may have fewer. @default 8 */
   readonly batch?: number;
   /** Read only one view; the other's array is empty. @default "both" */
-  readonly side?: PairSide;
+  readonly side?: Exclude<PairSide, "none">;
   /** Keeps decoded pairs between passes (for `side: "both"`); see {@linkcode openPairCache}. @default none */
   readonly cache?: PairCache;
 }

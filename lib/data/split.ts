@@ -31,8 +31,8 @@ export interface StereoPair {
   readonly truth?: { readonly kind: "disparity" | "depth"; readonly path: string };
 }
 
-/** Which images of a pair must exist. */
-export type PairSide = "left" | "right" | "both";
+/** Which images of a pair must exist; none where only laser scans are read. */
+export type PairSide = "left" | "right" | "both" | "none";
 
 /** Items that an error lists before it only counts. */
 const SHOWN = 100;
@@ -165,8 +165,8 @@ export async function checkPairs<P extends StereoPair>(
     return name ?? path;
   };
   for (const pair of pairs) {
-    const left = await find(pair.left, side !== "right");
-    const right = await find(pair.right, side !== "left");
+    const left = await find(pair.left, side === "left" || side === "both");
+    const right = await find(pair.right, side === "right" || side === "both");
     found.push({ ...pair, left, right });
   }
   if (absent.length) {

@@ -32,6 +32,11 @@ Deno.test("eval prints one JSON object and nothing else on standard output", asy
     assertEquals(numbers, perfect);
     assert(protocol.includes("Garg crop"), protocol);
     assertEquals([details.split, details.frames, details.interval95.absRel], ["split", 1, [0, 0]]);
+    // Scans and calibration say all that is needed.
+    for (const { left, right } of pairs) {
+      for (const image of [left, right]) await Deno.remove(join(root, image));
+    }
+    assertEquals(JSON.parse((await task(...call, "--crop", "garg")).out).absRel, 0);
     const shown = await task(...call.filter((word) => word !== "--json"));
     const wide = shown.out.split("\n").filter((line) => line.length > 80 && !line.includes(predictions));
     assertEquals([shown.code, wide], [0, []], "fits 80 columns");
@@ -127,7 +132,8 @@ Deno.test("eval says what is wrong with a call or its files, and how to go on", 
       task("eval", "--predictions", predictions),
     ]);
     assertEquals([missing.code, missing.out], [1, ""]);
-    assert(missing.err.includes(`1 of 2 images are absent under ${root}`) && missing.err.includes(absent));
+    assert(missing.err.includes(`laser scans: 1 of 4 files are missing under ${root}`), missing.err);
+    assert(missing.err.includes("velodyne_points/data/0000000009.bin"), missing.err);
     assertEquals(call.code, 2);
     assert(call.err.includes("missing --data, --split (or give --run)"), call.err);
   });
