@@ -85,7 +85,8 @@ export const ABLATION_ROWS = [
   { name: "hints alone", meaning: "control: HC-continued with the same hints, without a teacher" },
   {
     name: "oracle",
-    meaning: "HC-continued with the exact disparity as hints: supervised, what distillation could give",
+    meaning:
+      "the student after as many updates towards the exact disparity alone: what distillation could give",
   },
 ] as const;
 

@@ -37,6 +37,8 @@ const LARGER = {
 } as const satisfies TrainingInput;
 /** Hints count everywhere: the mask drops what the student does not see yet, which cost the oracle its gain. */
 const FOLLOW = { hintWeight: 1, hintMask: false } as const;
+/** Where the target is much better than what the images can teach, their terms only hold the student back. */
+const ALONE = { photometricWeight: 0, consistencyWeight: 0 } as const;
 
 const teacher = (name: string, row: string, options: TrainingInput): AblationJob => ({
   name,
@@ -73,7 +75,9 @@ export function ablationJobs(real: boolean, architecture = "quick"): readonly Ab
     student("half-cycle-continued", "HC-continued", "half-cycle", ["half-cycle"]),
     { ...student("half-cycle-equal-cost", "HC equal cost", "half-cycle", ["half-cycle"]), share: "cost" },
     student("hints", "hints alone", "half-cycle", ["half-cycle"], { hints: "sgm", ...FOLLOW }),
-    ...real ? [] : [student("oracle", "oracle", "half-cycle", ["half-cycle"], { hints: "truth", ...FOLLOW })],
+    ...real ? [] : [
+      student("oracle", "oracle", "half-cycle", ["half-cycle"], { hints: "truth", ...FOLLOW, ...ALONE }),
+    ],
     {
       name: "cycle",
       stage: "cycle",
@@ -100,6 +104,8 @@ export function ablationJobs(real: boolean, architecture = "quick"): readonly Ab
       student("student-larger", "W", "distill", ["larger", "half-cycle"], {
         teacher: "flip",
         teacherArchitecture: LARGER.architecture,
+        distillationWeight: 4,
+        ...ALONE,
       }),
     ],
     student("occlusion-masks", "HC occlusion masks", "half-cycle", ["half-cycle"], { occlusionMask: true }),
