@@ -535,7 +535,7 @@ export async function* train(input: TrainInput): AsyncGenerator<TrainRecord, voi
       reason: ending,
       ...early,
       folder: checkpointer?.last,
-      best: checkpointer?.best,
+      ...checkpointer?.best !== undefined && { best: checkpointer.best },
     };
   } catch (error) {
     ending = "failed";

@@ -282,7 +282,7 @@ Deno.test("patience ends a run whose validations no longer improve, also when it
     // Without a learning rate every validation is as good as the first.
     const given = { ...GIVEN, data: street, steps: 9, learningRate: 0, validateEvery: 1, patience: 3 };
     const [end] = ofKind(await recordsIn(join(folder, "whole"), given), "end");
-    assertEquals([end.step, end.reason, end.unimproved], [4, "finished", 3]);
+    assertEquals([end.step, end.reason, end.unimproved, end.best], [4, "finished", 3, 1]);
     assert(await isFinished(join(folder, "whole")));
     const parts = join(folder, "parts");
     await recordsIn(parts, given, { stopAt: 3 });
