@@ -47,8 +47,12 @@ const DAMAGES: readonly Damage[] = [
     what: "a split of absent frames",
     file: (root) => join(root, "split.txt"),
     change: () =>
-      formatSplit(["007", "008", "009"].map((n) => ({ left: `a/${n}.png`, right: `b/${n}.png` }))),
-    wanted: "a/007.png\n  a/008.png\n  a/009.png",
+      formatSplit([7, 8, 9].map((n) => {
+        const path = (image: string) =>
+          `2026_01_02/2026_01_02_drive_0001_sync/${image}/data/000000000${n}.png`;
+        return { left: path("image_02"), right: path("image_03") };
+      })),
+    wanted: "velodyne_points/data/0000000009.bin",
   },
 ];
 
