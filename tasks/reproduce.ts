@@ -159,9 +159,12 @@ async function commonTraining({ data, preset, size, config }: ReproduceOptions):
   return { coarse: 0, ...real, ...await readTraining(config, {}), preset, size: formatSize(size) };
 }
 
-/** The plan of an earlier call, or a new one. */
-async function makePlan(options: ReproduceOptions, out: string, jobs: readonly AblationJob[]): Promise<Plan> {
-  const { overwrite } = options, formatted = formatOptions(reproduceOptions, options);
+/** The plan of an earlier call, or a new one, with its trainings and the student's architecture. */
+async function makePlan(
+  options: ReproduceOptions,
+  out: string,
+): Promise<Plan & { readonly jobs: readonly AblationJob[]; readonly architecture: string }> {
+  const { overwrite, data, from } = options, formatted = formatOptions(reproduceOptions, options);
   const keys = Object.keys(reproduceOptions).filter((key) => !["out", "results", "overwrite"].includes(key));
   const given = Object.fromEntries(keys.map((key) => [key, formatted[key]]));
   const path = join(out, "plan.json");
@@ -182,9 +185,13 @@ async function makePlan(options: ReproduceOptions, out: string, jobs: readonly A
     throw fileError("make the folder", out, error);
   });
   const training = former?.training ?? await commonTraining(options);
+  const { architecture } = resolveTraining({ ...training, steps: 1 });
+  const jobs = ablationJobs(data !== undefined, architecture).filter(({ name }) =>
+    !(from && name === "street")
+  );
   // A job that a newer version has added is timed when it is first met.
   const untimed = jobs.filter(({ name }) => former?.milliseconds[name] === undefined);
-  if (former && untimed.length === 0) return former;
+  if (former && untimed.length === 0) return { ...former, jobs, architecture };
   if (untimed.length) console.error(`timing updates of ${untimed.length} trainings`);
   const milliseconds = {
     ...await timeJobs(
@@ -207,7 +214,7 @@ async function makePlan(options: ReproduceOptions, out: string, jobs: readonly A
   }
   const plan: Plan = { updates, milliseconds, training, options: given };
   await writeAtomic(path, JSON.stringify(plan, null, 2) + "\n");
-  return plan;
+  return { ...plan, jobs, architecture };
 }
 
 /** Frames that every row is evaluated on. */
@@ -441,9 +448,7 @@ export async function reproduce(
   const slug = called.toLowerCase().replace(/\W+/g, "-");
   const out = options.out ?? (real ? `runs/reproduce-${slug}` : "runs/reproduce");
   const folder = options.results ?? `data/results/${slug}`;
-  const { architecture } = resolveTraining({ ...await commonTraining(options), steps: 1 });
-  const jobs = ablationJobs(real, architecture).filter(({ name }) => !(from && name === "street"));
-  const plan = await makePlan(options, out, jobs);
+  const plan = await makePlan(options, out), { jobs, architecture } = plan;
   if (!(real && from)) {
     const progress = new Progress({ label: "street", total: pairs, unit: "pairs" });
     const onProgress = (done: number) => progress.update(done);
@@ -457,7 +462,7 @@ export async function reproduce(
 
   const runOf = (name: string, seed: number) =>
     from && name === "street" ? from : join(out, `seed-${seed}`, name);
-  const budget = new Budget({ ...plan, jobs });
+  const budget = new Budget(plan);
   const { commit, ...origin } = provenance;
   const about = {
     ...origin,

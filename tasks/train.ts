@@ -92,13 +92,10 @@ function showProfile({ waiting, update, rest, rate, validation, memory }: Update
     console.log(`${name.padEnd(20)}${time.toFixed(1).padStart(8)} ms  ${share.padStart(8)}`);
   }
   if (validation) {
-    const { pairs, milliseconds, every } = validation;
-    const share = 100 * milliseconds / (milliseconds + every * whole);
+    const { pairs, milliseconds, every } = validation, seconds = (milliseconds / 1000).toFixed(1);
+    const share = (100 * milliseconds / (milliseconds + every * whole)).toFixed(1);
     console.log(
-      `a validation of ${pairs} pairs takes ${
-        (milliseconds / 1000).toFixed(1)
-      } s: every ${every} updates, that is ` +
-        `${share.toFixed(1)} % of a run.`,
+      `a validation of ${pairs} pairs takes ${seconds} s: every ${every} updates, that is ${share} % of a run.`,
     );
   }
   console.log(

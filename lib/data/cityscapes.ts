@@ -15,7 +15,7 @@ import { CyclopsError } from "../base/errors.ts";
 import { exists, fileError, readJson } from "../base/files.ts";
 import type { StereoCamera } from "../geometry/camera.ts";
 import { croppedRows, type FloatMap, imageSize, readGray16 } from "./image.ts";
-import type { PairSide, StereoPair } from "./split.ts";
+import { needsView, type PairSide, type StereoPair } from "./split.ts";
 
 /**
  * Fraction of the image's height that is cut off at the bottom, where the car's hood mirrors the street and breaks
@@ -81,7 +81,7 @@ export async function cityscapesSplit(
   for (const folder of folders) {
     const here = async (word: string) => await exists(join(root, word, folder));
     if (folder === "train_extra" && !await here(SUFFIX.left)) continue;
-    for (const word of [SUFFIX.left, ...(side === "left" || side === "none" ? [] : [SUFFIX.right])]) {
+    for (const word of [SUFFIX.left, ...(needsView(side, "right") ? [SUFFIX.right] : [])]) {
       if (!await here(word)) {
         throw new CyclopsError(`Cannot open Cityscapes in ${root}: no folder ${word}/${folder} (${SOURCE})`);
       }

@@ -181,9 +181,8 @@ async function identify(
 ): Promise<DataIdentity> {
   const { name: split, part, pairs, cropBottom } = dataset;
   const hash = () => createHash("sha256");
-  const content = hash(),
-    head = new Uint8Array(PROBE_BYTES),
-    probes = side === "none" ? 0 : Math.min(PROBES, pairs.length);
+  const content = hash(), head = new Uint8Array(PROBE_BYTES);
+  const probes = side === "none" ? 0 : Math.min(PROBES, pairs.length);
   // The crop decides which pixels of the same files are seen.
   if (cropBottom > 0) content.update(`crop ${cropBottom}:`);
   for (let i = 0; i < probes; i++) {

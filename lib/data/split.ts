@@ -34,6 +34,11 @@ export interface StereoPair {
 /** Which images of a pair must exist; none where only laser scans are read. */
 export type PairSide = "left" | "right" | "both" | "none";
 
+/** Whether a view's images must exist. */
+export function needsView(side: PairSide, view: "left" | "right"): boolean {
+  return side === view || side === "both";
+}
+
 /** Items that an error lists before it only counts. */
 const SHOWN = 100;
 
@@ -165,8 +170,8 @@ export async function checkPairs<P extends StereoPair>(
     return name ?? path;
   };
   for (const pair of pairs) {
-    const left = await find(pair.left, side === "left" || side === "both");
-    const right = await find(pair.right, side === "right" || side === "both");
+    const left = await find(pair.left, needsView(side, "left"));
+    const right = await find(pair.right, needsView(side, "right"));
     found.push({ ...pair, left, right });
   }
   if (absent.length) {

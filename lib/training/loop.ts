@@ -160,17 +160,18 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
   }
   // A new teacher starts as a copy of the student that it refines.
   if (missing.has("refine") && trainer.trainable.includes("refine")) trainer.warmStart();
-  const stage = STAGES[options.stage];
   const taught = options.stage === "distill" && options.distillFrom === "student";
   const needed = [...networks.keys()].filter((name) =>
     missing.has(name) && (!trainer.trainable.includes(name) || taught && name === "student")
   ).map((name) => name === "teacherStudent" ? `${options.teacherArchitecture ?? ""} student`.trim() : name);
   if (needed.length) {
     const names = [...new Set(needed)];
+    // What a student alone teaches needs no teacher's run.
+    const source = options.teacher === "flip" ? "half-cycle" : STAGES[options.stage].from ?? options.stage;
     throw new UsageError(
       `Cannot train stage ${options.stage}: it needs a trained ${names.join(" and ")} to start from, but ` +
         `${from.length ? `${from.join(", ")} has none` : "--from is not given"}; ` +
-        `give --from with a run of stage ${stage.from ?? options.stage}`,
+        `give --from with a run of stage ${source}`,
     );
   }
 }
@@ -186,11 +187,11 @@ function checkRefine(
   options: TrainingOptions,
   folder: string,
 ): void {
-  const refuse = (why: string) => new UsageError(`Cannot use the teacher in ${folder}: ${why}`);
   const refused = refusedRefine(stored);
-  if (refused) throw refuse(refused);
+  if (refused) throw refusedTeacher(folder, refused);
   if (stored.refineHead !== undefined && options.stage === "distill" && options.distill !== "disp") {
-    throw refuse(
+    throw refusedTeacher(
+      folder,
       "its refine network did not start as a copy of the student, so that its features mean other things; " +
         "give --distill disp",
     );
@@ -208,13 +209,13 @@ function checkSame(
   const own = storedOptions(options);
   for (const key of keys) {
     if (stored[key] === undefined || stored[key] === own[key]) continue;
-    throw new UsageError(
-      `Cannot use the teacher in ${folder}: it was trained with ${key} ${stored[key]} and this run has ${
-        own[key]
-      }, ` +
-        "expected the same",
-    );
+    const why = `it was trained with ${key} ${stored[key]} and this run has ${own[key]}, expected the same`;
+    throw refusedTeacher(folder, why);
   }
+}
+
+function refusedTeacher(folder: string, why: string): UsageError {
+  return new UsageError(`Cannot use the teacher in ${folder}: ${why}`);
 }
 
 /**

@@ -33,6 +33,9 @@ export const PRESET_NAMES = ["quick", "lite0", "vgg", "resnet50", "paper"] as co
 /** A preset's name. */
 export type PresetName = (typeof PRESET_NAMES)[number];
 
+/** Names of {@linkcode ARCHITECTURES}. */
+const ARCHITECTURE_NAMES = ["quick", "vgg", "resnet50", "lite0"] as const;
+
 const lossWeight = (term: string): NumberSpec<undefined> =>
   number({ min: 0, help: `Weight of ${term} (default: the stage's).` });
 
@@ -53,7 +56,7 @@ export const trainingOptions = {
       "matches are closer.",
   }),
 
-  architecture: choice(["quick", "vgg", "resnet50", "lite0"], {
+  architecture: choice(ARCHITECTURE_NAMES, {
     default: "quick",
     help: "Encoder and decoder.",
   }),
@@ -202,7 +205,7 @@ export const trainingOptions = {
       "Whom the student is distilled from: the refine network, or its own earlier self, averaged with what that says " +
       "of the mirrored image (self-distillation).",
   }),
-  teacherArchitecture: choice(["quick", "vgg", "resnet50", "lite0"], {
+  teacherArchitecture: choice(ARCHITECTURE_NAMES, {
     help:
       "With --teacher flip: a teacher of another, larger architecture; --from names its run beside the student's.",
   }),

@@ -332,6 +332,7 @@ const bestOf = (places: readonly string[] = []) =>
 const RATES = [1e-6, 0.1] as const, RATE_UPDATES = 120;
 /** Losses are smoothed by this; the test ends at this multiple of the lowest. */
 const RATE_SMOOTHING = 0.9, DIVERGED = 2;
+
 /** The result of {@linkcode findLearningRate}. */
 export interface RateTest {
   /** The rate of each update. */
@@ -413,14 +414,12 @@ export async function profileUpdates(
   const { validateEvery: every } = given, options = { ...given, validateEvery: every && steps };
   const times: Record<"waiting" | "update" | "rest", number[]> = { waiting: [], update: [], rest: [] };
   const progress = new Progress({ label: "profile", total: steps });
-  let validation: UpdateProfile["validation"], before = performance.now();
+  let validation: UpdateProfile["validation"], pairs = 0, began = 0, before = performance.now();
   for await (const record of train({ options, from: await bestOf(from), signal })) {
     const now = performance.now();
-    if (record.kind === "validating") {
-      validation = { pairs: record.pairs, milliseconds: now, every };
-    } else if (record.kind === "validation") {
-      validation = { ...validation!, milliseconds: now - validation!.milliseconds };
-    }
+    if (record.kind === "validating") [pairs, began] = [record.pairs, now];
+    // Of one that was stopped there is no record.
+    if (record.kind === "validation") validation = { pairs, milliseconds: now - began, every };
     if (record.kind !== "step") continue;
     const { milliseconds, waited } = record;
     if (record.step > PROFILE_WARMUP) {

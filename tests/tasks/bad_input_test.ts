@@ -52,7 +52,9 @@ const DAMAGES: readonly Damage[] = [
           `2026_01_02/2026_01_02_drive_0001_sync/${image}/data/000000000${n}.png`;
         return { left: path("image_02"), right: path("image_03") };
       })),
-    wanted: "velodyne_points/data/0000000009.bin",
+    wanted: [7, 8, 9].map((n) =>
+      `2026_01_02/2026_01_02_drive_0001_sync/velodyne_points/data/000000000${n}.bin`
+    ).join("\n  "),
   },
 ];
 

@@ -219,7 +219,7 @@ Deno.test("--find-learning-rate and --profile print what they found and keep not
     const found = await finding.end();
     assertEquals(found.code, 0, found.err);
     const [, lowest, rate] = /lowest at (\S+): .*--learning-rate (\S+) /.exec(found.out)!.map(Number);
-    // Below it does not learn, above it diverges: one pair, over and over.
+    // Below it does not learn, above it diverges.
     assert(lowest > 1e-5 && lowest < 0.1, found.out);
     assertAlmostEquals(rate, lowest, lowest / 2);
     using profiling = new Training("task", ...small, "--profile", "5", "--validate-every", "2");
