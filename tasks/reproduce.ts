@@ -16,6 +16,8 @@ import {
   formatOptions,
   formatSize,
   integer,
+  list,
+  number,
   type OptionsOf,
   size,
   text,
@@ -30,6 +32,7 @@ import { type InconsistencyGate, inconsistencyGate } from "../lib/evaluation/gat
 import { evaluateNetworks, timePrediction } from "../lib/evaluation/predict.ts";
 import { evaluateAll, type Evaluation, type Protocol } from "../lib/evaluation/protocol.ts";
 import {
+  ABLATION_ROWS,
   aggregateResults,
   publishedTables,
   putResults,
@@ -47,7 +50,7 @@ import { Trainer } from "../lib/training/trainer.ts";
 import { loadModel } from "../lib/training/model.ts";
 import { parseTime, runTask, stopSignal, TIME } from "./_task.ts";
 import { noiseBatch } from "./bench/noise.ts";
-import { type AblationJob, ablationJobs, Budget } from "./reproduce/plan.ts";
+import { type AblationJob, ablationJobs, Budget, jobsOf } from "./reproduce/plan.ts";
 
 /** The options of {@linkcode reproduce}. */
 export const reproduceOptions = {
@@ -76,6 +79,18 @@ export const reproduceOptions = {
     default: "2h",
     ...TIME,
     help: "Time for everything; determines how many updates each training gets.",
+  }),
+  updates: integer({ min: 1, help: "Updates of the half-cycle (default: as many as --budget allows)." }),
+  rows: list({
+    value: "ROW",
+    choices: ABLATION_ROWS.map(({ name }) => name),
+    help: "Rows to train, and what they start from (default: all); a later call may add others.",
+  }),
+  continued: number({
+    default: 0.3,
+    min: 0.01,
+    max: 10,
+    help: "Updates of each row after the half-cycle, relative to it.",
   }),
   seeds: integer({ default: 3, min: 1, max: 100, help: "Number of repetitions, with seeds 1, 2, …" }),
   size: size({ default: "64x192", help: "Size of the images, px." }),
@@ -163,9 +178,18 @@ async function commonTraining({ data, preset, size, config }: ReproduceOptions):
 async function makePlan(
   options: ReproduceOptions,
   out: string,
-): Promise<Plan & { readonly jobs: readonly AblationJob[]; readonly architecture: string }> {
-  const { overwrite, data, from } = options, formatted = formatOptions(reproduceOptions, options);
-  const keys = Object.keys(reproduceOptions).filter((key) => !["out", "results", "overwrite"].includes(key));
+): Promise<
+  Plan & {
+    readonly budget: Budget;
+    readonly jobs: readonly AblationJob[];
+    readonly architecture: string;
+  }
+> {
+  const { overwrite, data, from, rows, continued } = options,
+    formatted = formatOptions(reproduceOptions, options);
+  const keys = Object.keys(reproduceOptions).filter((key) =>
+    !["rows", "out", "results", "overwrite"].includes(key)
+  );
   const given = Object.fromEntries(keys.map((key) => [key, formatted[key]]));
   const path = join(out, "plan.json");
   let former: Plan | undefined;
@@ -189,22 +213,25 @@ async function makePlan(
   const jobs = ablationJobs(data !== undefined, architecture).filter(({ name }) =>
     !(from && name === "street")
   );
-  // A job that a newer version has added is timed when it is first met.
-  const untimed = jobs.filter(({ name }) => former?.milliseconds[name] === undefined);
-  if (former && untimed.length === 0) return { ...former, jobs, architecture };
+  const wanted = rows ? jobsOf(rows, jobs) : jobs;
+  // What HC at equal cost costs depends on all of S. A job that a newer version has added is timed when it is first met.
+  const timed = rows ? jobsOf([...rows, "HC-continued", "S"], jobs) : jobs;
+  const untimed = timed.filter(({ name }) => former?.milliseconds[name] === undefined);
   if (untimed.length) console.error(`timing updates of ${untimed.length} trainings`);
+  const reference = former && jobs.find(({ name }) => name === "half-cycle")!;
   const milliseconds = {
-    ...await timeJobs(
-      former ? [...untimed, jobs.find(({ name }) => name === "half-cycle")!] : untimed,
+    ...untimed.length && await timeJobs(
+      reference ? [...untimed, reference] : untimed,
       training,
       former?.milliseconds["half-cycle"],
     ),
     ...former?.milliseconds,
   };
-  const thousand = new Budget({ jobs, updates: 1000, milliseconds });
-  const cost = jobs.reduce((sum, job) => sum + thousand.duration(job), 0) / 1000 * options.seeds;
-  const updates = former?.updates ?? Math.floor(parseTime(options.budget) * (1 - RESERVE) / cost);
-  if (updates < 20) {
+  const thousand = new Budget({ jobs, updates: 1000, continued, milliseconds });
+  const cost = wanted.reduce((sum, job) => sum + thousand.duration(job), 0) / 1000 * options.seeds;
+  const affordable = Math.floor(parseTime(options.budget) * (1 - RESERVE) / cost);
+  const updates = former?.updates ?? options.updates ?? affordable;
+  if (updates < 20 && !options.updates) {
     throw new UsageError(
       `Cannot reproduce within ${options.budget}: it leaves ${updates} updates for the half-cycle, expected 20 or ` +
         `more; raise --budget (one update takes ${
@@ -213,8 +240,9 @@ async function makePlan(
     );
   }
   const plan: Plan = { updates, milliseconds, training, options: given };
-  await writeAtomic(path, JSON.stringify(plan, null, 2) + "\n");
-  return { ...plan, jobs, architecture };
+  if (untimed.length) await writeAtomic(path, JSON.stringify(plan, null, 2) + "\n");
+  const budget = new Budget({ jobs, updates, continued, milliseconds });
+  return { ...plan, budget, jobs: wanted, architecture };
 }
 
 /** Frames that every row is evaluated on. */
@@ -448,7 +476,7 @@ export async function reproduce(
   const slug = called.toLowerCase().replace(/\W+/g, "-");
   const out = options.out ?? (real ? `runs/reproduce-${slug}` : "runs/reproduce");
   const folder = options.results ?? `data/results/${slug}`;
-  const plan = await makePlan(options, out), { jobs, architecture } = plan;
+  const plan = await makePlan(options, out), { jobs, budget, architecture } = plan;
   if (!(real && from)) {
     const progress = new Progress({ label: "street", total: pairs, unit: "pairs" });
     const onProgress = (done: number) => progress.update(done);
@@ -462,12 +490,12 @@ export async function reproduce(
 
   const runOf = (name: string, seed: number) =>
     from && name === "street" ? from : join(out, `seed-${seed}`, name);
-  const budget = new Budget(plan);
   const { commit, ...origin } = provenance;
   const about = {
     ...origin,
     ...(commit ? { commit } : {}),
-    plan: `${plan.updates} half-cycle updates, ${seeds} seeds, ${options.budget}`,
+    plan:
+      `${plan.updates} half-cycle updates, then ${options.continued} times as many, ${seeds} seeds, ${options.budget}`,
     data: `${count} training pairs of ${called}; ` +
       tests.map(({ dataset, setting }) => real ? setting.split : `${dataset.pairs.length} test pairs`).join(
         ", ",
@@ -546,7 +574,10 @@ export async function reproduce(
     setProgressSink(undefined);
   }
   await writeResults(join(folder, "results.json"), {
-    about: { ...about, ...await gates(tests, seeds, runOf) },
+    about: {
+      ...about,
+      ...jobs.some(({ name }) => name === "teacher") && await gates(tests, seeds, runOf),
+    },
     results,
   });
   const report = ablationReport(aggregateResults(results), publishedTables());

@@ -55,6 +55,10 @@ export const ABLATION_ROWS = [
     meaning: "the same student after more training: as much time as S with its teacher took",
   },
   {
+    name: "HC plain colors",
+    meaning: "HC-continued without changed colors, as refine networks see the images",
+  },
+  {
     name: "HC occlusion masks",
     meaning: "HC-continued, its photometric loss without the pixels that only one view shows",
   },

@@ -16,16 +16,17 @@ export interface AblationJob {
   readonly stage: StageName;
   /** Jobs whose weights it starts from; later ones win. */
   readonly from: readonly string[];
-  /** Updates, relative to the half-cycle's; `"cost"`: as much time as row S needs beyond the half-cycle. */
-  readonly share: number | "cost";
+  /**
+   * Updates, relative to the half-cycle's; `"continued"`: as many as every row gets after it, refine networks included;
+   * `"cost"`: as much time as row S needs beyond it.
+   */
+  readonly share: number | "continued" | "cost";
   /** What differs from the preset. */
   readonly options: TrainingInput;
   /** Whose disparity the row evaluates. */
   readonly network: "student" | "teacher";
 }
 
-/** Updates of every row after the half-cycle, refine networks included, relative to it. */
-const CONTINUED = 0.3;
 /** Updates of the backward network. */
 const BACKWARD = 0.25;
 /** The larger network, trained at its own rate. */
@@ -45,7 +46,7 @@ const teacher = (name: string, row: string, options: TrainingInput): AblationJob
   row,
   stage: "teacher",
   from: ["cycle", "half-cycle"],
-  share: CONTINUED,
+  share: "continued",
   options: { freeze: "student,backward", ...options },
   network: "teacher",
 });
@@ -55,7 +56,7 @@ const student = (
   stage: StageName,
   from: readonly string[],
   options: TrainingInput = {},
-): AblationJob => ({ name, row, stage, from, share: CONTINUED, options, network: "student" });
+): AblationJob => ({ name, row, stage, from, share: "continued", options, network: "student" });
 
 /**
  * All trainings of one seed, each after what it starts from, what decides most first.
@@ -73,6 +74,10 @@ export function ablationJobs(real: boolean, architecture = "quick"): readonly Ab
     ...real ? [{ ...first, name: "street", row: "street zero-shot", from: [], share: 1 }] : [],
     { ...first, share: 1 },
     student("half-cycle-continued", "HC-continued", "half-cycle", ["half-cycle"]),
+    // Refine networks see no changed colors: is that what they gain by?
+    ...!real && architecture === "quick" ? [] : [
+      student("plain-colors", "HC plain colors", "half-cycle", ["half-cycle"], { colourProbability: 0 }),
+    ],
     { ...student("half-cycle-equal-cost", "HC equal cost", "half-cycle", ["half-cycle"]), share: "cost" },
     student("hints", "hints alone", "half-cycle", ["half-cycle"], { hints: "sgm", ...FOLLOW }),
     ...real ? [] : [
@@ -114,11 +119,24 @@ export function ablationJobs(real: boolean, architecture = "quick"): readonly Ab
   ];
 }
 
+/** The jobs that produce these rows, and all that they start from. */
+export function jobsOf(rows: readonly string[], jobs: readonly AblationJob[]): readonly AblationJob[] {
+  const needed = new Set<string>();
+  for (const job of jobs.toReversed()) {
+    if (needed.has(job.name) || rows.includes(job.row ?? "")) {
+      [job.name, ...job.from].forEach((name) => needed.add(name));
+    }
+  }
+  return jobs.filter(({ name }) => needed.has(name));
+}
+
 /** What {@linkcode Budget} counts with. */
 export interface BudgetInput {
   readonly jobs: readonly AblationJob[];
   /** Updates of the half-cycle; the jobs' shares multiply it. */
   readonly updates: number;
+  /** Updates of every row after the half-cycle, relative to it. */
+  readonly continued: number;
   /** Time of an update of each job, ms. */
   readonly milliseconds: Readonly<Record<string, number>>;
 }
@@ -140,10 +158,10 @@ export class Budget {
 
   /** Updates of one job. */
   updates(job: AblationJob): number {
-    const { updates, milliseconds } = this.input;
+    const { updates, continued, milliseconds } = this.input;
     const count = job.share === "cost"
       ? (this.cost("student") - this.cost("half-cycle")) / milliseconds[job.name]
-      : updates * job.share;
+      : updates * (job.share === "continued" ? continued : job.share);
     return Math.max(1, Math.round(count));
   }
 

@@ -89,7 +89,7 @@ Deno.test("every training of the ablation starts from earlier ones, rows held ag
       seen.add(job.name);
     }
   }
-  const budget = new Budget({ jobs, updates: 200, milliseconds });
+  const budget = new Budget({ jobs, updates: 200, continued: 0.3, milliseconds });
   const job = (row: string) => jobs.find((j) => j.row === row)!;
   const continued = budget.studentUpdates(job("HC-continued").name);
   for (const row of ["C", "S", "P", "hints alone", "oracle"]) {
