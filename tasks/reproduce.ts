@@ -231,7 +231,7 @@ async function makePlan(
   const cost = wanted.reduce((sum, job) => sum + thousand.duration(job), 0) / 1000 * options.seeds;
   const affordable = Math.floor(parseTime(options.budget) * (1 - RESERVE) / cost);
   const updates = former?.updates ?? options.updates ?? affordable;
-  if (updates < 20 && !options.updates) {
+  if (updates < 20 && !former && !options.updates) {
     throw new UsageError(
       `Cannot reproduce within ${options.budget}: it leaves ${updates} updates for the half-cycle, expected 20 or ` +
         `more; raise --budget (one update takes ${

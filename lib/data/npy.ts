@@ -66,10 +66,10 @@ function indexIn(shape: readonly number[], flat: number): string {
 export interface NpyFile extends Disposable {
   readonly shape: readonly number[];
   /**
-   * Reads values by their flat index, in C order.
+   * Reads values by their flat index, in C order, whatever they are.
    *
    * @param memory Used where it has the right length.
-   * @throws {CyclopsError} When one is NaN or infinite, naming its place, or the file shrank.
+   * @throws {CyclopsError} When the file shrank.
    */
   read(from: number, count: number, memory?: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer>;
 }
@@ -136,16 +136,7 @@ export async function openNpy(path: string): Promise<NpyFile> {
       } catch (error) {
         throw failed(error);
       }
-      const data = raw instanceof Float32Array ? raw : Float32Array.from(raw);
-      // A loop: findIndex calls a function for each value.
-      let bad = 0;
-      while (bad < count && Number.isFinite(data[bad])) bad++;
-      if (bad < count) {
-        throw fail(
-          `value ${indexIn(shape, from + bad)} is ${raw[bad]}, expected finite float32 numbers only`,
-        );
-      }
-      return data;
+      return raw instanceof Float32Array ? raw : Float32Array.from(raw);
     };
     return { shape, read, [Symbol.dispose]: () => file.close() };
   } catch (error) {
@@ -154,10 +145,23 @@ export async function openNpy(path: string): Promise<NpyFile> {
   }
 }
 
-/** Reads a .npy file whole; see {@linkcode openNpy}. @throws {CyclopsError} As `openNpy` and `NpyFile.read`. */
+/**
+ * Reads a .npy file whole.
+ *
+ * @throws {CyclopsError} As `openNpy` and `NpyFile.read`, and when a value is NaN or infinite, naming its place.
+ */
 export async function readNpy(path: string): Promise<NpyArray> {
   using file = await openNpy(path);
-  return { shape: file.shape, data: file.read(0, file.shape.reduce((product, n) => product * n, 1)) };
+  const { shape } = file, data = file.read(0, shape.reduce((product, n) => product * n, 1));
+  // A loop: findIndex calls a function for each value.
+  let bad = 0;
+  while (bad < data.length && Number.isFinite(data[bad])) bad++;
+  if (bad === data.length) return { shape, data };
+  throw new CyclopsError(
+    `Cannot read the array ${path}: value ${indexIn(shape, bad)} is ${
+      data[bad]
+    }, expected finite float32 numbers only`,
+  );
 }
 
 /** The bytes of a version 1 .npy file. @throws {RangeError} When data and shape disagree. */

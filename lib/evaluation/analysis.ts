@@ -15,7 +15,7 @@ export interface Interval {
 }
 
 /** Resamples of a bootstrap, and the seed that makes them the same each time. */
-const RESAMPLES = 2000, SEED = 20190613;
+const RESAMPLES = 1000, SEED = 20190613;
 
 /**
  * The mean of some values and its 95 % interval by the percentile bootstrap.

@@ -58,7 +58,7 @@ export function hasTruth({ left, truth }: StereoPair, kind: TruthKind): boolean 
   return kind !== "improved" || truth !== undefined || hasDepthMap(parseFrame(left));
 }
 
-/** True depths at some pixels of the left image, row by row. */
+/** True depths at some pixels of the left image, each at most once, in any order. */
 export interface Truth {
   /** The left camera; its image size is the one that the pixels count in. */
   readonly camera: StereoCamera;
@@ -74,10 +74,10 @@ export interface Truth {
 const TO_INTEGER = 1.5 * 2 ** 52;
 
 /**
- * Depths of one image's pixels and, a bit each, which of them are known; all 0 between calls: allocating and looking
- * through an image for each scan would cost more than projecting it.
+ * Depths of one image's pixels, all 0 between calls, and the pixels that are known, as they became so: allocating and
+ * looking through an image for each scan would cost more than projecting it.
  */
-let pixels = new Float32Array(0), known = new Int32Array(0);
+let pixels = new Float32Array(0), order = new Int32Array(0);
 
 /**
  * Projects a laser scan into the left image with the rounding of KITTI's own tools, which every published number
@@ -100,41 +100,36 @@ function projectParts(
   const { width, height } = calibration.imageSize;
   if (pixels.length < width * height) {
     pixels = new Float32Array(width * height);
-    known = new Int32Array((width * height >> 5) + 1);
+    order = new Int32Array(width * height);
   }
   let count = 0;
   try {
-    for (const part of parts) count += putPoints(part, calibration, axis);
+    for (const part of parts) count = putPoints(part, calibration, axis, count);
   } catch (error) {
     pixels.fill(0);
-    known.fill(0);
     throw error;
   }
   const xs = new Uint16Array(count), ys = new Uint16Array(count), depths = new Float32Array(count);
-  const map = pixels, bits = known, whole = Math.trunc(width);
-  for (let word = 0, n = 0, row = 0, begin = 0; n < count; word++) {
-    for (let rest = bits[word]; rest !== 0; rest &= rest - 1) {
-      const pixel = (word << 5) + 31 - Math.clz32(rest & -rest);
-      for (; pixel >= begin + whole; begin += whole) row++;
-      xs[n] = pixel - begin;
-      ys[n] = row;
-      depths[n++] = map[pixel];
-      map[pixel] = 0;
-    }
-    bits[word] = 0;
+  const map = pixels, known = order, whole = Math.trunc(width);
+  for (let n = 0; n < count; n++) {
+    const pixel = known[n], row = pixel / whole | 0;
+    xs[n] = pixel - Math.imul(row, whole);
+    ys[n] = row;
+    depths[n] = map[pixel];
+    map[pixel] = 0;
   }
   return { camera: calibration, xs, ys, depths };
 }
 
-/** Puts the nearest depths into `pixels`. @returns How many pixels became known. */
+/** Puts the nearest depths into `pixels`. @param count Pixels that are known already. @returns How many are now. */
 function putPoints(
   points: Float32Array,
   { imageSize: { width, height }, velodyneToImage }: Calibration,
   axis: "x" | "z",
+  count: number,
 ): number {
   const [a, b, c, d, e, f, g, h, i, j, k, l] = velodyneToImage;
-  const map = pixels, bits = known, whole = Math.trunc(width);
-  let count = 0;
+  const map = pixels, known = order, whole = Math.trunc(width);
   for (let at = 0; at < points.length; at += 4) {
     const x = points[at];
     if (!(x >= 0)) continue;
@@ -150,8 +145,7 @@ function putPoints(
     const pixel = Math.imul(v | 0, whole) + (u | 0), before = map[pixel], value = axis === "x" ? x : depth;
     if (!(value > 0)) continue;
     if (before === 0) {
-      count++;
-      bits[pixel >> 5] |= 1 << (pixel & 31);
+      known[count++] = pixel;
       map[pixel] = value;
     } else if (value < before) map[pixel] = value;
   }

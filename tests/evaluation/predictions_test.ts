@@ -187,6 +187,17 @@ Deno.test("values that a unit does not allow are named with frame and pixel; so 
     await refuse("metres", [1, 2, 1, 1], [4, 0], "its shape is (1, 2, 1, 1)");
     await refuse("metres", [1, 2, 2], [4, 1, 0, 3], "row 1, column 0 is 0, expected depths, m, above 0");
     await refuse("inverse", [1, 2, 2], [4, 1, -1, 3], "is -1, expected inverse depths, 1/m, at least 0");
+    // Wherever in a row of four, and however its bits read as an integer.
+    for (const bad of [NaN, -NaN, Infinity, -Infinity, -1e-40, 3e38 * 2]) {
+      for (let at = 0; at < 7; at++) {
+        await refuse("inverse", [1, 1, 7], Array(7).fill(0.1).with(at, bad), `row 0, column ${at} is `);
+      }
+    }
+    await writeNpy(path, { shape: [1, 1, 5], data: Float32Array.of(-0, 0, 1, 1e-40, -0) });
+    {
+      using edges = await openPredictions(path, "width");
+      await edges.read(0, rig);
+    }
     await refuse("width", [2, 2], [0, 0, 0, 0], "expected (frames, height, width)");
     await assertRejects(() => openPredictions(join(folder, "none"), "px"), CyclopsError, "no such file");
   });

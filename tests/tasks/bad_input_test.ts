@@ -41,7 +41,7 @@ const DAMAGES: readonly Damage[] = [
       new DataView(changed.buffer).setUint32(changed.length - 4, 0x7fc00000, true);
       return changed;
     },
-    wanted: "value [0, 1, 1] is NaN",
+    wanted: "prediction 0, row 1, column 1 is NaN",
   },
   {
     what: "a split of absent frames",

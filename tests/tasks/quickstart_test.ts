@@ -4,7 +4,7 @@ import { UsageError } from "../../lib/base/errors.ts";
 import { formatOptions, resolveOptions } from "../../lib/base/options.ts";
 import { selectBackend } from "../../lib/backend/mod.ts";
 import { readGray16 } from "../../lib/data/image.ts";
-import { ablationJobs, Budget } from "../../tasks/reproduce/plan.ts";
+import { ablationJobs, Budget, jobsOf } from "../../tasks/reproduce/plan.ts";
 import { loadStudent } from "../../lib/predict/mod.ts";
 import { quickstart, quickstartOptions } from "../../tasks/quickstart.ts";
 import { parseTime } from "../../tasks/_task.ts";
@@ -103,6 +103,31 @@ Deno.test("every training of the ablation starts from earlier ones, rows held ag
   // Beyond the half-cycle: 50 updates of the backward network, 60 of the refine network, 60 of the student.
   assertEquals(budget.updates(job("HC equal cost")), (50 * 150 + 60 * 200 + 60 * 180) / 100);
   assertEquals(budget.cost(job("HC equal cost").name), budget.cost(job("S").name));
+  const longer = new Budget({ ...budget.input, continued: 2 });
+  assertEquals(["HC-continued", "T", "S"].map((row) => longer.updates(job(row))), [400, 400, 400]);
+  assertEquals(longer.updates(job("HC")), 200);
+});
+
+Deno.test("some rows need only the trainings that they start from", () => {
+  const names = (rows: readonly string[], all = jobs) => jobsOf(rows, all).map(({ name }) => name);
+  assertEquals(names(["P", "oracle"]), [
+    "half-cycle",
+    "oracle",
+    "cycle",
+    "teacher-privileged",
+    "student-privileged",
+  ]);
+  assertEquals(names(["HC"], ablationJobs(true)), ["street", "half-cycle"]);
+  assertEquals(names([]), []);
+});
+
+Deno.test("a student without changed colors is a control only where the others' images change", () => {
+  const control = (real: boolean, architecture: string) =>
+    ablationJobs(real, architecture).find(({ row }) => row === "HC plain colors");
+  assertEquals(control(false, "quick"), undefined, "quick's preset changes none on streets");
+  for (const [real, architecture] of [[true, "quick"], [false, "lite0"]] as const) {
+    assertEquals(control(real, architecture)?.options, { colourProbability: 0 });
+  }
 });
 
 Deno.test("a reproduction is resumed only with the options that it was started with", async () => {
