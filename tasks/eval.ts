@@ -18,7 +18,7 @@ import { eigenNames, eigenSplit } from "../lib/data/kitti.ts";
 import { isManifest } from "../lib/data/manifest.ts";
 import type { StereoPair } from "../lib/data/split.ts";
 import {
-  bootstrapMean,
+  bootstrapMeans,
   compareFrames,
   type Comparison,
   driveOf,
@@ -383,9 +383,10 @@ function readerOf(root: string, truth: TruthKind): (pair: StereoPair) => Promise
 }
 
 function intervalOf(frames: readonly FrameScore[]): Scores["interval"] {
-  const drives = frames.map(({ pair }) => driveOf(pair.left));
-  const of = (name: keyof DepthMetrics) => bootstrapMean(frames.map(({ metrics }) => metrics[name]), drives);
-  return Object.fromEntries(metricNames.map((name) => [name, of(name)])) as Scores["interval"];
+  return bootstrapMeans(
+    frames.map(({ metrics }) => ({ ...metrics })),
+    frames.map(({ pair }) => driveOf(pair.left)),
+  );
 }
 
 function parseShard(text: string): { readonly index: number; readonly of: number } {

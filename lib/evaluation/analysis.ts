@@ -18,29 +18,40 @@ export interface Interval {
 const RESAMPLES = 1000, SEED = 20190613;
 
 /**
- * The mean of some values and its 95 % interval by the percentile bootstrap.
+ * The means of some measurements and their 95 % intervals by the percentile bootstrap, all from the same resamples.
  *
- * @param values One per image.
+ * @param rows What was measured, by name, of each image.
  * @param groups The drive of each image: whole drives are drawn, because their images resemble each other. Where there are
  * fewer than five, or none is given, images are drawn.
  */
-export function bootstrapMean(values: readonly number[], groups?: readonly string[]): Interval {
-  const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
-  let blocks = [...Map.groupBy(values.keys(), (i) => groups?.[i] ?? String(i)).values()]
-    .map((indices) => ({ sum: indices.reduce((total, i) => total + values[i], 0), count: indices.length }));
-  if (blocks.length < 5) blocks = values.map((value) => ({ sum: value, count: 1 }));
-  const random = new Random(SEED);
-  const means = Float64Array.from({ length: RESAMPLES }, () => {
-    let sum = 0, count = 0;
+export function bootstrapMeans<K extends string>(
+  rows: readonly Readonly<Record<K, number>>[],
+  groups?: readonly string[],
+): Record<K, Interval> {
+  const names = Object.keys(rows[0] ?? {}) as K[], size = names.length;
+  let blocks = [...Map.groupBy(rows.keys(), (i) => groups?.[i] ?? String(i)).values()];
+  if (blocks.length < 5) blocks = rows.map((_, i) => [i]);
+  const counts = Uint32Array.from(blocks, (block) => block.length);
+  const sums = Float64Array.from(
+    blocks.flatMap((block) => names.map((name) => block.reduce((sum, i) => sum + rows[i][name], 0))),
+  );
+  const random = new Random(SEED), means = names.map(() => new Float64Array(RESAMPLES));
+  const total = new Float64Array(size);
+  for (let n = 0; n < RESAMPLES; n++) {
+    let count = 0;
+    total.fill(0);
     for (let k = 0; k < blocks.length; k++) {
-      const block = blocks[random.below(blocks.length)];
-      sum += block.sum;
-      count += block.count;
+      const block = random.below(blocks.length);
+      count += counts[block];
+      for (let m = 0; m < size; m++) total[m] += sums[block * size + m];
     }
-    return sum / count;
-  }).sort();
-  const at = (q: number) => means[Math.round(q * (RESAMPLES - 1))];
-  return { mean, low: at(0.025), high: at(0.975) };
+    for (let m = 0; m < size; m++) means[m][n] = total[m] / count;
+  }
+  return Object.fromEntries(names.map((name, m) => {
+    const sorted = means[m].sort(), at = (q: number) => sorted[Math.round(q * (RESAMPLES - 1))];
+    const mean = rows.reduce((sum, row) => sum + row[name], 0) / rows.length;
+    return [name, { mean, low: at(0.025), high: at(0.975) }];
+  })) as Record<K, Interval>;
 }
 
 /** How two sets of predictions differ on the frames that both were scored on. */
@@ -59,15 +70,16 @@ export function compareFrames(ours: readonly FrameScore[], theirs: readonly Fram
     const their = other.get(pair.left);
     return their ? [{ pair, metrics, their }] : [];
   });
-  const groups = both.map(({ pair }) => driveOf(pair.left));
-  const difference = (name: keyof DepthMetrics) =>
-    bootstrapMean(both.map(({ metrics, their }) => metrics[name] - their[name]), groups);
+  const differences = both.map(({ metrics, their }) =>
+    Object.fromEntries(metricNames.map((name) => [name, metrics[name] - their[name]])) as Record<
+      keyof DepthMetrics,
+      number
+    >
+  );
   const lower = both.filter(({ metrics, their }) => metrics.absRel < their.absRel).length;
   return {
     frames: both.length,
-    difference: Object.fromEntries(
-      metricNames.map((name) => [name, difference(name)]),
-    ) as Comparison["difference"],
+    difference: bootstrapMeans(differences, both.map(({ pair }) => driveOf(pair.left))),
     better: lower / both.length,
   };
 }
@@ -103,19 +115,19 @@ export class ErrorProfile {
   /** Adds a frame's points. */
   add = ({ rows, predicted, actual }: ScoredPoints, { height }: ImageSize): void => {
     const sums = new Float64Array(this.sums.length);
-    const put = (bin: number, error: number) => {
-      sums[3 * bin]++;
-      sums[3 * bin + 1] += Math.abs(error);
-      sums[3 * bin + 2] += error;
-    };
     const binOf = Uint8Array.from(
       { length: height },
       (_, y) => DISTANCES.length + Math.floor((y + 0.5) / height * ROWS),
     );
     for (let i = 0; i < actual.length; i++) {
-      const error = (predicted[i] - actual[i]) / actual[i];
-      put(BIN_AT[Math.min(80, actual[i]) | 0], error);
-      put(binOf[rows[i]], error);
+      const error = (predicted[i] - actual[i]) / actual[i], size = Math.abs(error);
+      const distance = 3 * BIN_AT[Math.min(80, actual[i]) | 0], row = 3 * binOf[rows[i]];
+      sums[distance]++;
+      sums[distance + 1] += size;
+      sums[distance + 2] += error;
+      sums[row]++;
+      sums[row + 1] += size;
+      sums[row + 2] += error;
     }
     this.merge(sums);
   };

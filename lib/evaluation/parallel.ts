@@ -39,7 +39,7 @@ export interface ScoreReply {
 /** A thread takes a tenth of a second to start. */
 const FRAMES_PER_THREAD = 64;
 /** Frames that a thread takes at once. */
-const SHARE = 16;
+const SHARE = 4;
 
 /** Starts the threads worth having for so many frames beside the caller's own; at most three: more wait for the disk. */
 export function startThreads(

@@ -77,7 +77,7 @@ const TO_INTEGER = 1.5 * 2 ** 52;
  * Depths of one image's pixels, all 0 between calls, and the pixels that are known, as they became so: allocating and
  * looking through an image for each scan would cost more than projecting it.
  */
-let pixels = new Float32Array(0), order = new Int32Array(0);
+let pixels = new Float32Array(0), order = { xs: new Uint16Array(0), ys: new Uint16Array(0) };
 
 /**
  * Projects a laser scan into the left image with the rounding of KITTI's own tools, which every published number
@@ -100,7 +100,7 @@ function projectParts(
   const { width, height } = calibration.imageSize;
   if (pixels.length < width * height) {
     pixels = new Float32Array(width * height);
-    order = new Int32Array(width * height);
+    order = { xs: new Uint16Array(width * height), ys: new Uint16Array(width * height) };
   }
   let count = 0;
   try {
@@ -109,12 +109,10 @@ function projectParts(
     pixels.fill(0);
     throw error;
   }
-  const xs = new Uint16Array(count), ys = new Uint16Array(count), depths = new Float32Array(count);
-  const map = pixels, known = order, whole = Math.trunc(width);
+  const xs = order.xs.slice(0, count), ys = order.ys.slice(0, count), depths = new Float32Array(count);
+  const map = pixels, whole = Math.trunc(width);
   for (let n = 0; n < count; n++) {
-    const pixel = known[n], row = pixel / whole | 0;
-    xs[n] = pixel - Math.imul(row, whole);
-    ys[n] = row;
+    const pixel = Math.imul(ys[n], whole) + xs[n];
     depths[n] = map[pixel];
     map[pixel] = 0;
   }
@@ -129,7 +127,7 @@ function putPoints(
   count: number,
 ): number {
   const [a, b, c, d, e, f, g, h, i, j, k, l] = velodyneToImage;
-  const map = pixels, known = order, whole = Math.trunc(width);
+  const map = pixels, { xs, ys } = order, whole = Math.trunc(width);
   for (let at = 0; at < points.length; at += 4) {
     const x = points[at];
     if (!(x >= 0)) continue;
@@ -142,10 +140,12 @@ function putPoints(
     const v = (e * x + f * y + g * z + h) / depth + TO_INTEGER - TO_INTEGER - 1;
     if (!(v >= 0 && v < height)) continue;
     // Integers, as far as the compiler is concerned: indices that are doubles are several times slower.
-    const pixel = Math.imul(v | 0, whole) + (u | 0), before = map[pixel], value = axis === "x" ? x : depth;
+    const column = u | 0, row = v | 0, pixel = Math.imul(row, whole) + column;
+    const before = map[pixel], value = axis === "x" ? x : depth;
     if (!(value > 0)) continue;
     if (before === 0) {
-      known[count++] = pixel;
+      xs[count] = column;
+      ys[count++] = row;
       map[pixel] = value;
     } else if (value < before) map[pixel] = value;
   }

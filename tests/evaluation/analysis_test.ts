@@ -1,7 +1,10 @@
 import { Random } from "../../lib/base/random.ts";
-import { bootstrapMean, compareFrames, driveOf, ErrorProfile } from "../../lib/evaluation/analysis.ts";
+import { bootstrapMeans, compareFrames, driveOf, ErrorProfile } from "../../lib/evaluation/analysis.ts";
 import { depthMetrics, type FrameScore } from "../../lib/evaluation/protocol.ts";
 import { assert, assertAlmostEquals, assertEquals } from "../_assert.ts";
+
+const bootstrapMean = (values: readonly number[], groups?: readonly string[]) =>
+  bootstrapMeans(values.map((value) => ({ value })), groups).value;
 
 Deno.test("the bootstrap's interval is that of the normal distribution where that applies, and always the same", () => {
   const random = new Random(4), values = Array.from({ length: 400 }, () => random.normal(10, 2));
@@ -10,6 +13,13 @@ Deno.test("the bootstrap's interval is that of the normal distribution where tha
   assertAlmostEquals(high - low, 2 * 1.96 * 2 / 20, 0.06);
   assert(low < mean && mean < high);
   assertEquals(bootstrapMean(values), { mean, low, high });
+});
+
+Deno.test("means of several measurements are those of each alone", () => {
+  const random = new Random(1), a = Array.from({ length: 30 }, () => random.normal()), b = a.map(Math.abs);
+  const groups = a.map((_, i) => String(i % 7));
+  const together = bootstrapMeans(a.map((_, i) => ({ a: a[i], b: b[i] })), groups);
+  assertEquals(together, { a: bootstrapMean(a, groups), b: bootstrapMean(b, groups) });
 });
 
 Deno.test("images of one drive count as the few observations that they are", () => {
