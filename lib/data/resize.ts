@@ -41,32 +41,38 @@ function resizePlanes(
   to: ImageSize,
 ): Float32Array<ArrayBuffer> {
   const rowIn = from.width * channels, rowOut = to.width * channels;
-  const rows = new Float32Array(rowOut * from.height);
-  const xs = taps(from.width, to.width), ys = taps(from.height, to.height);
-  for (let v = 0; v < from.height; v++) {
-    for (let u = 0; u < to.width; u++) {
-      for (let c = 0; c < channels; c++) {
-        let sum = 0;
-        for (let k = xs.start[u]; k < xs.start[u + 1]; k++) {
-          sum += xs.weight[k] * data[v * rowIn + xs.source[k] * channels + c];
+  const rows = new Float32Array(rowOut * from.height), out = new Float32Array(rowOut * to.height);
+  const { start, source, weight } = taps(from.width, to.width), ys = taps(from.height, to.height);
+  for (let u = 0; u < to.width; u++) {
+    const first = start[u], count = start[u + 1] - first;
+    for (let c = 0; c < channels; c++) {
+      const at = u * channels + c;
+      if (count <= 2) {
+        // When images grow, all pixels.
+        const a = source[first] * channels + c, b = source[first + count - 1] * channels + c;
+        const wa = weight[first], wb = count === 2 ? weight[first + 1] : 0;
+        for (let v = 0; v < from.height; v++) {
+          rows[v * rowOut + at] = wa * data[v * rowIn + a] + wb * data[v * rowIn + b];
         }
-        rows[v * rowOut + u * channels + c] = sum;
+        continue;
+      }
+      for (let v = 0; v < from.height; v++) {
+        let sum = 0;
+        for (let k = first; k < first + count; k++) {
+          sum += weight[k] * data[v * rowIn + source[k] * channels + c];
+        }
+        rows[v * rowOut + at] = sum;
       }
     }
   }
-  const out = new Float32Array(rowOut * to.height);
   for (let v = 0; v < to.height; v++) {
-    const first = ys.start[v], count = ys.start[v + 1] - first, at = v * rowOut;
-    if (count === 2) {
-      // When images grow, almost all rows; in one go, rounded as in two.
-      const [a, b] = [ys.source[first] * rowOut, ys.source[first + 1] * rowOut];
-      const wa = ys.weight[first], wb = ys.weight[first + 1];
-      for (let i = 0; i < rowOut; i++) out[at + i] = Math.fround(wa * rows[a + i]) + wb * rows[b + i];
-      continue;
-    }
-    for (let k = first; k < first + count; k++) {
-      const weight = ys.weight[k], from = ys.source[k] * rowOut;
-      for (let i = 0; i < rowOut; i++) out[at + i] += weight * rows[from + i];
+    const end = ys.start[v + 1], row = out.subarray(v * rowOut, (v + 1) * rowOut);
+    const source = (k: number) => rows.subarray(ys.source[k] * rowOut, (ys.source[k] + 1) * rowOut);
+    // Two at a time, which are almost all when images grow.
+    for (let k = ys.start[v]; k < end; k += 2) {
+      const both = k + 1 < end, a = source(k), b = both ? source(k + 1) : a;
+      const wa = ys.weight[k], wb = both ? ys.weight[k + 1] : 0;
+      for (let i = 0; i < rowOut; i++) row[i] += wa * a[i] + wb * b[i];
     }
   }
   return out;

@@ -49,8 +49,8 @@ interface Prepared {
   readonly readImage: () => Promise<RgbImage>;
 }
 
-/** Photographs at a time, and how many times as many are read ahead. */
-const BATCH = 8, AHEAD = 4;
+/** Photographs at a time, how many times as many are read ahead, and batches in the network at once. */
+const BATCH = 8, AHEAD = 4, STREAMS = 2;
 
 /** A network that predicts the depth of photographs. */
 export class Student {
@@ -117,24 +117,30 @@ export class Student {
         else queue.push(prepare(value, index++));
       }
     };
+    let filling = fill();
     /** Predicts what is next in the queue, which is filled meanwhile. */
     const predict = async () => {
       const outcomes = await Promise.all(queue.splice(0, batch));
-      const filling = fill();
+      filling = filling.then(fill);
       filling.catch(() => {}); // awaited below
       const whole = outcomes.flatMap(({ prepared }) => prepared ?? []);
       const depths = await this.#run(whole, flip, known > 4 * batch ? batch : false);
       await filling;
       return { outcomes, depths };
     };
-    await fill();
-    let next = queue.length ? predict() : undefined;
+    await filling;
+    // What one batch leaves of the processor, another uses.
+    const running: ReturnType<typeof predict>[] = [];
+    const start = () => {
+      while (queue.length && running.length < STREAMS) {
+        running.push(predict());
+        running.at(-1)!.catch(() => {}); // thrown when it is its turn
+      }
+    };
     try {
-      while (next) {
-        const { outcomes, depths } = await next;
-        // Computed while the caller is busy with these.
-        next = queue.length ? predict() : undefined;
-        next?.catch(() => {});
+      for (start(); running.length;) {
+        const { outcomes, depths } = await running.shift()!;
+        start();
         for (const { photo, error } of outcomes) {
           if (error === undefined) yield { photo, depth: depths.shift()! };
           else if (error instanceof CyclopsError) yield { photo, error };
@@ -142,7 +148,7 @@ export class Student {
         }
       }
     } finally {
-      await next?.catch(() => {});
+      await Promise.allSettled(running);
     }
   }
 
