@@ -494,8 +494,12 @@ export async function reproduce(
   const about = {
     ...origin,
     ...(commit ? { commit } : {}),
-    plan:
-      `${plan.updates} half-cycle updates, then ${options.continued} times as many, ${seeds} seeds, ${options.budget}`,
+    ...options.config && { training: JSON.stringify(plan.training) },
+    plan: [
+      `${plan.updates} half-cycle updates, then ${Math.round(options.continued * plan.updates)}`,
+      `${seeds} seeds`,
+      ...options.updates ? [] : [options.budget],
+    ].join(", "),
     data: `${count} training pairs of ${called}; ` +
       tests.map(({ dataset, setting }) => real ? setting.split : `${dataset.pairs.length} test pairs`).join(
         ", ",
@@ -615,7 +619,9 @@ if (import.meta.main) {
     const stop = stopSignal();
     const { cores, model } = cpuFeatures();
     const report = await reproduce(options, {
-      command: ["deno task reproduce", ...Deno.args].join(" "),
+      command: `deno task reproduce ${
+        Deno.args.map((arg) => /^[\w./,:=-]+$/.test(arg) ? arg : `"${arg}"`).join(" ")
+      }`,
       machine: `${cores} cores, ${model} CPU, ${Deno.build.target}`,
       commit: await currentCommit(),
     }, stop.signal);
