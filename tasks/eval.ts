@@ -9,8 +9,6 @@ import { UsageError } from "../lib/base/errors.ts";
 import { exists, readJson, writeAtomic } from "../lib/base/files.ts";
 import { choice, flag, integer, list, number, type OptionsOf, text } from "../lib/base/options.ts";
 import { Progress, styled, terminalColumns } from "../lib/base/terminal.ts";
-import { lineChart } from "../lib/charts/curves.ts";
-import { panel } from "../lib/charts/depth.ts";
 import { EXTRA_COLUMNS, METRIC_COLUMNS, Table } from "../lib/charts/table.ts";
 import { imagePath, openDataset, type StereoDataset } from "../lib/data/dataset.ts";
 import { readRgb } from "../lib/data/image.ts";
@@ -534,7 +532,7 @@ function framesCsv(frames: readonly FrameScore[]): string {
   return [header, ...rows].map((row) => `${row.join(",")}\n`).join("");
 }
 
-/** Draws where errors arise, and the images with the largest. */
+/** Draws where errors arise, and the images with the largest. What draws is loaded here: most calls do not. */
 async function draw(
   folder: string,
   { root, cropBottom, disparities, flipped }: Subject,
@@ -544,6 +542,8 @@ async function draw(
   protocol: Protocol,
   kind: TruthKind,
 ): Promise<void> {
+  const { lineChart } = await import("../lib/charts/curves.ts");
+  const { panel } = await import("../lib/charts/depth.ts");
   const all = [scores, ...rival ? [rival] : []];
   const lines = (bins: (profile: ErrorProfile) => readonly ProfileBin[], unit: number) =>
     all.flatMap(({ subject: { label }, profile }) =>

@@ -5,7 +5,6 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { createRequire } from "node:module";
 import type { default as Sharp } from "sharp";
 import { loadSharp, type RgbImage } from "../data/image.ts";
 
@@ -20,6 +19,7 @@ let ready: Promise<typeof Sharp> | undefined;
 /** sharp, with the font registered; where the npm package is not on disk, the system's fonts are used. */
 function sharpWithFont(): Promise<typeof Sharp> {
   return ready ??= loadSharp().then(async (sharp) => {
+    const { createRequire } = await import("node:module"); // slow to load
     for (const [file, font] of [["DejaVuSans", FAMILY], ["DejaVuSans-Bold", `${FAMILY} Bold`]]) {
       try {
         const fontfile = createRequire(import.meta.url).resolve(`dejavu-fonts-ttf/ttf/${file}.ttf`);

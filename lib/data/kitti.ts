@@ -333,11 +333,11 @@ const part = new Uint8Array(4096 * POINT_BYTES);
 export function* velodyneParts(path: string): Generator<Float32Array> {
   try {
     using file = Deno.openSync(path);
-    checkPoints(path, file.statSync().size);
-    for (;;) {
+    for (let bytes = 0;;) {
       let length = 0, read;
       while (length < part.length && (read = file.readSync(part.subarray(length)))) length += read;
-      if (length === 0) return;
+      bytes += length;
+      if (length === 0) return checkPoints(path, bytes);
       yield new Float32Array(part.buffer, 0, length >> 2);
     }
   } catch (error) {

@@ -202,7 +202,7 @@ interface Sample {
 }
 
 /** Frames and points of each that {@linkcode checkPredictions} looks at. */
-const FRAMES = 16, POINTS = 1000;
+const FRAMES = 12, POINTS = 1000;
 
 function sample({ camera, xs, ys, depths }: Truth, { width, height, data }: FloatMap): Sample {
   const { imageSize } = camera, values: number[] = [], truth: number[] = [];
