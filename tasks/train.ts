@@ -31,7 +31,10 @@ const options = (preset?: PresetName) => ({
     help: "Instead: raise the rate from update to update and say where the loss is lowest.",
   }),
   profile: integer({ min: 1, unit: "updates", help: "Instead: say where the time of so many updates goes." }),
-  from: list({ value: "RUN", help: "Runs or checkpoints whose weights to start from." }),
+  from: list({
+    value: "RUN|NAME",
+    help: "Runs, checkpoints or models (a file, or street, kitti) whose weights to start from.",
+  }),
   config: text({
     value: "FILE",
     help: "Options from a JSON file (schema: data/train.schema.json), e.g. a run's options.json.",
@@ -58,7 +61,7 @@ export const TRAIN = {
     "deno task train --config runs/first/options.json --seed 2 --out runs/second",
     "deno task train --preset resnet50 --data /data/kitti --split eigen --out runs/kitti",
     "deno task train --data /data/cityscapes --split cityscapes --out runs/city",
-    "deno task train --data /data/kitti --split eigen --from runs/city --out runs/tuned",
+    "deno task train --preset lite0 --from street --data my_rig/pairs.csv --out runs/tuned",
     "deno task train --data my_rig/pairs.csv --overfit 4 --steps 300 --out runs/sanity",
     "deno task train --data my_rig/pairs.csv --find-learning-rate",
     "deno task train --resume --max-time 2h --out runs/first",

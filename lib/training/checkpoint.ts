@@ -237,6 +237,23 @@ export async function loadCheckpoint(folder: string, parts: "all" | "model" = "a
 }
 
 /**
+ * Reads the weights that a training starts from, and what is known of the options they were trained with.
+ *
+ * @param place A checkpoint's own folder, or a model file (.safetensors).
+ * @throws {CyclopsError} As {@linkcode loadCheckpoint}.
+ */
+export async function loadWeights(
+  place: string,
+): Promise<{ readonly model: TensorMap; readonly options: Readonly<Record<string, unknown>> }> {
+  if (place.endsWith(".safetensors")) {
+    const { tensors, metadata } = await readSafetensors(place);
+    return { model: tensors, options: metadata };
+  }
+  const { model, facts } = await loadCheckpoint(place, "model");
+  return { model, options: facts.options };
+}
+
+/**
  * Lists the checkpoints in a folder; none where it is missing.
  *
  * @param verify Also compare the hashes of the last one's files, and of earlier ones while these do not fit; else only

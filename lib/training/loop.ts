@@ -23,6 +23,7 @@ import {
   Checkpointer,
   type CheckpointFacts,
   loadCheckpoint,
+  loadWeights,
   type Saved,
   type ValidationMetrics,
 } from "./checkpoint.ts";
@@ -126,7 +127,7 @@ function plannedSteps(options: TrainingOptions, pairs: number): number {
  * Initializes a stage's networks with the weights of checkpoints, as far as these have them; others start from
  * pretrained weights if the options say so.
  *
- * @param from Checkpoint folders; later ones win.
+ * @param from Checkpoint folders and model files; later ones win.
  * @throws {UsageError} When a frozen network is in none of them.
  * @throws {CyclopsError} When a checkpoint is damaged or belongs to another architecture.
  */
@@ -140,7 +141,7 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
   }
   const missing = new Set(networks.keys());
   for (const folder of from) {
-    const { model, facts } = await loadCheckpoint(folder, "model");
+    const { model, options: stored } = await loadWeights(folder);
     for (const [name, network] of networks) {
       // When distilling, the teacher's student and the new one both start from the previous student.
       const saved = name === "teacherStudent" ? "student" : name;
@@ -148,12 +149,12 @@ export async function startWeights(trainer: Trainer, from: readonly string[]): P
       if (!hasNetwork(model, saved)) continue;
       if (options.teacherArchitecture) {
         // The larger teacher has a run of its own.
-        if (facts.options.architecture !== network.plan.architecture.name) continue;
+        if (stored.architecture !== network.plan.architecture.name) continue;
         if (name === "teacherStudent") {
-          checkSame(["padding", "camera", "view"], facts.options, options, folder);
+          checkSame(["padding", "camera", "view"], stored, options, folder);
         }
       }
-      if (name === "refine") checkRefine(facts.options, options, folder);
+      if (name === "refine") checkRefine(stored, options, folder);
       restoreWeights(network, model, folder, saved);
       missing.delete(name);
     }

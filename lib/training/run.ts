@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { join } from "@std/path";
+import { fromFileUrl, join } from "@std/path";
 import { selectBackend } from "../backend/select.ts";
 import { CyclopsError, UsageError } from "../base/errors.ts";
 import { exists } from "../base/files.ts";
@@ -11,7 +11,7 @@ import { formatBytes, Progress } from "../base/terminal.ts";
 import { median } from "../base/random.ts";
 import { openBatches } from "../data/loader.ts";
 import type { TermName } from "../losses/objective.ts";
-import { findCheckpoint, scanCheckpoints } from "./checkpoint.ts";
+import { findCheckpoint, readSafetensors, scanCheckpoints } from "./checkpoint.ts";
 import type { Cluster } from "./cluster.ts";
 import { startWeights, train, type TrainRecord } from "./loop.ts";
 import { openPart, resolveTraining, resumedOptions, storedOptions } from "./options.ts";
@@ -174,7 +174,7 @@ export interface StageRunOptions {
   readonly resume?: boolean;
   /** Start over, deleting it. @default false */
   readonly overwrite?: boolean;
-  /** Runs or checkpoints whose weights to start from; later ones win. */
+  /** Runs, checkpoints or models whose weights to start from; later ones win. */
   readonly from?: readonly string[];
   /** Stops the training after the current update, with a checkpoint. */
   readonly signal?: AbortSignal;
@@ -201,7 +201,7 @@ export async function runStage(options: StageRunOptions): Promise<TrainingSummar
   const prepare = async () => {
     await checkRun(out, { resume, overwrite });
     if (!resume) {
-      from = await bestOf(options.from);
+      from = await startingPoints(options.from);
       return;
     }
     const opened = await open();
@@ -320,13 +320,24 @@ export async function runAllStages(options: StageRunOptions): Promise<TrainingSu
 /** What short trainings that keep nothing need to know. */
 interface TrialOptions {
   readonly overrides: Readonly<Record<string, unknown>>;
-  /** Runs or checkpoints whose weights to start from. */
+  /** Runs, checkpoints or models whose weights to start from. */
   readonly from?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
-const bestOf = (places: readonly string[] = []) =>
-  Promise.all(places.map(async (place) => (await findCheckpoint(place, "best")).folder));
+/** Where to start from: the best checkpoints of runs, model files, and models that come with Cyclops by their names. */
+const startingPoints = (places: readonly string[] = []) =>
+  Promise.all(places.map(async (place) => {
+    const shipped = fromFileUrl(new URL(`../../data/models/${place}.safetensors`, import.meta.url));
+    const named = /^[\w-]+$/.test(place) && !await exists(place) && await exists(shipped);
+    const model = named ? shipped : place;
+    if (!model.endsWith(".safetensors")) return (await findCheckpoint(place, "best")).folder;
+    const { license = "" } = (await readSafetensors(model)).metadata;
+    if (/\bNC\b|non-?commercial/i.test(license)) {
+      console.error(`What is trained from ${place} is for non-commercial use only, as it is (${license})`);
+    }
+    return model;
+  }));
 
 /** Range of the rates that are tried, and over how many updates they rise. */
 const RATES = [1e-6, 0.1] as const, RATE_UPDATES = 120;
@@ -359,7 +370,7 @@ export async function findLearningRate({ overrides, from, signal }: TrialOptions
   const rates: number[] = [], losses: number[] = [];
   let mean = 0, lowest = 0;
   try {
-    await startWeights(trainer, await bestOf(from));
+    await startWeights(trainer, await startingPoints(from));
     using batches = openBatches(dataset, { size, batch, seed, augmentation: options, workers, cacheMib });
     for (let i = 0; i < RATE_UPDATES && !signal?.aborted; i++) {
       const rate = RATES[0] * (RATES[1] / RATES[0]) ** (i / (RATE_UPDATES - 1));
@@ -415,7 +426,7 @@ export async function profileUpdates(
   const times: Record<"waiting" | "update" | "rest", number[]> = { waiting: [], update: [], rest: [] };
   const progress = new Progress({ label: "profile", total: steps });
   let validation: UpdateProfile["validation"], pairs = 0, began = 0, before = performance.now();
-  for await (const record of train({ options, from: await bestOf(from), signal })) {
+  for await (const record of train({ options, from: await startingPoints(from), signal })) {
     const now = performance.now();
     if (record.kind === "validating") [pairs, began] = [record.pairs, now];
     // Of one that was stopped there is no record.

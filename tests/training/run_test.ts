@@ -11,8 +11,10 @@ import { selectBackend } from "../../lib/backend/mod.ts";
 import { CyclopsError, UsageError } from "../../lib/base/errors.ts";
 import { exists } from "../../lib/base/files.ts";
 import { setProgressSink } from "../../lib/base/terminal.ts";
-import { findCheckpoint, loadCheckpoint } from "../../lib/training/checkpoint.ts";
+import { toFloat32 } from "../../lib/data/safetensors.ts";
+import { findCheckpoint, loadCheckpoint, readSafetensors } from "../../lib/training/checkpoint.ts";
 import type { TrainRecord } from "../../lib/training/loop.ts";
+import { saveModel } from "../../lib/training/model.ts";
 import { resolveTraining } from "../../lib/training/options.ts";
 import { openRun, readRunOptions } from "../../lib/training/run_folder.ts";
 import { isFinished, runAllStages, runStage, type StageRunOptions } from "../../lib/training/run.ts";
@@ -150,6 +152,30 @@ Deno.test("a run that was refused leaves no folder behind, and loses none that i
     await told(runStage, { out, overrides: { ...given, steps: 1 } });
     await refuse({ stage: "distill" }, { overwrite: true });
     assert(await isFinished(out));
+  }));
+
+Deno.test("a run starts from a model file, and from a model that comes with Cyclops", () =>
+  withFolder(async (folder) => {
+    const model = join(folder, "model.safetensors"), half = join(row, "half-cycle");
+    await saveModel(half, model, { license: "CC BY-NC-SA 3.0" });
+    const start = async (name: string, from: string, more: Record<string, unknown> = {}) => {
+      const out = join(folder, name);
+      await told(runStage, {
+        out,
+        overrides: { ...given, steps: 1, learningRate: 0, ...more },
+        from: [from],
+      });
+      return (await loadCheckpoint((await findCheckpoint(out)).folder)).model;
+    };
+    const [ours, saved] = [await start("ours", model), (await readSafetensors(model)).tensors];
+    for (const [name, tensor] of saved) assertEquals(toFloat32(ours.get(name)!), toFloat32(tensor));
+    const street = await start("shipped", "street", { architecture: "lite0", pretrained: false });
+    const [shipped] = (await readSafetensors("data/models/street.safetensors")).tensors;
+    assertEquals(toFloat32(street.get(shipped[0])!), toFloat32(shipped[1]));
+    const fails = (from: string) => assertRejects(() => start("never", from), CyclopsError);
+    assertStringIncludes((await fails("street")).message, "they belong to another architecture");
+    assertStringIncludes((await fails(join(folder, "no.safetensors"))).message, "no such file");
+    assertStringIncludes((await fails("sterret")).message, "no such folder");
   }));
 
 Deno.test("a run killed before its first checkpoint starts again from where it first started", () =>
