@@ -382,7 +382,7 @@ function readerOf(root: string, truth: TruthKind): (pair: StereoPair) => Promise
 
 function intervalOf(frames: readonly FrameScore[]): Scores["interval"] {
   return bootstrapMeans(
-    frames.map(({ metrics }) => ({ ...metrics })),
+    frames.map(({ metrics }) => metrics),
     frames.map(({ pair }) => driveOf(pair.left)),
   );
 }

@@ -287,3 +287,8 @@ export function notFinite(tensors: TensorMap): string | undefined {
     if (zero !== 0) return name;
   }
 }
+
+/** Whether a license, as a model file's metadata has it, forbids commercial use. */
+export function isNonCommercial(license: string): boolean {
+  return /\bNC\b|non-?commercial/i.test(license);
+}

@@ -9,6 +9,7 @@ import { CyclopsError, UsageError } from "../base/errors.ts";
 import { readBytes } from "../base/files.ts";
 import { exifFocal } from "../data/exif.ts";
 import { decodeRgb, type ImageOf, readHeader, resizeAsDecoded, type RgbImage } from "../data/image.ts";
+import { isNonCommercial } from "../data/safetensors.ts";
 import { combineFlipped } from "../evaluation/protocol.ts";
 import type { ImageSize, StereoCamera } from "../geometry/camera.ts";
 import type { Predictor, StudentInfo } from "../models/student.ts";
@@ -226,7 +227,7 @@ const told = new Set<string>();
 
 /** Says, once for each model, on standard error that its license forbids commercial use. */
 export function tellLicense({ name, license }: StudentInfo): void {
-  if (told.has(name) || !/\bNC\b|non-?commercial/i.test(license)) return;
+  if (told.has(name) || !isNonCommercial(license)) return;
   told.add(name);
   console.error(`The model ${name} is for non-commercial use only (${license})`);
 }

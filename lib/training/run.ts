@@ -10,6 +10,7 @@ import { exists } from "../base/files.ts";
 import { formatBytes, Progress } from "../base/terminal.ts";
 import { median } from "../base/random.ts";
 import { openBatches } from "../data/loader.ts";
+import { isNonCommercial } from "../data/safetensors.ts";
 import type { TermName } from "../losses/objective.ts";
 import { findCheckpoint, readSafetensors, scanCheckpoints } from "./checkpoint.ts";
 import type { Cluster } from "./cluster.ts";
@@ -333,7 +334,7 @@ const startingPoints = (places: readonly string[] = []) =>
     const model = named ? shipped : place;
     if (!model.endsWith(".safetensors")) return (await findCheckpoint(place, "best")).folder;
     const { license = "" } = (await readSafetensors(model)).metadata;
-    if (/\bNC\b|non-?commercial/i.test(license)) {
+    if (isNonCommercial(license)) {
       console.error(`What is trained from ${place} is for non-commercial use only, as it is (${license})`);
     }
     return model;
